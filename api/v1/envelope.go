@@ -1,0 +1,73 @@
+package v1
+
+import "time"
+
+// APIVersion is the value of Envelope.APIVersion for all types of this package.
+const APIVersion = "labd/v1"
+
+// Kinds of Envelope.
+const (
+	KindNVMeReport    = "NVMeReport"
+	KindStorageReport = "StorageReport"
+	KindNetworkReport = "NetworkReport"
+	KindFindingReport = "FindingReport"
+	KindStatusReport  = "StatusReport"
+	KindJournalReport = "JournalReport"
+	KindPlan          = "Plan"
+)
+
+// Envelope is the outer object of every answer.
+type Envelope[T any] struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Node       string `json:"node"`
+	// ObservedAt is when the snapshot that the items come from was complete. The zero time means that nothing has
+	// been observed yet.
+	ObservedAt time.Time `json:"observedAt"`
+	Items      []T       `json:"items"`
+	Findings   []Finding `json:"findings"`
+	// Notes are sentences for a person about the report as a whole: a job that has nothing to do on this machine,
+	// a snapshot that is older than it should be.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Severities of a Finding, from harmless to bad.
+const (
+	SeverityInfo = "info"
+	SeverityWarn = "warn"
+	SeverityFail = "fail"
+)
+
+// Finding says what is wrong with one subject, why, how sure that is and what to do.
+type Finding struct {
+	Code       string     `json:"code"`
+	Severity   string     `json:"severity"`
+	Subject    string     `json:"subject"`
+	Title      string     `json:"title"`
+	Cause      string     `json:"cause"`
+	Confidence string     `json:"confidence"`
+	Since      *time.Time `json:"since"`
+	// DependsOn names the findings that this one is a consequence of; null when it stands alone.
+	DependsOn []FindingRef `json:"dependsOn"`
+	Evidence  []Evidence   `json:"evidence"`
+	Remedies  []Remedy     `json:"remedies"`
+}
+
+// FindingRef points to another finding.
+type FindingRef struct {
+	Code    string `json:"code"`
+	Subject string `json:"subject"`
+}
+
+// Evidence is one observed fact with the place it was seen.
+type Evidence struct {
+	Source string `json:"source"`
+	Text   string `json:"text"`
+}
+
+// Remedy is one way out, with the commands for this very host. Risk is none, low or high.
+type Remedy struct {
+	Title    string   `json:"title"`
+	Risk     string   `json:"risk"`
+	Commands []string `json:"commands"`
+}

@@ -1,0 +1,70 @@
+package v1
+
+// Plan is what labd would do. A client consents to it by sending its digest back; it never sends steps.
+type Plan struct {
+	Title    string   `json:"title"`
+	Subjects []string `json:"subjects"`
+	// Digest is the SHA-256 (hex) of the facts that the plan's guards read.
+	Digest string     `json:"digest"`
+	Steps  []PlanStep `json:"steps"`
+	// Notes are what a person should know before consenting: what becomes reachable, what stays behind.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// PlanStep is one step of a plan. Risk is none, low or high.
+type PlanStep struct {
+	Title    string `json:"title"`
+	How      string `json:"how"`
+	Verify   string `json:"verify"`
+	Undo     string `json:"undo,omitempty"`
+	Risk     string `json:"risk"`
+	Undoable bool   `json:"undoable"`
+}
+
+// Actions of a PlanRequest.
+const (
+	ActionStorageRemove = "storage.remove"
+	ActionNetworkApply  = "network.apply"
+	ActionNetworkOn     = "network.on"
+	ActionNetworkOff    = "network.off"
+	ActionUndo          = "journal.undo"
+)
+
+// PlanRequest asks for a plan: POST /v1/plans. The same request with the digest of the plan applies it:
+// POST /v1/plans/apply.
+type PlanRequest struct {
+	Action string `json:"action"`
+	// IDs are what to act on: storage ids, or the id of one journal entry. Empty means what the action does by itself.
+	IDs []string `json:"ids,omitempty"`
+	// Digest is the plan's digest; required to apply.
+	Digest string `json:"digest,omitempty"`
+}
+
+// UndoRequest is the body of POST /v1/journal/{id}/undo.
+type UndoRequest struct {
+	Digest string `json:"digest"`
+}
+
+// Error codes of ErrorBody.
+const (
+	ErrorInternal     = "internal"
+	ErrorUsage        = "usage"
+	ErrorNotFound     = "not-found"
+	ErrorRefused      = "refused"
+	ErrorNotPermitted = "not-permitted"
+	ErrorUnreachable  = "unreachable"
+	ErrorChanged      = "changed"
+	ErrorInterrupted  = "interrupted"
+)
+
+// ErrorBody is the JSON object of every error answer and of labctl's stderr with -o json.
+type ErrorBody struct {
+	Error ErrorDetail `json:"error"`
+}
+
+// ErrorDetail says what failed and what to do next.
+type ErrorDetail struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}

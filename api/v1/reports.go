@@ -1,0 +1,126 @@
+package v1
+
+import "time"
+
+// NVMeItem is one PCI function of class 0x0108xx (NVM controllers).
+type NVMeItem struct {
+	// ID is nvme/<PCI address>.
+	ID string `json:"id"`
+	// Rung is the first broken one of pci, driver, controller, namespace, block; or ok.
+	Rung string `json:"rung"`
+	// Verdict is ok, info, warn, fail or unknown.
+	Verdict    string          `json:"verdict"`
+	PCIID      string          `json:"pciId"`
+	Vendor     string          `json:"vendor,omitempty"`
+	Product    string          `json:"product,omitempty"`
+	Chip       string          `json:"chip,omitempty"`
+	Driver     string          `json:"driver,omitempty"`
+	Controller string          `json:"controller,omitempty"`
+	State      string          `json:"state,omitempty"`
+	Model      string          `json:"model,omitempty"`
+	Serial     string          `json:"serial,omitempty"`
+	Firmware   string          `json:"firmware,omitempty"`
+	Namespaces []NVMeNamespace `json:"namespaces"`
+	Link       *PCILink        `json:"link,omitempty"`
+	// Findings are the codes of the findings whose subject is this item.
+	Findings []string `json:"findings"`
+	// Problems are attributes that could not be read, one sentence each.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// NVMeNamespace is one namespace of a controller and its block device.
+type NVMeNamespace struct {
+	Device           string   `json:"device"`
+	NSID             int      `json:"nsid"`
+	SizeBytes        int64    `json:"sizeBytes"`
+	LogicalBlockSize int      `json:"logicalBlockSizeBytes,omitempty"`
+	ReadOnly         bool     `json:"readOnly,omitempty"`
+	WWID             string   `json:"wwid,omitempty"`
+	Users            []string `json:"users,omitempty"`
+	// Storages are the PVE storages on this namespace, as storage/NODE/ID.
+	Storages []string `json:"storages,omitempty"`
+}
+
+// PCILink is the PCIe link of a function; speeds as the kernel writes them ("8.0 GT/s PCIe").
+type PCILink struct {
+	CurrentSpeed string `json:"currentSpeed,omitempty"`
+	MaxSpeed     string `json:"maxSpeed,omitempty"`
+	CurrentWidth int    `json:"currentWidth,omitempty"`
+	MaxWidth     int    `json:"maxWidth,omitempty"`
+}
+
+// StorageItem is one entry of storage.cfg as one node sees it.
+type StorageItem struct {
+	// ID is storage/<node>/<storage id>.
+	ID      string `json:"id"`
+	Storage string `json:"storage"`
+	Type    string `json:"type"`
+	Path    string `json:"path,omitempty"`
+	// Verdict is ok, down, gone, masked, orphan-node, malformed, unsupported, disabled or unknown.
+	Verdict string `json:"verdict"`
+	// Reason is why, in one sentence.
+	Reason string `json:"reason,omitempty"`
+	// CandidateAt is when a bare fix-storage may include the entry; null when it never will by itself.
+	CandidateAt *time.Time  `json:"candidateAt"`
+	References  []Reference `json:"references"`
+	Findings    []string    `json:"findings"`
+	Plan        *Plan       `json:"plan,omitempty"`
+	// Refusal is why there is no plan for an entry that is dead.
+	Refusal string `json:"refusal,omitempty"`
+}
+
+// Reference is one place that names a storage. Grade is block or fixable.
+type Reference struct {
+	File    string `json:"file"`
+	Section string `json:"section,omitempty"`
+	Key     string `json:"key"`
+	Value   string `json:"value,omitempty"`
+	Grade   string `json:"grade"`
+}
+
+// NetworkItem is one Docker network in one container.
+type NetworkItem struct {
+	// ID is network/<container id>/<network name>.
+	ID        string   `json:"id"`
+	Container int      `json:"container"`
+	Name      string   `json:"name"`
+	Driver    string   `json:"driver,omitempty"`
+	Bridge    string   `json:"bridge,omitempty"`
+	Subnets   []string `json:"subnets"`
+	// Mode is direct or off (alias is a mode of later versions).
+	Mode string `json:"mode"`
+	// Verdict is ok, planned, refused, drift, unreachable or unknown.
+	Verdict string `json:"verdict"`
+	Reason  string `json:"reason,omitempty"`
+	// Route is the wanted route per subnet, as "10.1.0.0/24 via 10.77.0.101 dev vmbr0".
+	Route []string `json:"route"`
+	// Rules are the wanted rules in the container, in iptables-save syntax.
+	Rules    []string `json:"rules"`
+	Findings []string `json:"findings"`
+}
+
+// StatusItem is one job of labd in one line.
+type StatusItem struct {
+	// ID is nvme, storage or network.
+	ID         string    `json:"id"`
+	Verdict    string    `json:"verdict"`
+	Summary    string    `json:"summary"`
+	ObservedAt time.Time `json:"observedAt"`
+}
+
+// JournalItem is the title line of one journal entry; what undo needs stays in the daemon.
+type JournalItem struct {
+	ID        string     `json:"id"`
+	Time      time.Time  `json:"time"`
+	EndedAt   *time.Time `json:"endedAt,omitempty"`
+	Actor     string     `json:"actor"`
+	Title     string     `json:"title"`
+	Subjects  []string   `json:"subjects"`
+	State     string     `json:"state"`
+	Undoable  bool       `json:"undoable"`
+	Undoes    string     `json:"undoes,omitempty"`
+	UndoneBy  string     `json:"undoneBy,omitempty"`
+	StepsDone int        `json:"stepsDone"`
+	Steps     int        `json:"steps"`
+	Error     string     `json:"error,omitempty"`
+}

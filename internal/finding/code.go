@@ -1,0 +1,72 @@
+package finding
+
+import "slices"
+
+// Code names a kind of finding. Codes are stable: scripts, dashboards and documentation pages rely on them.
+type Code string
+
+// Codes of the NVMe job.
+const (
+	NVMeNotReady    Code = "nvme.not-ready"
+	NVMeNoDriver    Code = "nvme.no-driver"
+	NVMePassthrough Code = "nvme.passthrough"
+	NVMeNoNamespace Code = "nvme.no-namespace"
+)
+
+// Codes of the storage job.
+const (
+	StorageDeviceGone Code = "storage.device-gone"
+	StorageDown       Code = "storage.down"
+	StorageMalformed  Code = "storage.malformed"
+)
+
+// Codes of the network job.
+const (
+	NetNoRoute           Code = "net.no-route"
+	NetForwardDrop       Code = "net.forward-drop"
+	NetRawDrop           Code = "net.raw-drop"
+	NetOverlap           Code = "net.overlap"
+	NetOutsidePool       Code = "net.outside-pool"
+	NetUserDrop          Code = "net.user-drop"
+	NetDockerUnreachable Code = "net.docker-unreachable"
+	NetHostile           Code = "net.hostile"
+	NetNFTBackend        Code = "net.nft-backend"
+)
+
+// Def is what is always true of a code.
+type Def struct {
+	Code Code
+	// Severity is the usual one; a finding may carry another when the facts call for it.
+	Severity Severity
+	// Meaning is one sentence for documentation and help.
+	Meaning string
+}
+
+// Defs are all codes that this build can raise, sorted by code.
+func Defs() []Def {
+	defs := []Def{
+		{NVMeNotReady, Fail, "The kernel found the controller, but it never became ready and was given up."},
+		{NVMeNoDriver, Fail, "The PCI function is there and no driver is bound to it."},
+		{NVMePassthrough, Info, "The PCI function is passed through to a guest."},
+		{NVMeNoNamespace, Fail, "The controller is live and offers no namespace, so there is no disk."},
+		{StorageDeviceGone, Fail, "The device that the storage's mount unit names does not exist."},
+		{StorageDown, Warn, "The storage is not usable now, but nothing says that its device is gone."},
+		{StorageMalformed, Fail, "PVE rejects the section in storage.cfg, which blocks every change to any storage."},
+		{NetNoRoute, Warn, "The host has no route to the Docker subnet."},
+		{NetForwardDrop, Warn, "The container's FORWARD chain drops packets from outside to the Docker subnet."},
+		{NetRawDrop, Warn, "Docker drops directly routed packets in the container's raw table."},
+		{NetOverlap, Warn, "The Docker subnet overlaps an address, a route or another container's network."},
+		{NetOutsidePool, Warn, "The Docker subnet lies outside the pools that the operator allows."},
+		{NetUserDrop, Warn, "A DROP or REJECT of the user's own in DOCKER-USER meets the subnet; labd respects it."},
+		{NetDockerUnreachable, Warn, "The container's Docker did not answer within its deadline."},
+		{NetHostile, Warn, "The container's Docker answered something that no Docker answers."},
+		{NetNFTBackend, Warn, "Docker's nftables backend leaves no place for an accept rule of labd's."},
+	}
+	slices.SortFunc(defs, func(a, b Def) int {
+		if a.Code < b.Code {
+			return -1
+		}
+		return 1
+	})
+	return defs
+}

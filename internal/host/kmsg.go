@@ -1,0 +1,217 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// KernelRecord is one record of the kernel log.
+type KernelRecord struct {
+	// Level is the syslog level, 0 (emergency) to 7 (debug); -1 where a file of dmesg lines does not say.
+	Level int
+	// Seq is the record's number since boot; 0 in a file of dmesg lines.
+	Seq uint64
+	// Time is the time since boot.
+	Time time.Duration
+	// Text is the message without prefix. It is foreign text: it may hold any byte.
+	Text string
+}
+
+// KernelLog reads the kernel log bit by bit: each Poll returns what came since the last. Only records of facility kern
+// count, since any program may write others to /dev/kmsg. It is not safe for concurrent use.
+type KernelLog struct {
+	path    string
+	device  *os.File
+	modTime time.Time
+	size    int64
+	buf     []byte
+}
+
+// KernelLog returns a reader of the host's kernel log that starts with the oldest record.
+func (h *Host) KernelLog() *KernelLog { return &KernelLog{path: h.Kmsg} }
+
+// Close releases the device.
+func (l *KernelLog) Close() error {
+	if l.device == nil {
+		return nil
+	}
+	return l.device.Close()
+}
+
+// Poll returns the records that came since the last Poll, oldest first, without waiting. lost says that records were
+// overwritten before they could be read; whole says that records holds the log from its first line on, as after a
+// file of dmesg lines was replaced.
+func (l *KernelLog) Poll() (records []KernelRecord, lost, whole bool, err error) {
+	if l.device != nil {
+		records, lost, err = l.pollDevice()
+		return records, lost, false, err
+	}
+	info, err := os.Stat(l.path)
+	if err != nil {
+		return nil, false, false, fmt.Errorf("read the kernel log: %w", err)
+	}
+	if info.Mode()&fs.ModeCharDevice == 0 {
+		records, whole, err = l.pollFile(info)
+		return records, false, whole, err
+	}
+	// Non-blocking by flag and read by hand: the runtime's poller would turn "no more records" into waiting.
+	fd, err := unix.Open(l.path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, false, false, fmt.Errorf("read the kernel log: open %s: %w", l.path, err)
+	}
+	l.device = os.NewFile(uintptr(fd), l.path)
+	// A record is at most 8 KiB (kernel/printk/printk.c, PRINTKRB_RECORD_MAX and its predecessors).
+	l.buf = make([]byte, 8192+1024)
+	records, lost, err = l.pollDevice()
+	if len(records) > 0 && records[0].Seq > 0 {
+		lost = true
+	}
+	return records, lost, true, err
+}
+
+func (l *KernelLog) pollDevice() (records []KernelRecord, lost bool, err error) {
+	raw, err := l.device.SyscallConn()
+	if err != nil {
+		return nil, false, fmt.Errorf("read the kernel log: %w", err)
+	}
+	for {
+		var n int
+		var rerr error
+		if err := raw.Control(func(fd uintptr) { n, rerr = unix.Read(int(fd), l.buf) }); err != nil {
+			return records, lost, fmt.Errorf("read the kernel log: %w", err)
+		}
+		switch {
+		case errors.Is(rerr, unix.EAGAIN):
+			return records, lost, nil
+		case errors.Is(rerr, unix.EPIPE): // overwritten; the next read goes on with the oldest record
+			lost = true
+			continue
+		case errors.Is(rerr, unix.EINTR):
+			continue
+		case rerr != nil:
+			return records, lost, fmt.Errorf("read the kernel log: %w", rerr)
+		case n == 0:
+			return records, lost, nil
+		}
+		if rec, ok := ParseKmsg(l.buf[:n]); ok {
+			records = append(records, rec)
+		}
+	}
+}
+
+func (l *KernelLog) pollFile(info fs.FileInfo) (records []KernelRecord, whole bool, err error) {
+	if info.ModTime().Equal(l.modTime) && info.Size() == l.size {
+		return nil, false, nil
+	}
+	f, err := os.Open(l.path)
+	if err != nil {
+		return nil, false, fmt.Errorf("read the kernel log: %w", err)
+	}
+	defer f.Close()
+	records, err = ParseDmesg(f)
+	if err != nil {
+		return nil, false, fmt.Errorf("read the kernel log %s: %w", l.path, err)
+	}
+	l.modTime, l.size = info.ModTime(), info.Size()
+	return records, true, nil
+}
+
+// ParseKmsg reads one record as /dev/kmsg gives it: "prio,seq,usec,flags[,…];text\n KEY=value\n…" (kernel
+// Documentation/ABI/testing/dev-kmsg). ok is false for a malformed record and for any facility but kern (0).
+func ParseKmsg(b []byte) (rec KernelRecord, ok bool) {
+	head, text, found := bytes.Cut(b, []byte(";"))
+	if !found {
+		return rec, false
+	}
+	fields := strings.Split(string(head), ",")
+	if len(fields) < 3 {
+		return rec, false
+	}
+	prio, err := strconv.ParseUint(fields[0], 10, 32)
+	if err != nil || prio>>3 != 0 {
+		return rec, false
+	}
+	seq, err := strconv.ParseUint(fields[1], 10, 64)
+	if err != nil {
+		return rec, false
+	}
+	usec, err := strconv.ParseInt(fields[2], 10, 64)
+	if err != nil || usec < 0 || usec > int64(1<<62)/1000 {
+		return rec, false
+	}
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	return KernelRecord{Level: int(prio & 7), Seq: seq, Time: time.Duration(usec) * time.Microsecond, Text: unescapeKmsg(string(line))}, true
+}
+
+// unescapeKmsg undoes the \xNN that /dev/kmsg writes for unprintable bytes.
+func unescapeKmsg(s string) string {
+	if !strings.Contains(s, `\x`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if i+4 <= len(s) && s[i] == '\\' && s[i+1] == 'x' {
+			if v, err := strconv.ParseUint(s[i+2:i+4], 16, 8); err == nil {
+				b.WriteByte(byte(v))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// ParseDmesg reads lines as dmesg prints them: "[<N>][    3.328447] text", where <N> is the syslog priority and may
+// be missing. Lines of another facility than kern are dropped, and so are lines without a time.
+func ParseDmesg(r io.Reader) ([]KernelRecord, error) {
+	var records []KernelRecord
+	scanner := bufio.NewScanner(r)
+	scanner.Buffer(make([]byte, 0, 64<<10), 1<<20)
+	for scanner.Scan() {
+		if rec, ok := parseDmesgLine(scanner.Text()); ok {
+			records = append(records, rec)
+		}
+	}
+	return records, scanner.Err()
+}
+
+func parseDmesgLine(line string) (rec KernelRecord, ok bool) {
+	rec.Level = -1
+	if rest, found := strings.CutPrefix(line, "<"); found {
+		number, rest, found := strings.Cut(rest, ">")
+		if !found {
+			return rec, false
+		}
+		prio, err := strconv.ParseUint(number, 10, 32)
+		if err != nil || prio>>3 != 0 {
+			return rec, false
+		}
+		rec.Level, line = int(prio&7), rest
+	}
+	rest, found := strings.CutPrefix(line, "[")
+	if !found {
+		return rec, false
+	}
+	stamp, text, found := strings.Cut(rest, "]")
+	if !found {
+		return rec, false
+	}
+	seconds, err := strconv.ParseFloat(strings.TrimSpace(stamp), 64)
+	if err != nil || !(seconds >= 0 && seconds <= 1e9) { // also refuses NaN
+		return rec, false
+	}
+	rec.Time = time.Duration(seconds*1e6) * time.Microsecond
+	rec.Text = strings.TrimPrefix(text, " ")
+	return rec, true
+}

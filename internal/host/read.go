@@ -1,0 +1,202 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+)
+
+// DefaultReadTimeout is how long one read of a file may take before it is given up.
+const DefaultReadTimeout = time.Second
+
+// MaxFile is the most that a Reader returns of one file, in bytes. pmxcfs limits its files to the same size
+// (pve-cluster memdb.h).
+const MaxFile = 1 << 20
+
+// ErrHung says that a read did not return in time. The thread that it blocks stays lost until the kernel lets go, so
+// the same path is not tried again before that.
+var ErrHung = errors.New("read hangs")
+
+// ErrTooLarge says that a file is larger than MaxFile.
+var ErrTooLarge = errors.New("file is larger than 1 MiB")
+
+// Reader reads files one after another, each with a deadline. A read that hangs costs one goroutine and spoils only
+// its own result: the Reader goes on with a new goroutine. A Reader is not safe for concurrent use; Close ends it.
+type Reader struct {
+	host    *Host
+	timeout time.Duration
+	timer   *time.Timer
+	work    chan readJob
+}
+
+type readJob struct {
+	do    func() (any, error)
+	reply chan readResult
+}
+
+type readResult struct {
+	value any
+	err   error
+}
+
+// NewReader returns a Reader whose every operation may take timeout; zero means DefaultReadTimeout.
+func (h *Host) NewReader(timeout time.Duration) *Reader {
+	if timeout <= 0 {
+		timeout = DefaultReadTimeout
+	}
+	r := &Reader{host: h, timeout: timeout, timer: time.NewTimer(timeout)}
+	r.start()
+	return r
+}
+
+// Close ends the Reader's goroutine.
+func (r *Reader) Close() {
+	close(r.work)
+	r.timer.Stop()
+}
+
+func (r *Reader) start() {
+	work := make(chan readJob)
+	r.work = work
+	go func() {
+		for job := range work {
+			value, err := job.do()
+			job.reply <- readResult{value, err}
+		}
+	}()
+}
+
+// run does one operation on path with the deadline, and never while an earlier one on the same path still hangs.
+func (r *Reader) run(path string, do func() (any, error)) (any, error) {
+	if r.host.isHung(path) {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrHung}
+	}
+	reply := make(chan readResult, 1)
+	r.work <- readJob{do, reply}
+	r.timer.Reset(r.timeout)
+	select {
+	case res := <-reply:
+		return res.value, res.err
+	case <-r.timer.C:
+	}
+	r.host.markHung(path)
+	abandoned := r.work
+	go func() {
+		<-reply
+		r.host.clearHung(path)
+		close(abandoned)
+	}()
+	r.start()
+	return nil, &fs.PathError{Op: "read", Path: path, Err: ErrHung}
+}
+
+// File returns the content of a file of at most MaxFile bytes.
+func (r *Reader) File(path string) ([]byte, error) {
+	value, err := r.run(path, func() (any, error) { return readFile(path) })
+	data, _ := value.([]byte)
+	return data, err
+}
+
+// Attr returns the content of a one-line file without surrounding white space, as sysfs attributes are read.
+func (r *Reader) Attr(path string) (string, error) {
+	data, err := r.File(path)
+	return strings.TrimSpace(string(data)), err
+}
+
+// Link returns where a symbolic link points, as written.
+func (r *Reader) Link(path string) (string, error) {
+	value, err := r.run(path, func() (any, error) { return os.Readlink(path) })
+	target, _ := value.(string)
+	return target, err
+}
+
+// Names returns the names in a directory, sorted.
+func (r *Reader) Names(path string) ([]string, error) {
+	value, err := r.run(path, func() (any, error) {
+		entries, err := os.ReadDir(path)
+		names := make([]string, 0, len(entries))
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return names, err
+	})
+	names, _ := value.([]string)
+	return names, err
+}
+
+// Stat follows links and returns what is at path.
+func (r *Reader) Stat(path string) (fs.FileInfo, error) {
+	value, err := r.run(path, func() (any, error) { return os.Stat(path) })
+	info, _ := value.(fs.FileInfo)
+	return info, err
+}
+
+// Hung is how many reads block a thread right now.
+func (h *Host) Hung() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.hung)
+}
+
+func (h *Host) isHung(path string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := h.hung[path]
+	return ok
+}
+
+func (h *Host) markHung(path string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.hung[path] = time.Now()
+}
+
+func (h *Host) clearHung(path string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.hung, path)
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	buf := make([]byte, 0, 512)
+	for {
+		n, err := f.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if errors.Is(err, io.EOF) {
+			return buf, nil
+		}
+		if err != nil {
+			return buf, err
+		}
+		if len(buf) > MaxFile {
+			return nil, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
+		}
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+	}
+}
+
+// ReadFile reads one file with the default deadline, or less when ctx ends sooner.
+func (h *Host) ReadFile(ctx context.Context, path string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	timeout := DefaultReadTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = max(min(timeout, time.Until(deadline)), time.Millisecond)
+	}
+	r := h.NewReader(timeout)
+	defer r.Close()
+	return r.File(path)
+}
