@@ -1,0 +1,113 @@
+package plan
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// Op carries out steps of one kind. All of its methods get the step's parameters; saved is what Capture returned, as
+// the journal kept it. Undo must also work when Do was cut off half-way or never began, and may run twice.
+type Op interface {
+	// Check is the precondition, checked right before the step runs.
+	Check(ctx context.Context, params json.RawMessage) error
+	// Capture returns what Undo will need. It must not change anything.
+	Capture(ctx context.Context, params json.RawMessage) (saved json.RawMessage, err error)
+	Do(ctx context.Context, params json.RawMessage) error
+	// Verify checks that the change took effect.
+	Verify(ctx context.Context, params json.RawMessage) error
+	// Undo restores what Capture saw and checks that it is back.
+	Undo(ctx context.Context, params, saved json.RawMessage) error
+}
+
+// Ops are the operations by name.
+type Ops map[string]Op
+
+// Add puts the operations of other into o; a name that is there already is an error.
+func (o Ops) Add(other Ops) error {
+	for name, op := range other {
+		if _, ok := o[name]; ok {
+			return fmt.Errorf("operation %s is defined twice", name)
+		}
+		o[name] = op
+	}
+	return nil
+}
+
+// Typed is an Op over Go types: P are the parameters, S is what Capture saves. Check, Capture, Verify and Undo may be
+// nil where there is nothing to do.
+type Typed[P, S any] struct {
+	CheckFunc   func(ctx context.Context, params P) error
+	CaptureFunc func(ctx context.Context, params P) (S, error)
+	DoFunc      func(ctx context.Context, params P) error
+	VerifyFunc  func(ctx context.Context, params P) error
+	UndoFunc    func(ctx context.Context, params P, saved S) error
+}
+
+func decode[T any](what string, raw json.RawMessage) (value T, err error) {
+	if len(raw) == 0 {
+		return value, nil
+	}
+	if err := json.Unmarshal(raw, &value); err != nil {
+		return value, fmt.Errorf("decode %s: %w", what, err)
+	}
+	return value, nil
+}
+
+func withParams[P any](ctx context.Context, raw json.RawMessage, f func(context.Context, P) error) error {
+	if f == nil {
+		return nil
+	}
+	params, err := decode[P]("step parameters", raw)
+	if err != nil {
+		return err
+	}
+	return f(ctx, params)
+}
+
+// Check calls CheckFunc.
+func (t Typed[P, S]) Check(ctx context.Context, params json.RawMessage) error {
+	return withParams(ctx, params, t.CheckFunc)
+}
+
+// Capture calls CaptureFunc and encodes its result.
+func (t Typed[P, S]) Capture(ctx context.Context, raw json.RawMessage) (json.RawMessage, error) {
+	if t.CaptureFunc == nil {
+		return nil, nil
+	}
+	params, err := decode[P]("step parameters", raw)
+	if err != nil {
+		return nil, err
+	}
+	saved, err := t.CaptureFunc(ctx, params)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(saved)
+}
+
+// Do calls DoFunc.
+func (t Typed[P, S]) Do(ctx context.Context, params json.RawMessage) error {
+	return withParams(ctx, params, t.DoFunc)
+}
+
+// Verify calls VerifyFunc.
+func (t Typed[P, S]) Verify(ctx context.Context, params json.RawMessage) error {
+	return withParams(ctx, params, t.VerifyFunc)
+}
+
+// Undo calls UndoFunc.
+func (t Typed[P, S]) Undo(ctx context.Context, raw, rawSaved json.RawMessage) error {
+	if t.UndoFunc == nil {
+		return nil
+	}
+	params, err := decode[P]("step parameters", raw)
+	if err != nil {
+		return err
+	}
+	saved, err := decode[S]("saved state", rawSaved)
+	if err != nil {
+		return err
+	}
+	return t.UndoFunc(ctx, params, saved)
+}

@@ -1,0 +1,250 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"labd/internal/finding"
+)
+
+// DefaultStepTimeout bounds one step with its check and verification.
+const DefaultStepTimeout = 90 * time.Second
+
+// Runner applies and undoes plans, one at a time.
+type Runner struct {
+	Journal *Journal
+	Ops     Ops
+	// StepTimeout is DefaultStepTimeout when zero.
+	StepTimeout time.Duration
+	// Progress, when set, is told of each step as it begins (1, 2, … of total).
+	Progress func(step, total int, title string)
+
+	mu sync.Mutex
+}
+
+// ErrBusy says that another apply is running.
+var ErrBusy = errors.New("another change is being applied; try again when it is done")
+
+// StepError says which step failed and what is left to do.
+type StepError struct {
+	Entry string
+	Step  int // counted from 1
+	Of    int
+	Title string
+	Err   error
+	// Touched says that a step has changed something, so that there is something to undo.
+	Touched bool
+}
+
+func (e *StepError) Error() string {
+	return fmt.Sprintf("step %d of %d (%s): %v", e.Step, e.Of, e.Title, e.Err)
+}
+
+func (e *StepError) Unwrap() error { return e.Err }
+
+// Apply carries out p step by step and returns the journal entry, also with an error. When ctx ends, the step that
+// runs is finished first; the entry then says interrupted. A precondition that fails before the first step leaves
+// the host untouched.
+func (r *Runner) Apply(ctx context.Context, p *Plan, actor string) (*Entry, error) {
+	if !r.mu.TryLock() {
+		return nil, ErrBusy
+	}
+	defer r.mu.Unlock()
+	return r.run(ctx, p, actor, "", r.applyStep)
+}
+
+// Undo takes entry id back: the steps that began, last first. It is refused when nothing began, when the entry is
+// undone already, and when a later entry touched the same subject.
+func (r *Runner) Undo(ctx context.Context, id, digest, actor string) (*Entry, error) {
+	if !r.mu.TryLock() {
+		return nil, ErrBusy
+	}
+	defer r.mu.Unlock()
+	entry, p, err := r.undoPlan(id)
+	if err != nil {
+		return nil, err
+	}
+	if p.Digest != digest {
+		return nil, &ChangedError{What: "the journal has another record of entry " + id}
+	}
+	order := undoOrder(entry)
+	done, err := r.run(ctx, p, actor, id, func(ctx context.Context, w *writer, i int, _ Step) (bool, error) {
+		step, state := entry.Plan.Steps[order[i]], entry.Steps[order[i]]
+		op, ok := r.Ops[step.Op]
+		if !ok {
+			return false, fmt.Errorf("this labd does not know how to undo %q", step.Op)
+		}
+		if err := w.write(record{Type: "intent", Step: i}); err != nil {
+			return false, err
+		}
+		return true, op.Undo(ctx, step.Params, state.Saved)
+	})
+	if err != nil {
+		return done, err
+	}
+	return done, r.Journal.markUndone(id, done.ID)
+}
+
+// UndoPlan shows what Undo would do.
+func (r *Runner) UndoPlan(id string) (*Plan, error) {
+	_, p, err := r.undoPlan(id)
+	return p, err
+}
+
+// undoOrder are the indices of the steps to take back.
+func undoOrder(e *Entry) []int {
+	var order []int
+	for i := len(e.Steps) - 1; i >= 0; i-- {
+		if e.Steps[i].Begun && e.Plan.Steps[i].Undoable {
+			order = append(order, i)
+		}
+	}
+	return order
+}
+
+func (r *Runner) undoPlan(id string) (*Entry, *Plan, error) {
+	entry, err := r.Journal.Entry(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	hint := "labctl journal lists what was done"
+	switch {
+	case entry.UndoneBy != "":
+		return nil, nil, &RefusedError{Reason: fmt.Sprintf("entry %s is undone already, by entry %s", id, entry.UndoneBy), Hint: hint}
+	case entry.Undoes != "":
+		return nil, nil, &RefusedError{Reason: fmt.Sprintf("entry %s is itself an undo", id), Hint: hint}
+	}
+	order := undoOrder(entry)
+	if len(order) == 0 {
+		return nil, nil, &RefusedError{Reason: fmt.Sprintf("entry %s has no step that can be undone", id), Hint: hint}
+	}
+	later, err := r.laterOnSameSubject(entry)
+	if err != nil {
+		return nil, nil, err
+	}
+	if later != "" {
+		return nil, nil, &RefusedError{
+			Reason: fmt.Sprintf("the later entry %s touched the same subject", later),
+			Hint:   "undo entry " + later + " first",
+		}
+	}
+	p := &Plan{Title: "Undo: " + entry.Plan.Title, Subjects: entry.Plan.Subjects}
+	for _, i := range order {
+		step := entry.Plan.Steps[i]
+		p.Steps = append(p.Steps, Step{
+			Title: "Take back: " + step.Title, How: step.Undone, Verified: "the state before is back",
+			Risk: step.Risk, Op: step.Op, Params: step.Params,
+		})
+	}
+	for i, step := range entry.Plan.Steps {
+		if entry.Steps[i].Begun && !step.Undoable {
+			p.Notes = append(p.Notes, "Cannot be taken back: "+step.Title)
+		}
+	}
+	p.Digest, err = Digest(map[string]any{"entry": id, "order": order, "plan": entry.Plan.Digest})
+	return entry, p, err
+}
+
+// laterOnSameSubject is the id of the newest entry after e that stands and shares a subject with it. Earlier attempts
+// to undo e do not count.
+func (r *Runner) laterOnSameSubject(e *Entry) (string, error) {
+	entries, err := r.Journal.Entries()
+	if err != nil {
+		return "", err
+	}
+	at := slices.IndexFunc(entries, func(o *Entry) bool { return o.ID == e.ID })
+	undoneLater := map[string]bool{}
+	for _, o := range entries[at+1:] {
+		if o.UndoneBy != "" {
+			undoneLater[o.ID] = true
+		}
+	}
+	for i := len(entries) - 1; i > at; i-- {
+		o := entries[i]
+		if o.Undoes == e.ID || undoneLater[o.ID] || undoneLater[o.Undoes] || !slices.ContainsFunc(o.Steps, func(s StepState) bool { return s.Begun }) {
+			continue
+		}
+		if slices.ContainsFunc(o.Plan.Subjects, func(s finding.Subject) bool { return slices.Contains(e.Plan.Subjects, s) }) {
+			return o.ID, nil
+		}
+	}
+	return "", nil
+}
+
+// stepFunc runs one step; begun says that its intent is on disk, so that the host may have changed.
+type stepFunc func(ctx context.Context, w *writer, i int, step Step) (begun bool, err error)
+
+func (r *Runner) run(ctx context.Context, p *Plan, actor, undoes string, do stepFunc) (*Entry, error) {
+	w, err := r.Journal.begin(p, actor, undoes)
+	if err != nil {
+		return nil, err
+	}
+	defer w.f.Close()
+	state, failure := r.steps(ctx, w, p, do)
+	text := ""
+	if failure != nil {
+		text = failure.Error()
+	}
+	endErr := w.write(record{Type: "end", State: state, Error: text})
+	entry, readErr := r.Journal.Entry(w.id)
+	return entry, errors.Join(failure, endErr, readErr)
+}
+
+func (r *Runner) steps(ctx context.Context, w *writer, p *Plan, do stepFunc) (State, error) {
+	timeout := r.StepTimeout
+	if timeout == 0 {
+		timeout = DefaultStepTimeout
+	}
+	touched := false
+	for i, step := range p.Steps {
+		fail := func(err error) error {
+			return &StepError{Entry: w.id, Step: i + 1, Of: len(p.Steps), Title: step.Title, Err: err, Touched: touched}
+		}
+		if err := context.Cause(ctx); err != nil {
+			return StateInterrupted, fail(fmt.Errorf("interrupted before it began: %w", err))
+		}
+		if r.Progress != nil {
+			r.Progress(i+1, len(p.Steps), step.Title)
+		}
+		// A caller who goes away must not cut a step in half.
+		stepCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+		begun, err := do(stepCtx, w, i, step)
+		cancel()
+		touched = touched || begun
+		if err != nil {
+			return StateFailed, fail(errors.Join(err, w.write(record{Type: "fail", Step: i, Error: err.Error()})))
+		}
+		if err := w.write(record{Type: "done", Step: i}); err != nil {
+			return StateFailed, fail(err)
+		}
+	}
+	return StateApplied, nil
+}
+
+func (r *Runner) applyStep(ctx context.Context, w *writer, i int, step Step) (begun bool, err error) {
+	op, ok := r.Ops[step.Op]
+	if !ok {
+		return false, fmt.Errorf("this labd does not know the operation %q", step.Op)
+	}
+	if err := op.Check(ctx, step.Params); err != nil {
+		return false, fmt.Errorf("precondition: %w", err)
+	}
+	saved, err := op.Capture(ctx, step.Params)
+	if err != nil {
+		return false, fmt.Errorf("save what undo needs: %w", err)
+	}
+	if err := w.write(record{Type: "intent", Step: i, Saved: saved}); err != nil {
+		return false, err
+	}
+	if err := op.Do(ctx, step.Params); err != nil {
+		return true, err
+	}
+	if err := op.Verify(ctx, step.Params); err != nil {
+		return true, fmt.Errorf("verify: %w", err)
+	}
+	return true, nil
+}
