@@ -124,3 +124,10 @@ type JournalItem struct {
 	Steps     int        `json:"steps"`
 	Error     string     `json:"error,omitempty"`
 }
+
+// Version is the answer of GET /v1/version, and of labctl version.
+type Version struct {
+	Labctl string `json:"labctl,omitempty"`
+	Labd   string `json:"labd,omitempty"`
+	Kernel string `json:"kernel,omitempty"`
+}

@@ -1,0 +1,49 @@
+# labd: `make demo` shows it, `make test` checks it, `make build` makes it. See README.md.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := build
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GO      ?= go
+TOOL    := $(GO) tool -modfile=tools/go.mod
+
+# Debian 12 packages. What runs labd's jobs, what the lab is made of, and what only the tests need.
+DEMO_PACKAGES := docker.io iptables nftables iproute2 iputils-ping lxc uidmap busybox-static e2fsprogs pci.ids util-linux mount
+TEST_PACKAGES := $(DEMO_PACKAGES) gcc libc6-dev debootstrap prometheus shellcheck
+
+.PHONY: build demo test lint unit bench packages-demo packages-test clean
+
+build: ## static binaries in bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/labd ./cmd/labctl
+
+packages-demo:
+	@test/packages.sh $(DEMO_PACKAGES)
+
+packages-test:
+	@test/packages.sh $(TEST_PACKAGES)
+
+demo: packages-demo build ## the three jobs on an embedded lab, explained as they go
+	@mkdir -p bin
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./test/demo
+	@bin/demo
+
+test: packages-test build lint unit ## everything, for real
+
+lint:
+	@echo '== gofumpt'; files=$$($(TOOL) gofumpt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "not formatted: $$files"; exit 1; fi
+	@echo '== go vet'; $(GO) vet ./...
+	@echo '== staticcheck'; $(TOOL) staticcheck ./...
+	@echo '== shellcheck'; git ls-files '*.sh' .ci/run | xargs -r shellcheck
+	@echo '== systemd-analyze verify'; test/verify-unit.sh systemd/labd.service
+
+unit:
+	@test/run.sh
+
+bench: ## benchmarks, as a table
+	@test/bench.sh
+
+clean:
+	rm -rf bin

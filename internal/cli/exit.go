@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+
+	apiv1 "labd/api/v1"
+)
+
+// Exit codes of labctl. Scripts rely on them.
+const (
+	ExitOK           = 0
+	ExitError        = 1
+	ExitUsage        = 2
+	ExitWarn         = 3
+	ExitFail         = 4
+	ExitRefused      = 5
+	ExitNotPermitted = 6
+	ExitUnreachable  = 7
+	ExitChanged      = 8
+	ExitInterrupted  = 130
+)
+
+// Error is an error with the code of its JSON form, from which the exit code follows.
+type Error struct {
+	Code, Message, Hint string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+func usageError(format string, args ...any) error {
+	return &Error{Code: apiv1.ErrorUsage, Message: fmt.Sprintf(format, args...), Hint: "labctl --help"}
+}
+
+// verdictError carries the exit code of a check command whose output is already printed.
+type verdictError int
+
+func (verdictError) Error() string { return "something is wrong" }
+
+var exitCodes = map[string]int{
+	apiv1.ErrorUsage: ExitUsage, apiv1.ErrorRefused: ExitRefused, apiv1.ErrorNotPermitted: ExitNotPermitted,
+	apiv1.ErrorUnreachable: ExitUnreachable, apiv1.ErrorChanged: ExitChanged, apiv1.ErrorInterrupted: ExitInterrupted,
+}
+
+// report prints err and returns the exit code.
+func report(ctx context.Context, stderr io.Writer, asJSON bool, err error) int {
+	var verdict verdictError
+	if err == nil {
+		return ExitOK
+	}
+	if errors.As(err, &verdict) {
+		return int(verdict)
+	}
+	e := toError(ctx, err)
+	if asJSON {
+		writeJSON(stderr, apiv1.ErrorBody{Error: apiv1.ErrorDetail{Code: e.Code, Message: e.Message, Hint: e.Hint}})
+	} else {
+		fmt.Fprintf(stderr, "labctl: %s\n", escape(e.Message))
+		if e.Hint != "" {
+			fmt.Fprintf(stderr, "        %s\n", escape(e.Hint))
+		}
+	}
+	if code, ok := exitCodes[e.Code]; ok {
+		return code
+	}
+	return ExitError
+}
+
+func toError(ctx context.Context, err error) *Error {
+	var e *Error
+	var netErr net.Error
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return &Error{apiv1.ErrorInterrupted, "interrupted", "a change that had begun finishes its step; labctl journal shows what was done"}
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EACCES):
+		return &Error{apiv1.ErrorNotPermitted, "not permitted to talk to labd: " + err.Error(), "run it as root, or: usermod -aG labd USER"}
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr):
+		return &Error{apiv1.ErrorUnreachable, "labd does not answer: " + err.Error(), "journalctl -u labd; --timeout waits longer"}
+	default:
+		return &Error{apiv1.ErrorInternal, err.Error(), ""}
+	}
+}
+
+// checkExit is the exit code of a check command with these findings.
+func checkExit(findings []apiv1.Finding) error {
+	worst := 0
+	for _, f := range findings {
+		switch f.Severity {
+		case apiv1.SeverityFail:
+			worst = max(worst, ExitFail)
+		case apiv1.SeverityWarn:
+			worst = max(worst, ExitWarn)
+		}
+	}
+	if worst == 0 {
+		return nil
+	}
+	return verdictError(worst)
+}

@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	apiv1 "labd/api/v1"
+)
+
+func (a *app) journalCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "journal", Short: "What labd changed on this host, newest first", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), func(c *client) error {
+				var report apiv1.Envelope[apiv1.JournalItem]
+				if err := c.get(cmd.Context(), "/v1/journal", &report); err != nil {
+					return err
+				}
+				return emitJournal(a, report)
+			})
+		},
+	}
+}
+
+func emitJournal(a *app, report apiv1.Envelope[apiv1.JournalItem]) error {
+	return emit(a, report, func(i apiv1.JournalItem) string { return i.ID }, func(wide bool) {
+		if len(report.Items) == 0 {
+			a.printf("labd has changed nothing on this host yet.\n")
+			return
+		}
+		header := []string{"ID", "WHEN", "WHO", "STATE", "STEPS", "UNDO", "WHAT"}
+		if wide {
+			header = append(header, "ERROR")
+		}
+		rows := make([][]string, 0, len(report.Items))
+		for _, i := range report.Items {
+			undo := "no"
+			switch {
+			case i.UndoneBy != "":
+				undo = "undone by " + i.UndoneBy
+			case i.Undoes != "":
+				undo = "undoes " + i.Undoes
+			case i.Undoable:
+				undo = "yes"
+			}
+			row := []string{i.ID, i.Time.Local().Format(time.DateTime), i.Actor, i.State, itoa(i.StepsDone) + "/" + itoa(i.Steps), undo, i.Title}
+			if wide {
+				row = append(row, i.Error)
+			}
+			rows = append(rows, row)
+		}
+		a.tableRows(header, rows, nil)
+	})
+}
+
+func (a *app) undoCommand() *cobra.Command {
+	var yes, dryRun bool
+	cmd := &cobra.Command{
+		Use:   "undo ID",
+		Short: "Take back what a journal entry did",
+		Args:  exactlyOne("journal entry (labctl journal lists them)"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req := apiv1.PlanRequest{Action: apiv1.ActionUndo, IDs: args}
+			return a.with(cmd.Context(), func(c *client) error {
+				if dryRun {
+					return a.showPlan(cmd.Context(), c, req)
+				}
+				return a.carryOut(cmd.Context(), c, req, yes)
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "agree to the plan beforehand")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be done")
+	return cmd
+}

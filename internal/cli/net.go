@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	apiv1 "labd/api/v1"
+)
+
+func (a *app) netCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "net",
+		Short: "Docker networks in LXC containers: see them, make them reachable, take it all back",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(
+		a.netListCommand(),
+		&cobra.Command{
+			Use: "plan", Short: "Show the routes and rules that are missing, and what becomes reachable", Args: noArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return a.with(cmd.Context(), func(c *client) error {
+					return a.showPlan(cmd.Context(), c, apiv1.PlanRequest{Action: apiv1.ActionNetworkApply})
+				})
+			},
+		},
+		a.netChangeCommand("apply", "Make the routes and rules once", apiv1.ActionNetworkApply),
+		a.netChangeCommand("on", "Make the routes and rules and keep them so", apiv1.ActionNetworkOn),
+		a.netChangeCommand("off", "Take every route, chain and table of labd away, and keep it so", apiv1.ActionNetworkOff),
+	)
+	return cmd
+}
+
+func (a *app) netListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "Every Docker network in every running container", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), func(c *client) error {
+				var report apiv1.Envelope[apiv1.NetworkItem]
+				if err := c.get(cmd.Context(), "/v1/networks?fresh=1", &report); err != nil {
+					return err
+				}
+				err := emit(a, report, func(i apiv1.NetworkItem) string { return i.ID }, func(wide bool) {
+					a.printNetworks(report, wide)
+					a.explain(report.Findings)
+				})
+				if err != nil {
+					return err
+				}
+				return checkExit(report.Findings)
+			})
+		},
+	}
+}
+
+func (a *app) printNetworks(report apiv1.Envelope[apiv1.NetworkItem], wide bool) {
+	if len(report.Items) == 0 {
+		return
+	}
+	header := []string{"NETWORK", "SUBNETS", "MODE", "VERDICT", "WHY"}
+	if wide {
+		header = []string{"NETWORK", "DRIVER", "BRIDGE", "SUBNETS", "MODE", "VERDICT", "ROUTE", "RULES", "WHY"}
+	}
+	rows := make([][]string, 0, len(report.Items))
+	for _, i := range report.Items {
+		subnets := strings.Join(i.Subnets, ",")
+		row := []string{i.ID, subnets, i.Mode, i.Verdict, i.Reason}
+		if wide {
+			row = []string{i.ID, i.Driver, i.Bridge, subnets, i.Mode, i.Verdict, strings.Join(i.Route, ","), itoa(len(i.Rules)), i.Reason}
+		}
+		rows = append(rows, row)
+	}
+	a.tableRows(header, rows, func(r int) string { return report.Items[r].Verdict })
+}
+
+func (a *app) netChangeCommand(use, short, action string) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), func(c *client) error {
+				return a.carryOut(cmd.Context(), c, apiv1.PlanRequest{Action: action}, yes)
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "agree to the plan beforehand")
+	return cmd
+}

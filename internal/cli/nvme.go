@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	apiv1 "labd/api/v1"
+)
+
+func (a *app) nvmeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check-nvme [DEVICE…]",
+		Short: "Where is my NVMe drive: every NVMe function, its first broken rung, the cause and the remedy",
+		Long: `check-nvme climbs from the PCI function through driver, controller, namespace and block device, names the first
+broken rung of each NVMe function, the cause as far as the kernel log tells it, and what to do on this kernel.
+
+DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a block device (nvme0n1) or a serial number.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			return a.with(ctx, func(c *client) error {
+				var report apiv1.Envelope[apiv1.NVMeItem]
+				if err := c.get(ctx, "/v1/nvme?fresh=1", &report); err != nil {
+					return err
+				}
+				if err := selectDrives(&report, args); err != nil {
+					return err
+				}
+				err := emit(a, report, func(i apiv1.NVMeItem) string { return i.ID }, func(wide bool) { a.printDrives(report, wide) })
+				if err != nil {
+					return err
+				}
+				return checkExit(report.Findings)
+			})
+		},
+	}
+}
+
+// selectDrives keeps the drives that args name, and their findings.
+func selectDrives(report *apiv1.Envelope[apiv1.NVMeItem], args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	keep := map[string]bool{}
+	items := []apiv1.NVMeItem{}
+	for _, arg := range args {
+		found := false
+		for _, item := range report.Items {
+			if driveMatches(item, arg) {
+				found = true
+				if !keep[item.ID] {
+					items = append(items, item)
+				}
+				keep[item.ID] = true
+			}
+		}
+		if !found {
+			return &Error{apiv1.ErrorNotFound, "no NVMe function answers to " + quoted(arg), "labctl check-nvme lists them all"}
+		}
+	}
+	report.Items = items
+	findings := []apiv1.Finding{}
+	for _, f := range report.Findings {
+		if keep[f.Subject] {
+			findings = append(findings, f)
+		}
+	}
+	report.Findings = findings
+	return nil
+}
+
+func driveMatches(item apiv1.NVMeItem, arg string) bool {
+	arg = strings.TrimPrefix(strings.TrimPrefix(arg, "/dev/"), "nvme/")
+	bdf := strings.TrimPrefix(item.ID, "nvme/")
+	if arg == "" {
+		return false
+	}
+	if arg == bdf || "0000:"+arg == bdf || arg == item.Controller || arg == item.Serial {
+		return true
+	}
+	for _, ns := range item.Namespaces {
+		if arg == ns.Device {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *app) printDrives(report apiv1.Envelope[apiv1.NVMeItem], wide bool) {
+	if len(report.Items) == 0 {
+		return
+	}
+	header := []string{"PCI", "VERDICT", "RUNG", "CONTROLLER", "MODEL", "SERIAL", "DISKS", "SIZE"}
+	if wide {
+		header = append(header, "PCI-ID", "DRIVER", "STATE", "FIRMWARE", "LINK", "USED BY")
+	}
+	rows := make([][]string, 0, len(report.Items))
+	for _, item := range report.Items {
+		var disks, users []string
+		total := int64(0)
+		for _, ns := range item.Namespaces {
+			disks = append(disks, ns.Device)
+			users = append(append(users, ns.Users...), ns.Storages...)
+			total += ns.SizeBytes
+		}
+		row := []string{
+			strings.TrimPrefix(item.ID, "nvme/"), item.Verdict, item.Rung, item.Controller, model(item), item.Serial,
+			strings.Join(disks, ","), size(total),
+		}
+		if wide {
+			row = append(row, item.PCIID, item.Driver, item.State, item.Firmware, link(item.Link), strings.Join(users, ","))
+		}
+		rows = append(rows, row)
+	}
+	a.tableRows(header, rows, func(r int) string { return report.Items[r].Verdict })
+	a.explain(report.Findings)
+	for _, item := range report.Items {
+		for _, problem := range item.Problems {
+			a.printf("note: %s: %s\n", item.ID, problem)
+		}
+	}
+}
+
+// model is what the drive calls itself, or what its PCI function is known as while the drive does not speak.
+func model(item apiv1.NVMeItem) string {
+	if item.Model != "" {
+		return item.Model
+	}
+	name := strings.TrimSpace(item.Vendor + " " + item.Product)
+	if item.Chip != "" && !strings.Contains(name, item.Chip) {
+		name = strings.TrimSpace(name + " (" + item.Chip + ")")
+	}
+	return name
+}
+
+func link(l *apiv1.PCILink) string {
+	if l == nil || l.CurrentSpeed == "" {
+		return ""
+	}
+	return strings.TrimSuffix(l.CurrentSpeed, " PCIe") + " x" + itoa(l.CurrentWidth)
+}

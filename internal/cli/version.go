@@ -1,0 +1,36 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	apiv1 "labd/api/v1"
+)
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "The versions of labctl and of the running labd", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v := apiv1.Version{Labctl: a.version}
+			c := newClient(a.flags.socket, a.flags.timeout, 0)
+			defer c.close()
+			var daemon apiv1.Version
+			if err := c.get(cmd.Context(), "/v1/version", &daemon); err == nil {
+				v.Labd, v.Kernel = daemon.Labd, daemon.Kernel
+			}
+			switch a.flags.output {
+			case formatJSON:
+				writeJSON(a.out, v)
+			case formatYAML:
+				return a.emitYAML(v)
+			default:
+				a.printf("labctl %s\n", v.Labctl)
+				if v.Labd == "" {
+					a.printf("labd   not running at %s\n", a.flags.socket)
+				} else {
+					a.printf("labd   %s on kernel %s\n", v.Labd, v.Kernel)
+				}
+			}
+			return nil
+		},
+	}
+}
