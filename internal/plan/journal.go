@@ -73,13 +73,9 @@ type Journal struct {
 	now func() time.Time
 }
 
-// OpenJournal returns the journal in dir, which is made when it is missing.
-func OpenJournal(dir string, now func() time.Time) (*Journal, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("open the journal: %w", err)
-	}
-	return &Journal{dir: dir, now: now}, nil
-}
+// NewJournal returns the journal in dir. The directory is made by the first entry, so that a labd that only reads
+// needs no place to write.
+func NewJournal(dir string, now func() time.Time) *Journal { return &Journal{dir: dir, now: now} }
 
 // record is one line of an entry's file.
 type record struct {
@@ -100,6 +96,9 @@ const entrySuffix = ".jsonl"
 
 // begin makes a new entry; its id is the next number.
 func (j *Journal) begin(p *Plan, actor, undoes string) (*writer, error) {
+	if err := os.MkdirAll(j.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("begin a journal entry: %w", err)
+	}
 	ids, err := j.ids()
 	if err != nil {
 		return nil, err
@@ -139,6 +138,9 @@ func (j *Journal) file(id string) string { return filepath.Join(j.dir, id+entryS
 // ids are the numbers of all entries, in order.
 func (j *Journal) ids() ([]int, error) {
 	files, err := os.ReadDir(j.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}

@@ -76,11 +76,7 @@ func switches(t *testing.T, subject finding.Subject, names ...string) *Plan {
 
 func newRunner(t *testing.T, w *world) *Runner {
 	t.Helper()
-	journal, err := OpenJournal(filepath.Join(t.TempDir(), "journal"), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &Runner{Journal: journal, Ops: w.ops()}
+	return &Runner{Journal: NewJournal(filepath.Join(t.TempDir(), "journal"), time.Now), Ops: w.ops()}
 }
 
 func undo(t *testing.T, r *Runner, id string) (*Entry, error) {
@@ -222,6 +218,12 @@ func TestJournalCutAtEveryByte(t *testing.T) {
 func TestJournalRefusesANewerFormat(t *testing.T) {
 	w := &world{on: map[string]bool{}}
 	r := newRunner(t, w)
+	if _, err := r.Journal.Entries(); err != nil {
+		t.Fatalf("a journal without directory: %v", err)
+	}
+	if err := os.Mkdir(r.Journal.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	text := `{"type":"begin","v":` + strconv.Itoa(JournalVersion+1) + `,"plan":{}}` + "\n"
 	if err := os.WriteFile(r.Journal.file("1"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -20,14 +20,17 @@ type Runner struct {
 	Ops     Ops
 	// StepTimeout is DefaultStepTimeout when zero.
 	StepTimeout time.Duration
-	// Progress, when set, is told of each step as it begins (1, 2, … of total).
-	Progress func(step, total int, title string)
-
 	mu sync.Mutex
 }
 
 // ErrBusy says that another apply is running.
 var ErrBusy = errors.New("another change is being applied; try again when it is done")
+
+// Wait returns when no plan is being applied any more.
+func (r *Runner) Wait() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+}
 
 // StepError says which step failed and what is left to do.
 type StepError struct {
@@ -206,9 +209,6 @@ func (r *Runner) steps(ctx context.Context, w *writer, p *Plan, do stepFunc) (St
 		}
 		if err := context.Cause(ctx); err != nil {
 			return StateInterrupted, fail(fmt.Errorf("interrupted before it began: %w", err))
-		}
-		if r.Progress != nil {
-			r.Progress(i+1, len(p.Steps), step.Title)
 		}
 		// A caller who goes away must not cut a step in half.
 		stepCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
