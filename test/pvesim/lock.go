@@ -1,0 +1,91 @@
+package pvesim
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"labd/internal/pve"
+)
+
+// clusterFSUp reports whether pmxcfs "runs": the link /etc/pve/local exists.
+func (s *Server) clusterFSUp() bool {
+	_, err := os.Readlink(s.path("etc/pve/local"))
+	return err == nil
+}
+
+// SetClusterFS stops and starts pmxcfs: without it /etc/pve is an empty
+// directory. /etc/pve must not be a mount point.
+func (s *Server) SetClusterFS(up bool) error {
+	dir, aside := s.path("etc/pve"), s.path("etc/.pve.pvesim")
+	if up == s.clusterFSUp() {
+		return nil
+	}
+	if up {
+		if err := os.Remove(dir); err != nil {
+			return fmt.Errorf("pvesim: start pmxcfs: %w", err)
+		}
+		return os.Rename(aside, dir)
+	}
+	if err := os.Rename(dir, aside); err != nil {
+		return fmt.Errorf("pvesim: stop pmxcfs: %w", err)
+	}
+	return os.Mkdir(dir, 0o755)
+}
+
+// SetQuorum gives or takes the quorum of a cluster of this node and one that is
+// offline. A plain directory stays writable; only PVE's API and .members tell.
+func (s *Server) SetQuorum(quorate bool) error {
+	q := 0
+	if quorate {
+		q = 1
+	}
+	return s.writePVE(".members", fmt.Sprintf(`{"nodename":%q,"version":2,`+
+		`"cluster":{"name":"lab","version":2,"nodes":2,"quorate":%d},`+
+		`"nodelist":{%q:{"id":1,"online":1,"ip":"127.0.0.1"}}}`, s.cfg.Node, q, s.cfg.Node))
+}
+
+func (s *Server) quorate() bool {
+	c, err := pve.ReadCluster(pve.DirFS(s.path("etc/pve")))
+	return err == nil && c.Quorate
+}
+
+// locked runs do under a lock of the cluster file system: a directory that is
+// made and removed. waiting is called at each attempt that has to wait.
+// Source: PVE::Cluster::cfs_lock.
+func (s *Server) locked(name string, waiting func(string), do func() error) error {
+	deadline := time.Now().Add(s.cfg.LockTimeout)
+	dir := s.path("etc/pve/priv/lock", name)
+	for {
+		quorate := s.quorate()
+		var err error
+		if quorate {
+			if err = os.MkdirAll(filepath.Dir(dir), 0o700); err == nil {
+				err = os.Mkdir(dir, 0o755)
+			}
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, fs.ErrExist) {
+				return fmt.Errorf("cfs-lock '%s' error: %w", name, err)
+			}
+		}
+		if waiting != nil {
+			waiting(fmt.Sprintf("trying to acquire cfs lock '%s' ...", name))
+		}
+		if left := time.Until(deadline); left > 0 && s.ctx.Err() == nil {
+			s.sleep(min(left, time.Second, s.cfg.LockTimeout/10))
+			continue
+		}
+		if !quorate {
+			//lint:ignore ST1005 PVE's text
+			return fmt.Errorf("cfs-lock '%s' error: no quorum!", name)
+		}
+		return fmt.Errorf("cfs-lock '%s' error: got lock request timeout", name)
+	}
+	err := do()
+	return errors.Join(err, os.Remove(dir))
+}
