@@ -53,6 +53,9 @@ func (s *Server) getClusterStatus(c *call) (any, error) {
 		})
 	}
 	for _, m := range cluster.Members {
+		if m.Name == s.cfg.Node && m.IP == "" {
+			m.IP = s.cfg.Address
+		}
 		rows = append(rows, map[string]any{
 			"id": "node/" + m.Name, "type": "node", "name": m.Name, "nodeid": m.ID, "ip": m.IP, "level": "",
 			"local": number(m.Name == s.cfg.Node), "online": number(m.Online),

@@ -109,6 +109,7 @@ func (s *Server) removeDirectory(name string, disks, config bool, log func(strin
 	var configErr error
 	if config {
 		if err := s.cleanupStorages("/mnt/pve/"+name, log); err != nil {
+			log(err.Error())
 			configErr = fmt.Errorf("config cleanup failed - %w", err)
 		}
 	}

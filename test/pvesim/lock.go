@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"labd/internal/pve"
 )
@@ -54,12 +53,15 @@ func (s *Server) quorate() bool {
 }
 
 // locked runs do under a lock of the cluster file system: a directory that is
-// made and removed. waiting is called at each attempt that has to wait.
+// made and removed. waiting hears of each further attempt.
 // Source: PVE::Cluster::cfs_lock.
 func (s *Server) locked(name string, waiting func(string), do func() error) error {
-	deadline := time.Now().Add(s.cfg.LockTimeout)
+	const attempts = 10
 	dir := s.path("etc/pve/priv/lock", name)
-	for {
+	for i := 1; ; i++ {
+		if i > 1 && waiting != nil {
+			waiting(fmt.Sprintf("trying to acquire cfs lock '%s' ...", name))
+		}
 		quorate := s.quorate()
 		var err error
 		if quorate {
@@ -73,11 +75,8 @@ func (s *Server) locked(name string, waiting func(string), do func() error) erro
 				return fmt.Errorf("cfs-lock '%s' error: %w", name, err)
 			}
 		}
-		if waiting != nil {
-			waiting(fmt.Sprintf("trying to acquire cfs lock '%s' ...", name))
-		}
-		if left := time.Until(deadline); left > 0 && s.ctx.Err() == nil {
-			s.sleep(min(left, time.Second, s.cfg.LockTimeout/10))
+		s.sleep(s.cfg.LockTimeout / attempts)
+		if i < attempts && s.ctx.Err() == nil {
 			continue
 		}
 		if !quorate {

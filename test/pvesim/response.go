@@ -61,7 +61,7 @@ func forbidden(what string) error {
 	return &failure{status: http.StatusForbidden, message: message}
 }
 
-// page is a list of which only a part is sent.
+// page is a list of which only a part is sent; PVE leaves out a total of 0.
 type page struct {
 	rows  []map[string]any
 	total int
@@ -70,7 +70,10 @@ type page struct {
 func success(data any) *response {
 	answer := map[string]any{"data": data}
 	if p, ok := data.(page); ok {
-		answer["data"], answer["total"] = p.rows, p.total
+		answer["data"] = p.rows
+		if p.total > 0 {
+			answer["total"] = p.total
+		}
 	}
 	body, err := json.Marshal(answer)
 	if err != nil {

@@ -136,6 +136,13 @@ func (s *Server) handle(c *call) *response {
 		return fail(err)
 	}
 	c.who = who
+	// pveproxy passes on what is meant for another node before it looks further.
+	if rest, ok := strings.CutPrefix(c.path, "/nodes/"); ok {
+		if node, _, _ := strings.Cut(rest, "/"); node != s.cfg.Node {
+			return fail(fmt.Errorf("hostname lookup '%s' failed - failed to get address info for: %s: Name or service not known",
+				node, node))
+		}
+	}
 	r, args, ok := findRoute(c.method, c.path)
 	if !ok {
 		return fail(&failure{
@@ -143,10 +150,6 @@ func (s *Server) handle(c *call) *response {
 		})
 	}
 	c.args = args
-	if node, ok := args["node"]; ok && node != s.cfg.Node {
-		return fail(fmt.Errorf("hostname lookup '%s' failed - failed to get address info for: %s: Name or service not known",
-			node, node))
-	}
 	data, err := r.do(s, c)
 	if err != nil {
 		return fail(err)

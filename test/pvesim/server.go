@@ -20,6 +20,8 @@ type Config struct {
 	Root string
 	// Node is the host's name in PVE.
 	Node string
+	// Address is the node's address in /cluster/status; default 127.0.0.1.
+	Address string
 	// Major is PVE's major version, 8 or 9; default 9.
 	Major int
 	// Listener is where to serve; default a new one on 127.0.0.1.
@@ -69,6 +71,9 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	}
 	if c.Major == 0 {
 		c.Major = 9
+	}
+	if c.Address == "" {
+		c.Address = "127.0.0.1"
 	}
 	if c.LockTimeout == 0 {
 		c.LockTimeout = 10 * time.Second

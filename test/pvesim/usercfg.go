@@ -60,7 +60,8 @@ func parseUserConfig(text string) *userConfig {
 			u.roleLines = append(u.roleLines, line)
 			u.roles[get(1)] = items(get(2))
 		case "pool":
-			u.pools = append(u.pools, pool{get(1), get(2), items(get(3)), items(get(4))})
+			vms := slices.DeleteFunc(items(get(3)), func(v string) bool { return strings.Trim(v, "0123456789") != "" })
+			u.pools = append(u.pools, pool{get(1), get(2), vms, items(get(4))})
 		case "acl":
 			u.acl = append(u.acl, aclEntry{get(1) == "1", get(2), items(get(3)), items(get(4))})
 		}
