@@ -134,7 +134,8 @@ type Permissions map[string]map[string]bool
 
 // Allows reports whether the privilege is granted on exactly that path. PVE
 // lists a path below one that propagates only where an ACL names it, so the
-// parents are tried too.
+// parents are tried too. PVE also leaves out a path where an ACL takes
+// everything away (NoAccess); where that matters, ask with PathPermissions.
 func (p Permissions) Allows(path, privilege string) bool {
 	if _, ok := p[path][privilege]; ok {
 		return true
@@ -171,6 +172,20 @@ func (c *Client) Permissions(ctx context.Context) (Permissions, error) {
 		}
 	}
 	return p, nil
+}
+
+// PathPermissions asks what the client's own token may do on one path: the
+// privileges granted there, with whether they reach deeper paths.
+func (c *Client) PathPermissions(ctx context.Context, path string) (map[string]bool, error) {
+	var raw map[string]map[string]int
+	if err := c.get(ctx, "/access/permissions?path="+url.QueryEscape(path), &raw); err != nil {
+		return nil, err
+	}
+	out := map[string]bool{}
+	for name, propagates := range raw[path] {
+		out[name] = propagates != 0
+	}
+	return out, nil
 }
 
 // Storages returns every entry of storage.cfg that the token may see; PVE

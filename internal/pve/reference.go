@@ -28,6 +28,7 @@ type Reference struct {
 	Line    int    // counted from 1
 	Grade   Grade
 	Reason  string // what is at stake, in a few words
+	Lock    string // the guest's lock ("backup", "migrate"); while there is one, wait
 }
 
 // ReferenceIndex holds all references to storages found in one reading, so that
@@ -36,6 +37,13 @@ type Reference struct {
 type ReferenceIndex struct {
 	byID  map[string][]Reference
 	paths []pathReference
+	pools []poolEntry
+}
+
+// poolEntry is a zfspool entry of storage.cfg with its pool or dataset.
+type poolEntry struct {
+	ref           Reference
+	storage, pool string
 }
 
 // pathReference is a value that holds absolute paths.
@@ -55,13 +63,14 @@ func References(fsys FS, storageID, path string) ([]Reference, error) {
 
 // ReadReferences reads everything below /etc/pve that can name a storage: the
 // guests of all nodes (live, pending, snapshots, special sections), jobs.cfg,
-// vzdump.cron, storage.cfg (base, nested paths), mapping/directory.cfg. With an
+// vzdump.cron, storage.cfg (base, nested paths and datasets),
+// mapping/directory.cfg. With an
 // error the index is incomplete, and no storage may be called unreferenced.
 //
 // Not looked at: user.cfg (ACLs and pools, which PVE cleans itself on removal);
 // replication.cfg and ha/, which name guests only, so that the guest's volumes
-// stand for them; parents of zfspool datasets; jobs on a backup server; files
-// outside /etc/pve (vzdump.conf: see VzdumpReferences).
+// stand for them; jobs on a backup server; files outside /etc/pve
+// (vzdump.conf: see VzdumpReferences).
 func ReadReferences(fsys FS) (*ReferenceIndex, error) {
 	x := &ReferenceIndex{byID: map[string][]Reference{}}
 	guests, err := ReadGuests(fsys)
@@ -117,6 +126,13 @@ func (x *ReferenceIndex) Of(storageID, path string) []Reference {
 			out = append(out, p.ref)
 		}
 	}
+	for _, own := range x.pools {
+		for _, p := range x.pools {
+			if own.storage == storageID && p.storage != storageID && below(p.pool, own.pool) {
+				out = append(out, p.ref)
+			}
+		}
+	}
 	slices.SortStableFunc(out, func(a, b Reference) int {
 		if c := strings.Compare(a.File, b.File); c != 0 {
 			return c
@@ -150,11 +166,12 @@ func (x *ReferenceIndex) addPaths(r Reference, storage string) {
 }
 
 func (x *ReferenceIndex) addGuest(g *Guest) {
+	lock, _ := g.Config.Live().Get("lock")
 	for i := range g.Config.Sections {
 		s := &g.Config.Sections[i]
 		for _, p := range s.Properties {
 			x.addGuestProperty(s, Reference{
-				File: g.File, Section: s.Name, Key: p.Key, Value: p.Value, Line: p.Line,
+				File: g.File, Section: s.Name, Key: p.Key, Value: p.Value, Line: p.Line, Lock: lock,
 			})
 		}
 	}
@@ -272,6 +289,11 @@ func (x *ReferenceIndex) addStorages(file string, data []byte) {
 			case "path":
 				r.Reason = "storage inside this one"
 				x.addPaths(r, s.ID)
+			case "pool":
+				if asciiLower(s.Type) == "zfspool" {
+					r.Reason = "dataset inside this one, or the same"
+					x.pools = append(x.pools, poolEntry{ref: r, storage: s.ID, pool: p.Value})
+				}
 			}
 		}
 	}

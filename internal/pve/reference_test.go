@@ -98,6 +98,27 @@ func TestReferencesReportWhatCouldNotBeRead(t *testing.T) {
 	}
 }
 
+func TestReferencesOfPoolsAndLocks(t *testing.T) {
+	fsys := fstest.MapFS{
+		"storage.cfg": file("zfspool: tank\n\tpool tank\n\nzfspool: vms\n\tpool tank/vm\n\nzfspool: other\n\tpool tank2\n\n" +
+			"rbd: ceph\n\tpool tank/x\n\n"),
+		"nodes/pve1/lxc/100.conf": file("lock: backup\nrootfs: tank:subvol-100-disk-0,size=1G\n"),
+	}
+	refs, err := References(fsys, "tank", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("nodes/pve1/lxc/100.conf:2 [] rootfs: block\nstorage.cfg:5 [vms] pool: block\n", brief(refs)); diff != "" {
+		t.Error(diff)
+	}
+	if refs[0].Lock != "backup" {
+		t.Errorf("lock = %q", refs[0].Lock)
+	}
+	if refs, _ := References(fsys, "vms", ""); len(refs) != 0 {
+		t.Errorf("a parent counts as a reference: %s", brief(refs))
+	}
+}
+
 func TestVzdumpReferences(t *testing.T) {
 	got := VzdumpReferences([]byte("# storage: usb1\nstorage: usb1\nfleecing: enabled=1,storage=usb1\ntmpdir: /mnt/pve/usb1/tmp\n"),
 		"usb1", "/mnt/pve/usb1")

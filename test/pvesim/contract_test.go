@@ -37,9 +37,10 @@ type exchange struct {
 		Form               map[string]any
 	}
 	Response struct {
-		Status int
-		Reason string
-		Body   any
+		Status  int
+		Reason  string
+		Headers map[string]string
+		Body    any
 	}
 	Changed snapshot
 }
@@ -390,6 +391,16 @@ func (r *replay) sendOnce(x *exchange) (status int, reason string, body any) {
 	r.must(err)
 	res, err := http.ReadResponse(bufio.NewReader(c), nil)
 	r.must(err)
+	for _, name := range []string{"connection", "content-type", "cache-control", "pragma", "server"} {
+		want := x.Response.Headers[name]
+		got := res.Header.Get(name)
+		if name == "connection" && res.Close {
+			got = "close" // net/http takes the header out
+		}
+		if got != want {
+			r.t.Errorf("%s %s: header %s: %q, want %q", x.Request.Method, x.Request.Path, name, got, want)
+		}
+	}
 	if res.ContentLength < 0 && res.Header.Get("Content-Type") == "" {
 		return res.StatusCode, strings.TrimPrefix(res.Status, fmt.Sprint(res.StatusCode, " ")), ""
 	}
