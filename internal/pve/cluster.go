@@ -19,10 +19,14 @@ type FS interface {
 }
 
 // DirFS returns the FS of a directory, usually /etc/pve.
-func DirFS(root string) FS {
-	// The type behind os.DirFS has these methods since Go 1.25.
-	return os.DirFS(root).(FS)
-}
+func DirFS(root string) FS { return dirFS{os.DirFS(root)} }
+
+type dirFS struct{ fs.FS }
+
+func (d dirFS) ReadFile(name string) ([]byte, error)       { return fs.ReadFile(d.FS, name) }
+func (d dirFS) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(d.FS, name) }
+func (d dirFS) ReadLink(name string) (string, error)       { return fs.ReadLink(d.FS, name) }
+func (d dirFS) Lstat(name string) (fs.FileInfo, error)     { return fs.Lstat(d.FS, name) }
 
 // Cluster is what the files of /etc/pve say about the cluster.
 type Cluster struct {

@@ -180,7 +180,8 @@ func (x *ReferenceIndex) addGuest(g *Guest) {
 func (x *ReferenceIndex) addGuestProperty(s *GuestSection, r Reference) {
 	name := strings.TrimRight(r.Key, "0123456789")
 	switch name {
-	case "net", "usb", "hostpci", "ipconfig", "name", "hostname", "description", "tags", "smbios", "sshkeys":
+	case "net", "usb", "hostpci", "ipconfig", "name", "hostname", "description", "tags", "smbios", "sshkeys",
+		"env", "entrypoint":
 		return // hold colons, never a volume
 	}
 	r.Grade, r.Reason = guestGrade(s, name, r.Value)

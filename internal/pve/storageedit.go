@@ -127,6 +127,25 @@ func (c *StorageConfig) Add(s *StorageSection) error {
 	return nil
 }
 
+// CreateParams returns what CreateStorage needs to make an entry like this one
+// again: the type and the properties that the file can hold. Secrets are not
+// among them: a password lies in a file of its own, and of keys the file has a
+// mark only, which PVE does not accept as a value.
+func (c *StorageConfig) CreateParams(id string) (map[string]string, error) {
+	s, err := c.Lookup(id)
+	if err != nil {
+		return nil, err
+	}
+	params := map[string]string{"type": s.Type}
+	for key, value := range s.Properties {
+		// An implicit "shared" is no option of its type.
+		if _, ok := c.schema.types[s.Type].options[key]; ok && value != "" && key != "encryption-key" && key != "master-pubkey" {
+			params[key] = value
+		}
+	}
+	return params, nil
+}
+
 // Lookup returns a section as PVE's code asks for one: a malformed section does
 // not exist.
 func (c *StorageConfig) Lookup(id string) (*StorageSection, error) {

@@ -12,12 +12,14 @@ type Fault struct {
 	Path   string // prefix of the path below /api2/json; "" for any
 	Times  int    // how many requests; 0 for all
 
-	Delay  time.Duration // wait first
+	Delay  time.Duration // wait before the request is handled
 	Status int           // then answer this, with Reason, instead of doing anything
 	Reason string
 	// After does the request's work before Status is answered or the connection
 	// is cut: the change is made and the client does not hear of it.
 	After bool
+	// Do, when set, runs first: another writer, a lock taken, quorum lost.
+	Do func()
 	// Cut closes the connection without an answer.
 	Cut bool
 
@@ -57,6 +59,9 @@ func (s *Server) answer(req *http.Request) (res *response, cut bool) {
 		return fail(err), false
 	}
 	f := s.takeFault(c.method, c.path)
+	if f.Do != nil {
+		f.Do()
+	}
 	s.sleep(f.Delay)
 	broken := f.Status != 0 || f.Cut
 	if !broken || f.After {
