@@ -90,7 +90,7 @@ func (s *Server) removeDirectory(name string, disks, config bool, log func(strin
 			return err
 		}
 		what = unitSetting(string(data), "What")
-		if err := s.cfg.IsBlockDevice(what); err != nil {
+		if err := s.checkDevice(what); err != nil {
 			return err
 		}
 	}
@@ -172,20 +172,28 @@ func (s *Server) cleanupStorages(path string, log func(string)) error {
 	return nil
 }
 
-// fileIsBlockDevice is the default of Config.IsBlockDevice.
+// checkDevice finds fault with a device in PVE's words.
 // Source: PVE::Diskmanage::verify_blockdev_path.
-func (s *Server) fileIsBlockDevice(path string) error {
+func (s *Server) checkDevice(path string) error {
 	if _, err := os.Stat(s.path(filepath.Dir(path))); err != nil {
 		return fmt.Errorf("failed to get absolute path to %s", path)
 	}
 	if !strings.HasPrefix(path, "/dev/") {
 		return fmt.Errorf("got unusual device path '%s'", path)
 	}
-	info, err := os.Stat(s.path(path))
-	if err != nil || info.Mode()&fs.ModeDevice == 0 || info.Mode()&fs.ModeCharDevice != 0 {
+	if s.cfg.IsBlockDevice(path) != nil {
 		return errors.New("not a valid block device")
 	}
 	return nil
+}
+
+// fileIsBlockDevice is the default of Config.IsBlockDevice.
+func (s *Server) fileIsBlockDevice(path string) error {
+	info, err := os.Stat(s.path(path))
+	if err == nil && (info.Mode()&fs.ModeDevice == 0 || info.Mode()&fs.ModeCharDevice != 0) {
+		err = fmt.Errorf("%s is no block device", path)
+	}
+	return err
 }
 
 // systemctlError is a failed command of the default Systemctl.

@@ -39,8 +39,8 @@ type Config struct {
 	// with the method ExitCode() int gives the exit code. The default works on
 	// the unit files and links below Root.
 	Systemctl func(ctx context.Context, args ...string) ([]byte, error)
-	// IsBlockDevice returns nil when path, as on the host, is a block device.
-	// The default looks below Root.
+	// IsBlockDevice returns nil when path, as on the host, is a block device;
+	// what else it returns does not matter. The default looks below Root.
 	IsBlockDevice func(path string) error
 	// Mounted reports whether a directory, as on the host, is a mount point. The
 	// default compares devices below Root.
