@@ -251,7 +251,7 @@ func TestClientErrors(t *testing.T) {
 }
 
 func TestClientUnknownOutcome(t *testing.T) {
-	root, s, c := setup(t, func(_ *pvesim.Config, client *pve.ClientConfig) { client.Timeout = 300 * time.Millisecond })
+	root, s, c := setup(t, nil)
 	s.Inject(pvesim.Fault{Method: "DELETE", After: true, Cut: true, Times: 1})
 	err := c.DeleteStorage(t.Context(), "usb1")
 	if !errors.Is(err, pve.ErrUnknownOutcome) {
@@ -264,7 +264,9 @@ func TestClientUnknownOutcome(t *testing.T) {
 	// Had the client repeated the request, it would have met no such storage.
 	s.ClearFaults()
 	s.Inject(pvesim.Fault{Delay: time.Minute})
-	if err := c.DeleteStorage(t.Context(), "local"); !errors.Is(err, pve.ErrUnknownOutcome) ||
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := c.DeleteStorage(ctx, "local"); !errors.Is(err, pve.ErrUnknownOutcome) ||
 		!errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("time-out: %v", err)
 	}

@@ -39,7 +39,9 @@ func ParseUserConfig(data []byte) UserConfig {
 		switch f[0] {
 		case "pool":
 			u.Pools = append(u.Pools, Pool{
-				ID: f[1], Comment: f[2], Guests: splitList(f[3]), Storages: splitList(f[4]),
+				ID: f[1], Comment: f[2], Storages: splitList(f[4]),
+				// What is no guest ID is dropped.
+				Guests: slices.DeleteFunc(splitList(f[3]), func(v string) bool { return strings.Trim(v, "0123456789") != "" }),
 			})
 		case "acl":
 			u.ACLs = append(u.ACLs, ACL{

@@ -105,7 +105,7 @@ func (s *Server) getPermissions(c *call) (any, error) {
 	}
 	paths := []string{"/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"}
 	for _, a := range c.who.users.acl {
-		paths = append(paths, a.path)
+		paths = append(paths, a.Path)
 	}
 	for _, path := range paths {
 		add(path)
@@ -119,17 +119,17 @@ func (s *Server) getACL(c *call) (any, error) {
 	for _, a := range c.who.users.acl {
 		// Who may hand out a permission sees the entry: on a storage that is
 		// Datastore.Allocate.
-		visible := c.who.may("/access", "Sys.Audit") || c.who.may(a.path, "Permissions.Modify")
-		if strings.HasPrefix(a.path, "/storage/") {
-			visible = visible || c.who.may(a.path, "Datastore.Allocate")
+		visible := c.who.may("/access", "Sys.Audit") || c.who.may(a.Path, "Permissions.Modify")
+		if strings.HasPrefix(a.Path, "/storage/") {
+			visible = visible || c.who.may(a.Path, "Datastore.Allocate")
 		}
 		if !visible {
 			continue
 		}
-		for _, subject := range a.subjects {
-			for _, role := range a.roles {
-				row := map[string]any{"path": a.path, "roleid": role, "ugid": subject, "type": "user", "propagate": 0}
-				if a.propagate {
+		for _, subject := range a.Subjects {
+			for _, role := range a.Roles {
+				row := map[string]any{"path": a.Path, "roleid": role, "ugid": subject, "type": "user", "propagate": 0}
+				if a.Propagate {
 					row["propagate"] = 1
 				}
 				if group, ok := strings.CutPrefix(subject, "@"); ok {

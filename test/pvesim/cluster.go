@@ -107,9 +107,9 @@ func (s *Server) guestRows(c *call) []any {
 				"id": fmt.Sprintf("%s/%d", kind, id), "vmid": id, "node": node, "type": kind, "status": "unknown",
 			}
 			for _, p := range c.who.users.pools {
-				for _, vm := range p.vms {
+				for _, vm := range p.Guests {
 					if vm == strconv.Itoa(id) {
-						row["pool"] = p.id
+						row["pool"] = p.ID
 					}
 				}
 			}

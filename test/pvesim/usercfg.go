@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"labd/internal/pve"
 )
 
 // userConfig is what user.cfg says. Source: PVE::AccessControl::parse_user_config.
@@ -14,28 +16,18 @@ type userConfig struct {
 	users  []string // whole lines, tokens after their user
 	groups map[string][]string
 	roles  map[string][]string // privileges
-	acl    []aclEntry
-	pools  []pool
+	acl    []pve.ACL
+	pools  []pve.Pool
 
 	groupLines, roleLines []string
 	enabled               map[string]bool // by user
 	tokens                map[string]bool // privilege separation, by token ID
 }
 
-type aclEntry struct {
-	propagate bool
-	path      string
-	subjects  []string // user, @group, user!token
-	roles     []string
-}
-
-type pool struct {
-	id, comment  string
-	vms, storage []string
-}
-
 func parseUserConfig(text string) *userConfig {
+	storages := pve.ParseUserConfig([]byte(text))
 	u := &userConfig{
+		acl: storages.ACLs, pools: storages.Pools,
 		groups: map[string][]string{}, roles: builtinRoles(), enabled: map[string]bool{}, tokens: map[string]bool{},
 	}
 	for line := range strings.SplitSeq(text, "\n") {
@@ -59,11 +51,6 @@ func parseUserConfig(text string) *userConfig {
 		case "role":
 			u.roleLines = append(u.roleLines, line)
 			u.roles[get(1)] = items(get(2))
-		case "pool":
-			vms := slices.DeleteFunc(items(get(3)), func(v string) bool { return strings.Trim(v, "0123456789") != "" })
-			u.pools = append(u.pools, pool{get(1), get(2), vms, items(get(4))})
-		case "acl":
-			u.acl = append(u.acl, aclEntry{get(1) == "1", get(2), items(get(3)), items(get(4))})
 		}
 	}
 	return u
@@ -79,16 +66,16 @@ func (u *userConfig) text() string {
 	var pools, acl []string
 	for _, p := range u.pools {
 		pools = append(pools, strings.Join([]string{
-			"pool", p.id, p.comment, strings.Join(p.vms, ","), strings.Join(p.storage, ","), "",
+			"pool", p.ID, p.Comment, strings.Join(p.Guests, ","), strings.Join(p.Storages, ","), "",
 		}, ":"))
 	}
 	for _, a := range u.acl {
 		propagate := "0"
-		if a.propagate {
+		if a.Propagate {
 			propagate = "1"
 		}
 		acl = append(acl, strings.Join([]string{
-			"acl", propagate, a.path, strings.Join(a.subjects, ","), strings.Join(a.roles, ","), "",
+			"acl", propagate, a.Path, strings.Join(a.Subjects, ","), strings.Join(a.Roles, ","), "",
 		}, ":"))
 	}
 	var b strings.Builder
@@ -107,13 +94,13 @@ func (u *userConfig) text() string {
 // there were any. Source: PVE::AccessControl::remove_storage_access.
 func (u *userConfig) removeStorage(id string) bool {
 	before := len(u.acl)
-	u.acl = slices.DeleteFunc(u.acl, func(a aclEntry) bool { return a.path == "/storage/"+id })
+	u.acl = slices.DeleteFunc(u.acl, func(a pve.ACL) bool { return a.Path == "/storage/"+id })
 	changed := len(u.acl) != before
 	for i := range u.pools {
 		p := &u.pools[i]
-		before := len(p.storage)
-		p.storage = slices.DeleteFunc(p.storage, func(s string) bool { return s == id })
-		changed = changed || len(p.storage) != before
+		before := len(p.Storages)
+		p.Storages = slices.DeleteFunc(p.Storages, func(s string) bool { return s == id })
+		changed = changed || len(p.Storages) != before
 	}
 	return changed
 }
@@ -150,8 +137,8 @@ func (u *userConfig) privileges(who, path string) map[string]bool {
 func (u *userConfig) granted(who, path string) map[string]bool {
 	paths := map[string]bool{}
 	for _, a := range u.acl {
-		if a.path == "/" || a.path == path || strings.HasPrefix(path, a.path+"/") {
-			paths[a.path] = true
+		if a.Path == "/" || a.Path == path || strings.HasPrefix(path, a.Path+"/") {
+			paths[a.Path] = true
 		}
 	}
 	roles := map[string]bool{}
@@ -165,9 +152,9 @@ func (u *userConfig) granted(who, path string) map[string]bool {
 		} {
 			found := map[string]bool{}
 			for _, a := range u.acl {
-				if a.path == p && (a.propagate || p == path) && slices.ContainsFunc(a.subjects, match) {
-					for _, r := range a.roles {
-						found[r] = found[r] || a.propagate
+				if a.Path == p && (a.Propagate || p == path) && slices.ContainsFunc(a.Subjects, match) {
+					for _, r := range a.Roles {
+						found[r] = found[r] || a.Propagate
 					}
 				}
 			}
