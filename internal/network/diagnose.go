@@ -1,0 +1,350 @@
+package network
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"labd/internal/docker"
+	"labd/internal/finding"
+	"labd/internal/netfilter"
+)
+
+// Verdicts of a Network.
+const (
+	VerdictOK          = "ok"
+	VerdictPlanned     = "planned"
+	VerdictRefused     = "refused"
+	VerdictDrift       = "drift"
+	VerdictUnreachable = "unreachable"
+	VerdictUnknown     = "unknown"
+)
+
+// Modes of a Network.
+const (
+	ModeDirect = "direct"
+	ModeOff    = "off"
+)
+
+// Report is what the facts mean.
+type Report struct {
+	At       time.Time
+	Networks []Network
+	// Containers are the ids of the running containers that could be looked at.
+	Containers []ContainerReport
+	Findings   []finding.Finding
+	Notes      []string
+	// Switch is what labctl net on or off stored.
+	Switch string
+	// Want is what should be on the host and in the containers, by the policy, whether or not it is switched on.
+	Want Desired
+}
+
+// ContainerReport says how the look into one container went.
+type ContainerReport struct {
+	ID int
+	OK bool
+}
+
+// Network is one Docker network with its verdict.
+type Network struct {
+	Container int
+	Name      string
+	Driver    string
+	Bridge    string
+	Subnets   []netip.Prefix
+	Mode      string
+	Verdict   string
+	Reason    string
+	Routes    []Route
+	Rules     netfilter.Chains
+}
+
+// Subject is network/<container>/<name>.
+func (n Network) Subject() finding.Subject {
+	return finding.Network(strconv.Itoa(n.Container), n.Name)
+}
+
+// Desired is what labd wants to be there.
+type Desired struct {
+	Routes []Route
+	// Chains are labd's rules by container; a container that is not in it has none.
+	Chains map[int]netfilter.Chains
+	// Owners are the owners of the prefixes.
+	Owners map[netip.Prefix]string
+	// Forwarding are the host's interfaces that must forward.
+	Forwarding []string
+}
+
+// Diagnose is pure.
+func Diagnose(f *Facts, p Policy) *Report {
+	d := &diagnosis{facts: f, policy: p, report: &Report{
+		At: f.At, Switch: f.Switch, Want: Desired{Chains: map[int]netfilter.Chains{}, Owners: map[netip.Prefix]string{}},
+	}}
+	d.sources = p.From
+	if len(d.sources) == 0 {
+		for _, uplink := range f.Host.Uplinks {
+			d.sources = append(d.sources, f.Host.connected(uplink)...)
+		}
+	}
+	slices.SortFunc(d.sources, netip.Prefix.Compare)
+	d.sources = slices.Compact(d.sources)
+	if len(f.Containers) == 0 {
+		d.report.Notes = append(d.report.Notes, "no LXC container runs on this node, so there is no Docker network to reach")
+	}
+	for _, candidate := range d.candidates() {
+		d.network(candidate)
+	}
+	for _, c := range f.Containers {
+		d.container(c)
+	}
+	slices.SortFunc(d.report.Networks, func(a, b Network) int {
+		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Name, b.Name))
+	})
+	finding.Sort(d.report.Findings)
+	return d.report
+}
+
+type diagnosis struct {
+	facts   *Facts
+	policy  Policy
+	sources []netip.Prefix
+	report  *Report
+}
+
+// candidate is a network of a container, in the order in which prefixes are given out.
+type candidate struct {
+	container *Container
+	network   docker.Network
+}
+
+func (c candidate) owner() string { return strconv.Itoa(c.container.ID) + "/" + c.network.Name }
+
+// candidates are all networks, those that own a prefix already first: the first owner keeps it.
+func (d *diagnosis) candidates() []candidate {
+	var list []candidate
+	for i := range d.facts.Containers {
+		c := &d.facts.Containers[i]
+		if c.Docker == nil {
+			continue
+		}
+		for _, n := range c.Docker.Networks {
+			list = append(list, candidate{c, n})
+		}
+	}
+	rank := func(c candidate) int {
+		for _, s := range c.network.Subnets {
+			if d.facts.Owners[s] == c.owner() {
+				return 0
+			}
+		}
+		return 1
+	}
+	slices.SortStableFunc(list, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.container.ID, b.container.ID), cmp.Compare(a.network.Name, b.network.Name))
+	})
+	return list
+}
+
+func (d *diagnosis) container(c Container) {
+	subject := finding.LXC(strconv.Itoa(c.ID))
+	d.report.Containers = append(d.report.Containers, ContainerReport{ID: c.ID, OK: c.Err == nil && c.DockerErr == nil})
+	if d.policy.ignored(string(subject)) {
+		return
+	}
+	switch {
+	case c.Err != nil:
+		d.report.Notes = append(d.report.Notes, fmt.Sprintf("container %d: %v", c.ID, c.Err))
+	case c.Hostile:
+		d.find(finding.Finding{
+			Code: finding.NetHostile, Severity: finding.Warn, Subject: subject, Title: "its Docker answers what no Docker answers; nothing of it is believed",
+			Cause: "something in the container plays Docker, or a socket from outside is mounted into it", Confidence: finding.Likely,
+			Evidence: []finding.Evidence{{Source: "Docker socket", Text: c.DockerErr.Error()}},
+			Remedies: []finding.Remedy{{Title: "look at what listens there", Risk: finding.RiskNone, Commands: []string{fmt.Sprintf("pct exec %d -- ls -l /run/docker.sock /var/run/docker.sock", c.ID)}}},
+		})
+	case c.DockerErr != nil:
+		d.find(finding.Finding{
+			Code: finding.NetDockerUnreachable, Severity: finding.Warn, Subject: subject, Title: "its Docker does not answer",
+			Cause: "the daemon is stopped or hangs", Confidence: finding.Unknown,
+			Evidence: []finding.Evidence{{Source: "Docker socket", Text: c.DockerErr.Error()}},
+			Remedies: []finding.Remedy{{Title: "look at the daemon in the container", Risk: finding.RiskNone, Commands: []string{fmt.Sprintf("pct exec %d -- systemctl status docker", c.ID)}}},
+		})
+	}
+	if c.Docker != nil {
+		for _, rejected := range c.Docker.Rejected {
+			d.find(finding.Finding{
+				Code: finding.NetHostile, Severity: finding.Warn, Subject: subject, Title: "its Docker says what cannot be true; that part is not believed",
+				Confidence: finding.Unknown, Evidence: []finding.Evidence{{Source: "Docker API", Text: rejected}},
+			})
+			break // one finding a container; the first reason stands for all
+		}
+	}
+}
+
+func (d *diagnosis) find(f finding.Finding) { d.report.Findings = append(d.report.Findings, f) }
+
+// network gives one network its verdict.
+func (d *diagnosis) network(c candidate) {
+	n := Network{
+		Container: c.container.ID, Name: c.network.Name, Driver: c.network.Driver, Bridge: c.network.Bridge,
+		Subnets: c.network.Subnets, Mode: ModeOff, Verdict: VerdictOK,
+	}
+	defer func() { d.report.Networks = append(d.report.Networks, n) }()
+	subnet, why := d.subnetOf(c)
+	if why != "" {
+		n.Reason = why
+		return
+	}
+	n.Mode = ModeDirect
+	if c.container.Err != nil {
+		n.Verdict, n.Reason = VerdictUnknown, c.container.Err.Error()
+		return
+	}
+	if refusal := d.refuse(c, subnet); refusal != nil {
+		n.Verdict, n.Reason = VerdictRefused, refusal.Title
+		refusal.Subject = n.Subject()
+		d.find(*refusal)
+		return
+	}
+	dev := d.facts.Host.towards(c.container.Address)
+	route := Route{Dst: subnet, Via: c.container.Address, Dev: dev, Table: mainTable, Protocol: Protocol}
+	n.Routes, n.Rules = []Route{route}, rules(c, subnet, d.sources)
+	d.report.Want.Routes = append(d.report.Want.Routes, route)
+	d.report.Want.Owners[subnet] = c.owner()
+	chains := d.report.Want.Chains[c.container.ID]
+	chains.Raw, chains.Forward = append(chains.Raw, n.Rules.Raw...), append(chains.Forward, n.Rules.Forward...)
+	d.report.Want.Chains[c.container.ID] = chains
+	for _, name := range append(slices.Clone(d.facts.Host.Uplinks), dev) {
+		if !slices.Contains(d.report.Want.Forwarding, name) {
+			d.report.Want.Forwarding = append(d.report.Want.Forwarding, name)
+		}
+	}
+	d.state(&n, c, route)
+}
+
+// mainTable is the kernel's main routing table (RT_TABLE_MAIN).
+const mainTable = 254
+
+// subnetOf is the IPv4 subnet to program, or why there is none.
+func (d *diagnosis) subnetOf(c candidate) (netip.Prefix, string) {
+	subject := string(finding.Network(strconv.Itoa(c.container.ID), c.network.Name))
+	switch {
+	case d.policy.ignored(subject) || d.policy.ignored(string(finding.LXC(strconv.Itoa(c.container.ID)))):
+		return netip.Prefix{}, "ignored by the configuration"
+	case c.network.Driver != "bridge":
+		return netip.Prefix{}, fmt.Sprintf("driver %s has no subnet of its own to route", c.network.Driver)
+	case c.network.Internal:
+		return netip.Prefix{}, "internal: its containers have no way out, so none to answer"
+	}
+	for _, s := range c.network.Subnets {
+		if s.Addr().Is4() {
+			return s, ""
+		}
+	}
+	return netip.Prefix{}, "it has no IPv4 subnet"
+}
+
+// rules are the accept rules of a network, one for each source.
+func rules(c candidate, subnet netip.Prefix, sources []netip.Prefix) netfilter.Chains {
+	var out netfilter.Chains
+	comment := []string{"-m", "comment", "--comment", fmt.Sprintf("labd:%d:%s", c.container.ID, c.network.Name), "-j", "ACCEPT"}
+	for _, source := range sources {
+		match := []string{"-s", source.String(), "-d", subnet.String(), "-i", c.container.Uplink}
+		out.Raw = append(out.Raw, netfilter.Rule{Args: slices.Concat(match, comment)})
+		out.Forward = append(out.Forward, netfilter.Rule{Args: slices.Concat(match, []string{"-o", c.network.Bridge}, comment)})
+	}
+	return out
+}
+
+// state compares what is wanted for a network with what is there.
+func (d *diagnosis) state(n *Network, c candidate, route Route) {
+	routed := slices.Contains(d.facts.Host.Own, route)
+	own, inPlace := c.container.Rules.Own()
+	open := inPlace && containsAll(own.Raw, n.Rules.Raw) && containsAll(own.Forward, n.Rules.Forward)
+	trace := routed || containsAny(own.Raw, n.Rules.Raw) || containsAny(own.Forward, n.Rules.Forward)
+	forwards := true
+	for _, name := range d.report.Want.Forwarding {
+		forwards = forwards && d.facts.Host.Forwarding[name]
+	}
+	switch {
+	case routed && open && forwards:
+		n.Verdict = VerdictOK
+		if c.container.LastGood {
+			n.Reason = "as its Docker said before it stopped answering"
+		}
+		return
+	case trace:
+		n.Verdict, n.Reason = VerdictDrift, "a part of its route and rules is missing"
+	default:
+		n.Verdict, n.Reason = VerdictPlanned, "labctl net apply makes its route and rules"
+	}
+	if d.facts.Switch == SwitchOff {
+		n.Reason = "labctl net is off; labctl net on makes its route and rules"
+	}
+	d.explain(n, c, route, routed, open)
+}
+
+func containsAll(have, want []netfilter.Rule) bool {
+	return !slices.ContainsFunc(want, func(w netfilter.Rule) bool { return !slices.ContainsFunc(have, w.Equal) })
+}
+
+func containsAny(have, want []netfilter.Rule) bool {
+	return slices.ContainsFunc(want, func(w netfilter.Rule) bool { return slices.ContainsFunc(have, w.Equal) })
+}
+
+// explain says what keeps packets away from a network that is not programmed.
+func (d *diagnosis) explain(n *Network, c candidate, route Route, routed, open bool) {
+	remedy := []finding.Remedy{
+		{Title: "make the route and the rules", Risk: finding.RiskLow, Commands: []string{"labctl net plan", "labctl net apply"}},
+		{Title: "make them and keep them so", Risk: finding.RiskLow, Commands: []string{"labctl net on"}},
+	}
+	subject := n.Subject()
+	if !routed {
+		d.find(finding.Finding{
+			Code: finding.NetNoRoute, Severity: finding.Warn, Subject: subject, Title: fmt.Sprintf("the host has no route to %s", route.Dst),
+			Cause: fmt.Sprintf("Docker's networks are known only inside container %d", n.Container), Confidence: finding.Certain,
+			Evidence: []finding.Evidence{{Source: "routing tables", Text: fmt.Sprintf("no route to %s via %s", route.Dst, route.Via)}}, Remedies: remedy,
+		})
+	}
+	if open {
+		return
+	}
+	rs := c.container.Rules
+	if forward := rs.Chain("filter", "FORWARD"); forward != nil && forward.Policy == "DROP" {
+		d.find(finding.Finding{
+			Code: finding.NetForwardDrop, Severity: finding.Warn, Subject: subject, Title: "the container drops what comes for unpublished ports from outside",
+			Cause: "Docker set the FORWARD policy to DROP when it turned forwarding on", Confidence: finding.Certain,
+			Evidence: []finding.Evidence{{Source: "iptables-" + string(c.container.Backend) + "-save in the container", Text: ":FORWARD DROP"}}, Remedies: remedy,
+		})
+	} else if rule, ok := dropIn(rs, "filter", "DOCKER", c, route.Dst); ok {
+		d.find(finding.Finding{
+			Code: finding.NetForwardDrop, Severity: finding.Warn, Subject: subject, Title: "the container drops what comes for unpublished ports from outside",
+			Cause: "Docker 28 and later drop what is routed to unpublished ports", Confidence: finding.Certain,
+			Evidence: []finding.Evidence{{Source: "iptables-" + string(c.container.Backend) + "-save in the container", Text: "-A DOCKER " + rule.String()}}, Remedies: remedy,
+		})
+	}
+	if rule, ok := dropIn(rs, "raw", "PREROUTING", c, route.Dst); ok {
+		d.find(finding.Finding{
+			Code: finding.NetRawDrop, Severity: finding.Warn, Subject: subject, Title: "the container drops routed packets before any filter sees them",
+			Cause: "Docker 28 and later drop direct access to container addresses in the raw table", Confidence: finding.Certain,
+			Evidence: []finding.Evidence{{Source: "iptables-" + string(c.container.Backend) + "-save in the container", Text: "-A PREROUTING " + rule.String()}}, Remedies: remedy,
+		})
+	}
+}
+
+// dropIn is the first DROP or REJECT of a chain that packets from the uplink to the subnet may meet.
+func dropIn(rs *netfilter.Ruleset, table, chain string, c candidate, subnet netip.Prefix) (netfilter.Rule, bool) {
+	ch := rs.Chain(table, chain)
+	if ch == nil {
+		return netfilter.Rule{}, false
+	}
+	for _, rule := range ch.Rules {
+		if target := rule.Target(); (target == "DROP" || target == "REJECT") && rule.MayMeet(c.container.Uplink, subnet) && rule.MayLeaveBy(c.network.Bridge) {
+			return rule, true
+		}
+	}
+	return netfilter.Rule{}, false
+}

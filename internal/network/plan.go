@@ -1,0 +1,302 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"labd/internal/docker"
+	"labd/internal/finding"
+	"labd/internal/netfilter"
+	"labd/internal/plan"
+)
+
+// Names of the operations.
+const (
+	opSwitch  = "network.switch"
+	opForward = "network.forwarding"
+	opRoutes  = "network.routes"
+	opRules   = "network.rules"
+	opSweep   = "network.sweep"
+)
+
+// switchParams are the parameters of opSwitch.
+type switchParams struct {
+	Value string `json:"value"`
+}
+
+// forwardParams are the parameters of opForward.
+type forwardParams struct {
+	Interface string `json:"interface"`
+}
+
+// routesParams are the parameters of opRoutes: routes to make, and routes with labd's mark to take away.
+type routesParams struct {
+	Add    []Route                 `json:"add"`
+	Remove []Route                 `json:"remove"`
+	Owners map[netip.Prefix]string `json:"owners,omitempty"`
+}
+
+// rulesParams are the parameters of opRules. NetNS pins the start of the container that the plan was made for.
+type rulesParams struct {
+	Container int      `json:"container"`
+	NetNS     string   `json:"netns"`
+	Raw       []string `json:"raw"`
+	Forward   []string `json:"forward"`
+}
+
+// guards are the facts that a plan of this domain depends on.
+type guards struct {
+	Action  string            `json:"action"`
+	Switch  string            `json:"switch"`
+	Routes  routesParams      `json:"routes"`
+	Rules   []rulesParams     `json:"rules"`
+	Forward plan.Set          `json:"forward"`
+	Opens   plan.Set          `json:"opens"`
+	Refused map[string]string `json:"refused"`
+}
+
+// PlanApply is what makes the routes and rules that are missing, once; with on it also stores that they be kept so.
+func PlanApply(f *Facts, r *Report, on bool) (*plan.Plan, error) {
+	p := &plan.Plan{Title: "Make the routes and rules of Docker networks"}
+	if on {
+		p.Title = "Make the routes and rules of Docker networks, and keep them so"
+	}
+	g := guards{Action: "apply", Switch: f.Switch, Routes: diffRoutes(f, r), Rules: diffRules(f, r), Refused: map[string]string{}}
+	for _, n := range r.Networks {
+		if len(n.Routes) > 0 {
+			p.Subjects = append(p.Subjects, n.Subject())
+		}
+		if n.Verdict == VerdictRefused {
+			g.Refused[string(n.Subject())] = n.Reason
+			p.Notes = append(p.Notes, fmt.Sprintf("%s is left alone: %s", n.Subject(), n.Reason))
+		}
+	}
+	for _, name := range r.Want.Forwarding {
+		if !f.Host.Forwarding[name] {
+			g.Forward = append(g.Forward, name)
+		}
+	}
+	g.Opens = opens(f, r)
+	p.Notes = append(p.Notes, g.Opens...)
+	if on {
+		g.Action = "on"
+		if f.Switch != SwitchOn {
+			if err := addStep(p, opSwitch, switchParams{SwitchOn}, plan.Step{
+				Title: "Store that labd keeps routes and rules so", How: "write network-switch in the state directory", Verified: "read it again",
+				Undone: "store the former switch", Risk: finding.RiskLow, Undoable: true,
+			}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := addApplySteps(p, g); err != nil {
+		return nil, err
+	}
+	var err error
+	p.Digest, err = plan.Digest(g)
+	return p, err
+}
+
+// addStep adds a step with its parameters.
+func addStep(p *plan.Plan, op string, params any, words plan.Step) error {
+	step, err := plan.NewStep(op, params, words)
+	if err != nil {
+		return err
+	}
+	p.Steps = append(p.Steps, step)
+	return nil
+}
+
+func addApplySteps(p *plan.Plan, g guards) error {
+	for _, name := range g.Forward {
+		if err := addStep(p, opForward, forwardParams{name}, plan.Step{
+			Title: fmt.Sprintf("Let the host forward what comes in on %s", name), How: fmt.Sprintf("sysctl net.ipv4.conf.%s.forwarding=1", name),
+			Verified: "read it again", Undone: "set the former value", Risk: finding.RiskLow, Undoable: true,
+		}); err != nil {
+			return err
+		}
+	}
+	// Rules before routes: a packet that the route brings finds the door open.
+	for _, rules := range g.Rules {
+		if err := addStep(p, opRules, rules, plan.Step{
+			Title:    fmt.Sprintf("Put %d accept rules into container %d", len(rules.Raw)+len(rules.Forward), rules.Container),
+			How:      fmt.Sprintf("iptables-restore --noflush in its network namespace: chains %s and %s", netfilter.ChainRaw, netfilter.ChainForward),
+			Verified: "read the chains and the place of their jumps again", Undone: "put the former rules of labd back, or take the chains away",
+			Risk: finding.RiskLow, Undoable: true,
+		}); err != nil {
+			return err
+		}
+	}
+	if len(g.Routes.Add)+len(g.Routes.Remove) == 0 {
+		return nil
+	}
+	var parts []string
+	for _, r := range g.Routes.Add {
+		parts = append(parts, "add "+r.String())
+	}
+	for _, r := range g.Routes.Remove {
+		parts = append(parts, "remove "+r.String())
+	}
+	return addStep(p, opRoutes, g.Routes, plan.Step{
+		Title: fmt.Sprintf("Routes of the host: %s", strings.Join(parts, "; ")), How: fmt.Sprintf("netlink, protocol %d; routes of others are not touched", Protocol),
+		Verified: "list the routes with this protocol again", Undone: "take the added ones away and put the removed ones back", Risk: finding.RiskLow, Undoable: true,
+	})
+}
+
+// String is the route as ip route writes it.
+func (r Route) String() string {
+	dst := "default"
+	if r.Dst.IsValid() {
+		dst = r.Dst.String()
+	}
+	return fmt.Sprintf("%s via %s dev %s", dst, r.Via, r.Dev)
+}
+
+// diffRoutes are the routes that are missing, and those with labd's mark that nobody wants any more. A container that
+// could not be asked keeps its routes.
+func diffRoutes(f *Facts, r *Report) routesParams {
+	out := routesParams{Add: []Route{}, Remove: []Route{}, Owners: r.Want.Owners}
+	for _, want := range r.Want.Routes {
+		if !slices.Contains(f.Host.Own, want) {
+			out.Add = append(out.Add, want)
+		}
+	}
+	for _, have := range f.Host.Own {
+		if !slices.Contains(r.Want.Routes, have) && !f.undecided(have) {
+			out.Remove = append(out.Remove, have)
+		}
+	}
+	return out
+}
+
+// undecided tells whether a route leads to a container that runs and could not be asked: what it wants is not known.
+func (f *Facts) undecided(route Route) bool {
+	for _, c := range f.Containers {
+		if c.Err != nil || c.Docker == nil && c.DockerErr != nil {
+			if !c.Address.IsValid() || c.Address == route.Via {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// diffRules are the containers whose chains are not as wanted.
+func diffRules(f *Facts, r *Report) []rulesParams {
+	out := []rulesParams{}
+	for _, c := range f.Containers {
+		if c.Err != nil || c.Docker == nil && c.DockerErr != nil {
+			continue
+		}
+		want := r.Want.Chains[c.ID]
+		own, inPlace := c.Rules.Own()
+		empty := len(want.Raw)+len(want.Forward) == 0
+		if own.Equal(want) && (inPlace || empty && !c.Rules.HasMark()) {
+			continue
+		}
+		out = append(out, rulesParams{Container: c.ID, NetNS: c.NetNS, Raw: texts(want.Raw), Forward: texts(want.Forward)})
+	}
+	return out
+}
+
+func texts(rules []netfilter.Rule) []string {
+	out := make([]string, 0, len(rules))
+	for _, r := range rules {
+		out = append(out, r.String())
+	}
+	return out
+}
+
+// opens says which container and port becomes newly reachable, and from where, one sentence a container.
+func opens(f *Facts, r *Report) []string {
+	out := []string{}
+	for _, n := range r.Networks {
+		if len(n.Routes) == 0 || n.Verdict == VerdictOK {
+			continue
+		}
+		for _, c := range f.Containers {
+			if c.ID != n.Container || c.Docker == nil {
+				continue
+			}
+			for _, ct := range c.Docker.Containers {
+				for _, addr := range ct.Addresses[n.Name] {
+					if addr.Is4() {
+						out = append(out, fmt.Sprintf("becomes reachable: container %s of %s at %s, every port%s", ct.Name, n.Subject(), addr, portList(ct.Ports)))
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// portList names the known ports; what was published only on the container's loopback is said.
+func portList(ports []docker.Port) string {
+	var names []string
+	for _, p := range ports {
+		name := strconv.Itoa(int(p.Number)) + "/" + p.Protocol
+		if addr, err := netip.ParseAddr(p.PublishedOn); err == nil && addr.IsLoopback() {
+			name += " (published only on " + p.PublishedOn + " so far)"
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) == 0 {
+		return ""
+	}
+	return ", among them " + strings.Join(names, ", ")
+}
+
+// PlanOff takes away everything with labd's mark and stores that it stays so. It looks for the mark in the kernel, on
+// the host and in every running container, so it needs no state.
+func PlanOff(f *Facts) (*plan.Plan, error) {
+	p := &plan.Plan{Title: "Take away every route and chain of labd, and keep it so"}
+	marked := plan.Set{}
+	for _, c := range f.Containers {
+		if c.Rules.HasMark() {
+			marked = append(marked, strconv.Itoa(c.ID))
+			p.Subjects = append(p.Subjects, finding.LXC(strconv.Itoa(c.ID)))
+		}
+	}
+	routes := plan.Set{}
+	for _, r := range f.Host.Own {
+		routes = append(routes, r.String())
+		p.Subjects = append(p.Subjects, finding.Route(r.Dst.String()))
+	}
+	if err := addStep(p, opSwitch, switchParams{SwitchOff}, plan.Step{
+		Title: "Store that labd keeps its hands off networks", How: "write network-switch in the state directory", Verified: "read it again",
+		Undone: "store the former switch; labctl net on makes routes and rules again", Risk: finding.RiskLow, Undoable: true,
+	}); err != nil {
+		return nil, err
+	}
+	if err := addStep(p, opSweep, struct{}{}, plan.Step{
+		Title:    fmt.Sprintf("Take away %d routes of the host and the chains in %d containers", len(routes), len(marked)),
+		How:      fmt.Sprintf("netlink, protocol %d; iptables-restore --noflush in the host and in every running container", Protocol),
+		Verified: "look for the mark again", Undone: "labctl net on", Risk: finding.RiskLow,
+	}); err != nil {
+		return nil, err
+	}
+	for _, name := range f.Host.forwarding() {
+		p.Notes = append(p.Notes, fmt.Sprintf("net.ipv4.conf.%s.forwarding stays on, since others may rely on it by now; labctl undo of the entry that set it takes it back", name))
+	}
+	var err error
+	p.Digest, err = plan.Digest(map[string]any{"action": "off", "routes": routes, "marked": marked})
+	return p, err
+}
+
+// forwarding are the interfaces that forward, but for loopback, sorted.
+func (h Host) forwarding() []string {
+	var names []string
+	for name, on := range h.Forwarding {
+		if on && name != "lo" && slices.Contains(h.Uplinks, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

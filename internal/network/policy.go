@@ -1,0 +1,114 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"strings"
+	"time"
+)
+
+// Modes of Policy.Mode.
+const (
+	ModeObserve   = "observe"
+	ModeReconcile = "reconcile"
+)
+
+// Policy is the section [network] of labd.toml.
+type Policy struct {
+	// Mode is observe (routes and rules are planned and shown) or reconcile (they are made and kept).
+	Mode string `toml:"mode"`
+	// Pools are the prefixes that a Docker subnet must lie in.
+	Pools []netip.Prefix `toml:"pools"`
+	// From are the sources that may reach the containers; empty means the prefixes that the uplink is connected to.
+	From []netip.Prefix `toml:"from"`
+	// Uplink is the host's interface to the LAN; empty means the one of the default route, else every interface with
+	// an address that is not a bridge of containers.
+	Uplink string `toml:"uplink"`
+	// Ignore names containers ("lxc/101") and networks ("network/101/web_default") to leave alone; * stands for any
+	// text without a slash.
+	Ignore []string `toml:"ignore"`
+	// MaxNetworks is how many networks of one container are programmed at the most.
+	MaxNetworks int `toml:"max_networks"`
+	// Timeout is how long one container's Docker may take to answer.
+	Timeout Duration `toml:"timeout"`
+	// Resync is how often labd looks again without a cause.
+	Resync Duration `toml:"resync"`
+}
+
+// Duration is a time span written as in Go: "30s", "5m".
+type Duration time.Duration
+
+// UnmarshalText reads a duration.
+func (d *Duration) UnmarshalText(text []byte) error {
+	value, err := time.ParseDuration(string(text))
+	*d = Duration(value)
+	return err
+}
+
+// MarshalText writes a duration.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// Limits of a Docker subnet that gets a route, in bits of the IPv4 prefix length.
+const (
+	widestPrefix    = 16
+	narrowestPrefix = 30
+)
+
+// DefaultPolicy observes only. Its pools are the ranges that Docker takes its subnets from by default.
+func DefaultPolicy() Policy {
+	return Policy{
+		Mode:        ModeObserve,
+		Pools:       []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16")},
+		From:        []netip.Prefix{},
+		Ignore:      []string{},
+		MaxNetworks: 32,
+		Timeout:     Duration(5 * time.Second),
+		Resync:      Duration(30 * time.Second),
+	}
+}
+
+// Validate checks the policy.
+func (p Policy) Validate() error {
+	if p.Mode != ModeObserve && p.Mode != ModeReconcile {
+		return fmt.Errorf("key %q: %q is neither %s nor %s", "mode", p.Mode, ModeObserve, ModeReconcile)
+	}
+	for _, list := range []struct {
+		key      string
+		prefixes []netip.Prefix
+	}{{"pools", p.Pools}, {"from", p.From}} {
+		for _, prefix := range list.prefixes {
+			if !prefix.IsValid() || prefix != prefix.Masked() {
+				return fmt.Errorf("key %q: %s has bits beyond its length; did you mean %s?", list.key, prefix, prefix.Masked())
+			}
+			if prefix.Bits() == 0 {
+				return fmt.Errorf("key %q: %s is everything", list.key, prefix)
+			}
+		}
+	}
+	for _, pattern := range p.Ignore {
+		if _, err := path.Match(pattern, ""); err != nil || !strings.HasPrefix(pattern, "lxc/") && !strings.HasPrefix(pattern, "network/") {
+			return fmt.Errorf("key %q: %q names neither lxc/ID nor network/ID/NAME", "ignore", pattern)
+		}
+	}
+	if p.MaxNetworks < 1 {
+		return fmt.Errorf("key %q must be at least 1", "max_networks")
+	}
+	if time.Duration(p.Timeout) < 100*time.Millisecond || time.Duration(p.Timeout) > time.Minute {
+		return fmt.Errorf("key %q must be from 100ms to 1m", "timeout")
+	}
+	if time.Duration(p.Resync) < time.Second || time.Duration(p.Resync) > time.Hour {
+		return fmt.Errorf("key %q must be from 1s to 1h", "resync")
+	}
+	return nil
+}
+
+// ignored tells whether the policy leaves a subject alone.
+func (p Policy) ignored(subject string) bool {
+	for _, pattern := range p.Ignore {
+		if ok, _ := path.Match(pattern, subject); ok {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,141 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+
+	"labd/internal/finding"
+)
+
+// refuse says why a subnet gets no route and no rules; nil when it may have them. What a container says must not be
+// able to take over, widen or cut anything: not an address, a route or a network of the host, nor one of another
+// container.
+func (d *diagnosis) refuse(c candidate, subnet netip.Prefix) *finding.Finding {
+	outside := func(cause string) *finding.Finding {
+		return &finding.Finding{
+			Code: finding.NetOutsidePool, Severity: finding.Warn, Title: fmt.Sprintf("%s may not have a route", subnet), Cause: cause, Confidence: finding.Certain,
+			Evidence: []finding.Evidence{{Source: "Docker API", Text: fmt.Sprintf("subnet %s", subnet)}, {Source: "labd.toml", Text: fmt.Sprintf("network.pools = %v", d.policy.Pools)}},
+			Remedies: []finding.Remedy{{Title: "give the network a subnet inside the pools, or add a pool to labd.toml", Risk: finding.RiskLow, Commands: []string{"labctl net list -o wide"}}},
+		}
+	}
+	overlap := func(with string) *finding.Finding {
+		return &finding.Finding{
+			Code: finding.NetOverlap, Severity: finding.Warn, Title: fmt.Sprintf("%s overlaps %s", subnet, with), Confidence: finding.Certain,
+			Cause:    "two networks with the same addresses cannot both be reached",
+			Evidence: []finding.Evidence{{Source: "Docker API", Text: fmt.Sprintf("subnet %s", subnet)}},
+			Remedies: []finding.Remedy{{
+				Title: "give each container's Docker a range of its own in /etc/docker/daemon.json (bip, default-address-pools) and make its networks anew", Risk: finding.RiskHigh,
+				Commands: []string{fmt.Sprintf("pct exec %d -- editor /etc/docker/daemon.json", c.container.ID)},
+			}},
+		}
+	}
+	switch {
+	case subnet.Addr().IsLoopback() || subnet.Addr().IsMulticast() || subnet.Addr().IsLinkLocalUnicast() || subnet.Addr().IsUnspecified():
+		return outside("it is a range with a meaning of its own")
+	case subnet.Bits() < widestPrefix || subnet.Bits() > narrowestPrefix:
+		return outside(fmt.Sprintf("its prefix length is not from %d to %d", widestPrefix, narrowestPrefix))
+	case !inPools(d.policy.Pools, subnet):
+		return outside("it lies outside the pools that the operator allows")
+	}
+	for _, a := range d.facts.Host.Addresses {
+		if a.Prefix.Masked().Overlaps(subnet) {
+			return overlap(fmt.Sprintf("%s of the host's %s", a.Prefix, a.Interface))
+		}
+	}
+	for _, r := range d.facts.Host.Routes {
+		if r.Dst.IsValid() && r.Dst.Overlaps(subnet) {
+			return overlap(fmt.Sprintf("the host's route to %s", r.Dst))
+		}
+	}
+	for _, source := range d.sources {
+		if source.Overlaps(subnet) {
+			return overlap(fmt.Sprintf("%s, from where the containers are to be reached", source))
+		}
+	}
+	for other, owner := range d.report.Want.Owners {
+		if other.Overlaps(subnet) {
+			return overlap(fmt.Sprintf("%s of network %s, which had it first", other, owner))
+		}
+	}
+	for i := range d.facts.Containers {
+		if other := d.facts.Containers[i].Address; other.IsValid() && subnet.Contains(other) {
+			return overlap(fmt.Sprintf("the address %s of container %d", other, d.facts.Containers[i].ID))
+		}
+	}
+	return d.refuseContainer(c, subnet)
+}
+
+// refuseContainer says why this container cannot have it.
+func (d *diagnosis) refuseContainer(c candidate, subnet netip.Prefix) *finding.Finding {
+	hostile := func(title string, evidence string) *finding.Finding {
+		return &finding.Finding{
+			Code: finding.NetHostile, Severity: finding.Warn, Title: title, Cause: "its Docker and its kernel disagree", Confidence: finding.Unknown,
+			Evidence: []finding.Evidence{{Source: "netlink in the container", Text: evidence}},
+		}
+	}
+	if !bridgeCarries(c, subnet) {
+		return hostile(fmt.Sprintf("no interface %s with an address in %s is in the container", c.network.Bridge, subnet), fmt.Sprintf("interfaces: %v", c.container.Interfaces))
+	}
+	if d.facts.Host.towards(c.container.Address) == "" {
+		return &finding.Finding{
+			Code: finding.NetNoRoute, Severity: finding.Warn, Title: fmt.Sprintf("the host has no interface in the network of %s", c.container.Address), Confidence: finding.Certain,
+			Cause:    "the container's bridge or VLAN carries no address of the host, so the host cannot be its router",
+			Remedies: []finding.Remedy{{Title: "give the host an address on the container's bridge or VLAN, or route the subnet to the container on the LAN's router", Risk: finding.RiskLow}},
+		}
+	}
+	if c.container.Docker.FirewallBackend == "nftables" {
+		return &finding.Finding{
+			Code: finding.NetNFTBackend, Severity: finding.Warn, Title: "Docker's nftables backend leaves no place for an accept rule", Confidence: finding.Certain,
+			Cause:    "an accept in another table does not override Docker's drop, and Docker rewrites its own table",
+			Evidence: []finding.Evidence{{Source: "Docker API", Text: "FirewallBackend nftables"}},
+			Remedies: []finding.Remedy{{Title: "make the network anew with the gateway mode nat-unprotected", Risk: finding.RiskHigh, Commands: []string{
+				fmt.Sprintf("pct exec %d -- docker network create -o com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected NAME", c.container.ID),
+			}}},
+		}
+	}
+	if rule, ok := dropIn(c.container.Rules, "filter", "DOCKER-USER", c, subnet); ok {
+		return &finding.Finding{
+			Code: finding.NetUserDrop, Severity: finding.Warn, Title: "a rule in DOCKER-USER drops what would come; labd respects it", Confidence: finding.Certain,
+			Cause:    "someone closed this network on purpose",
+			Evidence: []finding.Evidence{{Source: "iptables-save in the container", Text: "-A DOCKER-USER " + rule.String()}},
+			Remedies: []finding.Remedy{{Title: "remove the rule in the container if it is no longer meant", Risk: finding.RiskLow}},
+		}
+	}
+	if programmed := d.countOf(c.container.ID); programmed >= d.policy.MaxNetworks {
+		return &finding.Finding{
+			Code: finding.NetHostile, Severity: finding.Warn, Title: fmt.Sprintf("the container has more than %d networks", d.policy.MaxNetworks), Confidence: finding.Unknown,
+			Cause: "more networks of one container than network.max_networks are not programmed",
+		}
+	}
+	return nil
+}
+
+func inPools(pools []netip.Prefix, subnet netip.Prefix) bool {
+	for _, pool := range pools {
+		if pool.Bits() <= subnet.Bits() && pool.Contains(subnet.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// bridgeCarries tells whether the bridge that Docker names is there and has an address within the subnet.
+func bridgeCarries(c candidate, subnet netip.Prefix) bool {
+	for _, a := range c.container.Interfaces {
+		if a.Interface == c.network.Bridge && subnet.Contains(a.Prefix.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// countOf is how many networks of a container are wanted so far.
+func (d *diagnosis) countOf(id int) int {
+	n := 0
+	for _, r := range d.report.Networks {
+		if r.Container == id && len(r.Routes) > 0 {
+			n++
+		}
+	}
+	return n
+}
