@@ -1,9 +1,15 @@
 package netfilter
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
+
+// userChain is the chain that Docker keeps for rules of others.
+const userChain = "DOCKER-USER"
 
 // Names of labd's chains.
 const (
@@ -43,26 +49,41 @@ type jump struct {
 // none, as with Podman, FORWARD takes its place.
 func (r *Ruleset) jumps() []jump {
 	forward := "FORWARD"
-	if r.Chain("filter", "DOCKER-USER") != nil {
-		forward = "DOCKER-USER"
+	if r.Chain("filter", userChain) != nil {
+		forward = userChain
 	}
 	return []jump{{"raw", "PREROUTING", ChainRaw}, {"filter", forward, ChainForward}}
 }
 
-// ownJumps are all jumps to labd's chains with their positions, counted from 0, wherever they are.
-func (r *Ruleset) ownJumps() map[jump][]int {
+// foundJumps are the jumps of one kind with their positions in the chain, counted from 0.
+type foundJumps struct {
+	jump
+	positions []int
+}
+
+// ownJumps are all jumps to labd's chains, wherever they are, in a stable order.
+func (r *Ruleset) ownJumps() []foundJumps {
 	found := map[jump][]int{}
-	for table, chains := range r.Tables {
-		for name, chain := range chains {
-			for i, rule := range chain.Rules {
-				if isOwn(rule.Target()) {
-					j := jump{table, name, rule.Target()}
-					found[j] = append(found[j], i)
+	if r != nil {
+		for table, chains := range r.Tables {
+			for name, chain := range chains {
+				for i, rule := range chain.Rules {
+					if isOwn(rule.Target()) {
+						j := jump{table, name, rule.Target()}
+						found[j] = append(found[j], i)
+					}
 				}
 			}
 		}
 	}
-	return found
+	var list []foundJumps
+	for j, positions := range found {
+		list = append(list, foundJumps{j, positions})
+	}
+	slices.SortFunc(list, func(a, b foundJumps) int {
+		return cmp.Or(cmp.Compare(a.table, b.table), cmp.Compare(a.from, b.from), cmp.Compare(a.chain, b.chain))
+	})
+	return list
 }
 
 func isOwn(chain string) bool {
@@ -79,13 +100,25 @@ func (r *Ruleset) Own() (chains Chains, inPlace bool) {
 		return nil
 	}
 	chains = Chains{Raw: rules("raw", ChainRaw), Forward: rules("filter", ChainForward)}
-	found := r.ownJumps()
-	inPlace = len(found) <= 2
-	for _, j := range r.jumps() {
-		positions := found[j]
-		inPlace = inPlace && len(positions) == 1 && positions[0] == 0 && r.Chain(j.table, j.from).Rules[0].plainJump(j.chain)
+	inPlace = true
+	for _, want := range r.jumps() {
+		plain := r.plainJumps(want)
+		inPlace = inPlace && len(plain) == 1 && plain[0] == 0
 	}
 	return chains, inPlace
+}
+
+// plainJumps are the positions of the jumps as labd makes them, without any condition.
+func (r *Ruleset) plainJumps(j jump) []int {
+	var positions []int
+	if from := r.Chain(j.table, j.from); from != nil {
+		for i, rule := range from.Rules {
+			if rule.plainJump(j.chain) {
+				positions = append(positions, i)
+			}
+		}
+	}
+	return positions
 }
 
 // plainJump tells whether the rule jumps to chain without any condition.
@@ -95,6 +128,9 @@ func (r Rule) plainJump(chain string) bool {
 
 // HasMark tells whether anything of labd's is in the ruleset.
 func (r *Ruleset) HasMark() bool {
+	if r == nil {
+		return false
+	}
 	for _, chains := range r.Tables {
 		for name := range chains {
 			if isOwn(name) {
@@ -106,19 +142,21 @@ func (r *Ruleset) HasMark() bool {
 }
 
 // replaceScript is the input of iptables-restore --noflush that makes labd's chains hold want, with their jumps in
-// place, one transaction a table. Chains of others keep every rule.
+// place, one transaction a table. Chains of others keep every rule. A jump that labd made elsewhere, as in FORWARD
+// before there was DOCKER-USER, goes.
 func (r *Ruleset) replaceScript(want Chains) string {
 	bodies := map[string][]Rule{ChainRaw: want.Raw, ChainForward: want.Forward}
-	found := r.ownJumps()
 	var b strings.Builder
 	for _, j := range r.jumps() {
 		fmt.Fprintf(&b, "*%s\n:%s - [0:0]\n", j.table, j.chain)
 		for _, rule := range bodies[j.chain] {
 			fmt.Fprintf(&b, "-A %s %s\n", j.chain, rule)
 		}
-		for other, positions := range found {
-			if other.table == j.table && other.chain == j.chain {
-				r.deleteJumps(&b, other, positions)
+		for _, found := range r.ownJumps() {
+			if found.table == j.table && found.chain == j.chain {
+				for range r.plainJumps(found.jump) {
+					fmt.Fprintf(&b, "-D %s -j %s\n", found.from, j.chain)
+				}
 			}
 		}
 		fmt.Fprintf(&b, "-I %s 1 -j %s\nCOMMIT\n", j.from, j.chain)
@@ -126,11 +164,10 @@ func (r *Ruleset) replaceScript(want Chains) string {
 	return b.String()
 }
 
-// removeScript takes labd's chains and jumps away; "" when there are none.
-func (r *Ruleset) removeScript() string {
-	found := r.ownJumps()
+// removeScript takes labd's chains and every jump to them away; "" when there are none.
+func (r *Ruleset) removeScript() (string, error) {
 	var b strings.Builder
-	for _, table := range []string{"raw", "nat", "filter", "mangle", "security"} {
+	for _, table := range slices.Sorted(maps.Keys(r.Tables)) {
 		var own []string
 		for _, name := range []string{ChainRaw, ChainForward, ChainNAT} {
 			if r.Chain(table, name) != nil {
@@ -141,9 +178,17 @@ func (r *Ruleset) removeScript() string {
 			continue
 		}
 		fmt.Fprintf(&b, "*%s\n", table)
-		for j, positions := range found {
-			if j.table == table {
-				r.deleteJumps(&b, j, positions)
+		for _, found := range r.ownJumps() {
+			if found.table != table {
+				continue
+			}
+			// By its full text: a position could be another's rule by now.
+			for _, i := range found.positions {
+				rule := r.Tables[table][found.from].Rules[i]
+				if !rule.harmless() {
+					return "", fmt.Errorf("a rule that labd did not make leads to its chain %s; remove it by hand: -A %s %s", found.chain, found.from, rule)
+				}
+				fmt.Fprintf(&b, "-D %s %s\n", found.from, rule)
 			}
 		}
 		for _, name := range own {
@@ -154,12 +199,22 @@ func (r *Ruleset) removeScript() string {
 		}
 		b.WriteString("COMMIT\n")
 	}
-	return b.String()
+	return b.String(), nil
 }
 
-// deleteJumps names each jump by its full text: a position could be another's rule by now.
-func (r *Ruleset) deleteJumps(b *strings.Builder, j jump, positions []int) {
-	for _, i := range positions {
-		fmt.Fprintf(b, "-D %s %s\n", j.from, r.Tables[j.table][j.from].Rules[i])
+// harmless tells whether the rule's text may be given to an iptables program that runs as root: only matches that open
+// no file and load no other match by a name from the container.
+func (r Rule) harmless() bool {
+	known := []string{"-s", "-d", "-i", "-o", "-p", "-j", "-g", "-m", "--comment", "!"}
+	for i, a := range r.Args {
+		switch {
+		case i > 0 && r.Args[i-1] == "-m":
+			if a != "comment" {
+				return false
+			}
+		case strings.HasPrefix(a, "-") && !slices.Contains(known, a):
+			return false
+		}
 	}
+	return true
 }

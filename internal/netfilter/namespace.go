@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"labd/internal/host"
@@ -20,79 +23,187 @@ const (
 	Legacy Backend = "legacy"
 )
 
+// family is IPv4 or IPv6: the names of its programs and of the file that lists its legacy tables.
+type family struct{ program, legacyTables string }
+
+var (
+	ipv4 = family{"iptables", "ip_tables_names"}
+	ipv6 = family{"ip6tables", "ip6_tables_names"}
+)
+
+// Table of labd's in nftables.
+const nftTable = "inet labd"
+
 // Namespace is one network namespace to read and change.
 type Namespace struct {
 	Host *host.Host
 	// NetNS is the namespace; nil is labd's own.
 	NetNS *os.File
-	// LegacyTables is the path of ip_tables_names in it, which lists the iptables-legacy tables in use.
-	LegacyTables string
+	// Proc is the directory of /proc that shows this namespace, as /proc/PID/net. Its ip_tables_names lists the
+	// iptables-legacy tables in use; the legacy programs are run only where there are some, since they make those
+	// tables that they look at.
+	Proc string
 }
 
 // Detect tells which backend Docker uses here: legacy where its filter table is in use and holds a chain of Docker's.
 func (n Namespace) Detect(ctx context.Context) (Backend, *Ruleset, error) {
-	if n.legacyInUse(ctx) {
-		rs, err := n.Read(ctx, Legacy)
+	inUse, err := n.legacyInUse(ctx, ipv4)
+	if err != nil {
+		return "", nil, err
+	}
+	backend := NFT
+	var rs *Ruleset
+	if inUse {
+		legacy, err := n.read(ctx, Legacy, ipv4)
 		if err != nil {
 			return "", nil, err
 		}
-		if rs.Chain("filter", "DOCKER") != nil || rs.Chain("filter", "DOCKER-USER") != nil {
-			return Legacy, rs, nil
+		if legacy.Chain("filter", "DOCKER") != nil || legacy.Chain("filter", userChain) != nil {
+			backend, rs = Legacy, legacy
 		}
 	}
-	rs, err := n.Read(ctx, NFT)
-	return NFT, rs, err
+	if rs == nil {
+		if rs, err = n.read(ctx, NFT, ipv4); err != nil {
+			return "", nil, err
+		}
+	}
+	for _, table := range []string{"filter", "raw"} {
+		if slices.Contains(rs.Unreadable, table) {
+			return "", nil, fmt.Errorf("read the %s rules: table %s holds rules of nft that iptables does not understand", backend, table)
+		}
+	}
+	return backend, rs, nil
 }
 
-func (n Namespace) legacyInUse(ctx context.Context) bool {
-	data, err := n.Host.ReadFile(ctx, n.LegacyTables)
-	return err == nil && strings.TrimSpace(string(data)) != ""
+// legacyInUse tells whether a legacy table exists in the namespace. The file is missing where the kernel module is.
+func (n Namespace) legacyInUse(ctx context.Context, f family) (bool, error) {
+	data, err := n.Host.ReadFile(ctx, filepath.Join(n.Proc, f.legacyTables))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("list the legacy tables in use: %w", err)
+	}
+	return strings.TrimSpace(string(data)) != "", nil
 }
 
 // Read returns the IPv4 ruleset of a backend.
 func (n Namespace) Read(ctx context.Context, backend Backend) (*Ruleset, error) {
-	out, err := n.Host.Run(ctx, host.Cmd{Name: "iptables-" + string(backend) + "-save", NetNS: n.NetNS})
+	return n.read(ctx, backend, ipv4)
+}
+
+func (n Namespace) read(ctx context.Context, backend Backend, f family) (*Ruleset, error) {
+	out, err := n.run(ctx, host.Cmd{Name: f.program + "-" + string(backend) + "-save"})
 	if err != nil {
 		return nil, fmt.Errorf("read the %s rules: %w", backend, err)
 	}
 	return ParseSave(out)
 }
 
+// run runs a program of the host in the namespace.
+func (n Namespace) run(ctx context.Context, cmd host.Cmd) ([]byte, error) {
+	cmd.NetNS = n.NetNS
+	out, err := n.Host.Run(ctx, cmd)
+	var exit *host.ExitError
+	if errors.As(err, &exit) && exit.Code < 0 {
+		return nil, fmt.Errorf("%s crashed: %w", cmd.Name, err)
+	}
+	return out, err
+}
+
 // Replace makes labd's chains hold want, with their jumps at position 1, atomically for each table. current must be
-// fresh from Read; doing it twice changes nothing.
+// fresh from Detect; doing it twice changes nothing.
 func (n Namespace) Replace(ctx context.Context, backend Backend, current *Ruleset, want Chains) error {
 	if own, inPlace := current.Own(); inPlace && own.Equal(want) {
 		return nil
 	}
-	return n.restore(ctx, backend, current.replaceScript(want))
+	return n.restore(ctx, backend, ipv4, current.replaceScript(want))
 }
 
-// Remove takes labd's chains and jumps away, in both backends.
+// Remove takes labd's chains, jumps and nftables table away: both backends, IPv4 and IPv6. It goes on after an error
+// and returns all of them.
 func (n Namespace) Remove(ctx context.Context) error {
-	backends := []Backend{NFT}
-	if n.legacyInUse(ctx) {
-		backends = append(backends, Legacy)
+	marks, err := n.marks(ctx)
+	errs := []error{err}
+	for _, m := range marks {
+		script, err := m.rules.removeScript()
+		if err == nil {
+			err = n.restore(ctx, m.backend, m.family, script)
+		}
+		errs = append(errs, err)
 	}
-	var errs []error
-	for _, backend := range backends {
-		current, err := n.Read(ctx, backend)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if script := current.removeScript(); script != "" {
-			errs = append(errs, n.restore(ctx, backend, script))
-		}
+	found, err := n.hasTable(ctx)
+	errs = append(errs, err)
+	if found {
+		_, err := n.run(ctx, host.Cmd{Name: "nft", Args: append([]string{"delete", "table"}, strings.Fields(nftTable)...)})
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-func (n Namespace) restore(ctx context.Context, backend Backend, script string) error {
-	cmd := host.Cmd{Name: "iptables-" + string(backend) + "-restore", Args: []string{"--noflush"}, Stdin: script, NetNS: n.NetNS}
-	if backend == Legacy {
-		cmd.Args = append(cmd.Args, "--wait", "5") // the nft backend has no lock to wait for
+// HasMark tells whether anything of labd's is in the namespace: in either backend, IPv4 or IPv6, or as a table of
+// nftables.
+func (n Namespace) HasMark(ctx context.Context) (bool, error) {
+	marks, err1 := n.marks(ctx)
+	found, err2 := n.hasTable(ctx)
+	return len(marks) > 0 || found, errors.Join(err1, err2)
+}
+
+// marked is one backend of one family that holds chains of labd's.
+type marked struct {
+	backend Backend
+	family  family
+	rules   *Ruleset
+}
+
+// marks are the rulesets with chains of labd's, those that can be read also with an error.
+func (n Namespace) marks(ctx context.Context) ([]marked, error) {
+	var found []marked
+	var errs []error
+	look := func(backend Backend, f family) {
+		// Without the program nothing can have been made with it.
+		if n.Host.ExecPATH() != "" && !n.Host.HasProgram(f.program+"-"+string(backend)+"-save") {
+			return
+		}
+		rs, err := n.read(ctx, backend, f)
+		if err != nil {
+			errs = append(errs, err)
+		} else if rs.HasMark() {
+			found = append(found, marked{backend, f, rs})
+		}
 	}
-	if _, err := n.Host.Run(ctx, cmd); err != nil {
+	for _, f := range []family{ipv4, ipv6} {
+		look(NFT, f)
+		inUse, err := n.legacyInUse(ctx, f)
+		errs = append(errs, err)
+		if inUse {
+			look(Legacy, f)
+		}
+	}
+	return found, errors.Join(errs...)
+}
+
+func (n Namespace) hasTable(ctx context.Context) (bool, error) {
+	if n.Host.ExecPATH() != "" && !n.Host.HasProgram("nft") {
+		return false, nil
+	}
+	// Only the tables' names: nft 1.0.6 crashes on some whole rulesets.
+	out, err := n.run(ctx, host.Cmd{Name: "nft", Args: []string{"list", "tables"}})
+	if err != nil {
+		return false, fmt.Errorf("list the nftables tables: %w", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.TrimSpace(line) == "table "+nftTable {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (n Namespace) restore(ctx context.Context, backend Backend, f family, script string) error {
+	// The wait is for the lock of the legacy programs; those of nft know the flag and have no lock.
+	cmd := host.Cmd{Name: f.program + "-" + string(backend) + "-restore", Args: []string{"--noflush", "--wait", "5"}, Stdin: script}
+	if _, err := n.run(ctx, cmd); err != nil {
 		return fmt.Errorf("change the %s rules: %w", backend, err)
 	}
 	return nil

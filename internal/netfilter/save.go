@@ -13,6 +13,9 @@ import (
 // Ruleset is what iptables-save prints: tables, chains, rules in order.
 type Ruleset struct {
 	Tables map[string]map[string]*Chain
+	// Unreadable are tables that iptables-nft-save could not print, because nft put something into them that it does
+	// not understand.
+	Unreadable []string
 }
 
 // Chain is one chain. Policy is ACCEPT, DROP, or "-" for a chain of a user's own.
@@ -102,6 +105,11 @@ func ParseSave(data []byte) (*Ruleset, error) {
 		fail := func(why string) error { return fmt.Errorf("iptables-save, line %d: %s: %q", number, why, line) }
 		switch {
 		case line == "" || line[0] == '#':
+			// iptables-nft-save prints: # Table `filter' is incompatible, use 'nft' tool.
+			if name, ok := strings.CutPrefix(line, "# Table `"); ok && strings.Contains(line, "incompatible") {
+				name, _, _ = strings.Cut(name, "'")
+				rs.Unreadable = append(rs.Unreadable, name)
+			}
 		case line == "COMMIT":
 			table = nil
 		case line[0] == '*':

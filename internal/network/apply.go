@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -268,7 +269,7 @@ func (c *Controller) Sweep(ctx context.Context) error {
 }
 
 func (c *Controller) hostSpace() netfilter.Namespace {
-	return netfilter.Namespace{Host: c.host, LegacyTables: c.host.Procfs + "/self/net/ip_tables_names"}
+	return netfilter.Namespace{Host: c.host, Proc: filepath.Join(c.host.Procfs, "self/net")}
 }
 
 func (c *Controller) sweepContainer(ctx context.Context, id int) error {
@@ -319,11 +320,6 @@ func (c *Controller) verifySwept(ctx context.Context) error {
 // mark in the kernel is the record. A container that fails does not keep the others from being served.
 func (c *Controller) Reconcile(ctx context.Context, f *Facts, r *Report) (repairs int, err error) {
 	var errs []error
-	for _, name := range r.Want.Forwarding {
-		if !f.Host.Forwarding[name] {
-			r.Notes = append(r.Notes, fmt.Sprintf("the host does not forward what comes in on %s; labctl net apply turns that on", name))
-		}
-	}
 	for _, rules := range diffRules(f, r) {
 		repairs++
 		if err := c.setRules(ctx, rules); err != nil {

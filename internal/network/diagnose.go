@@ -101,6 +101,11 @@ func Diagnose(f *Facts, p Policy) *Report {
 	for _, c := range f.Containers {
 		d.container(c)
 	}
+	for _, name := range d.report.Want.Forwarding {
+		if !f.Host.Forwarding[name] {
+			d.report.Notes = append(d.report.Notes, fmt.Sprintf("the host does not forward what comes in on %s; labctl net apply turns that on", name))
+		}
+	}
 	slices.SortFunc(d.report.Networks, func(a, b Network) int {
 		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Name, b.Name))
 	})

@@ -173,7 +173,7 @@ func (o *Observer) look(ctx context.Context, id int) Container {
 
 // namespaceOf is the container's network namespace for reading and changing rules.
 func namespaceOf(h *host.Host, ct *lxc.Container) netfilter.Namespace {
-	return netfilter.Namespace{Host: h, NetNS: ct.NetNS(), LegacyTables: ct.ProcFile("net/ip_tables_names")}
+	return netfilter.Namespace{Host: h, NetNS: ct.NetNS(), Proc: ct.ProcFile("net")}
 }
 
 var errNoSocket = errors.New("no Docker socket")
