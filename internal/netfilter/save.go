@@ -69,12 +69,33 @@ func (r Rule) MayMeet(in string, dst netip.Prefix) bool {
 	if name, negated, found := r.option("-i"); found && !strings.HasSuffix(name, "+") && (name == in) == negated {
 		return false
 	}
-	text, negated, found := r.option("-d")
-	if !found || negated {
+	return r.mayHave(dst, "-d")
+}
+
+// MayComeFrom tells whether a packet with a source within src can match the rule, as far as its source says.
+func (r Rule) MayComeFrom(src netip.Prefix) bool { return r.mayHave(src, "-s") }
+
+// mayHave tells whether an address within p can match the option.
+func (r Rule) mayHave(p netip.Prefix, flag string) bool {
+	text, negated, found := r.option(flag)
+	if !found {
 		return true
 	}
 	prefix, err := parsePrefix(text)
-	return err != nil || prefix.Overlaps(dst)
+	switch {
+	case err != nil:
+		return true
+	case negated: // unless all of p is excepted
+		return prefix.Bits() > p.Bits() || !prefix.Contains(p.Addr())
+	default:
+		return prefix.Overlaps(p)
+	}
+}
+
+// NotIn is the interface that the rule excepts with "! -i".
+func (r Rule) NotIn() (name string, ok bool) {
+	name, negated, found := r.option("-i")
+	return name, found && negated
 }
 
 // MayLeaveBy tells whether a packet that goes out by the interface out can match the rule.

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
-
-	"github.com/vishvananda/netlink"
+	"sync"
+	"time"
 
 	"labd/internal/host"
 	"labd/internal/lxc"
@@ -19,53 +17,88 @@ import (
 
 // Controller changes routes and rules.
 type Controller struct {
-	host  *host.Host
-	state *State
+	host       *host.Host
+	state      *State
+	containers containers
+
+	// mu keeps the operations of plans and the passes of the loop apart.
+	mu sync.Mutex
+	// changed is when something was last changed; what was observed before is no ground to act on.
+	changed time.Time
 }
 
 // NewController returns a Controller.
-func NewController(h *host.Host, state *State) *Controller { return &Controller{h, state} }
+func NewController(h *host.Host, state *State) *Controller {
+	return &Controller{host: h, state: state, containers: lxcContainers{h}}
+}
+
+func (c *Controller) touched() { c.changed = time.Now() }
+
+// locked runs do alone.
+func locked[P any](c *Controller, do func(context.Context, P) error) func(context.Context, P) error {
+	return func(ctx context.Context, p P) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		defer c.touched()
+		return do(ctx, p)
+	}
+}
 
 // Ops are the operations of this domain's plans.
 func (c *Controller) Ops() plan.Ops {
 	return plan.Ops{
 		opSwitch: plan.Typed[switchParams, string]{
 			CaptureFunc: func(context.Context, switchParams) (string, error) { return c.state.Switch() },
-			DoFunc:      func(_ context.Context, p switchParams) error { return c.state.SetSwitch(p.Value) },
+			DoFunc:      locked(c, func(_ context.Context, p switchParams) error { return c.state.SetSwitch(p.Value) }),
 			VerifyFunc: func(_ context.Context, p switchParams) error {
-				if value, err := c.state.Switch(); err != nil || value != p.Value {
-					return fmt.Errorf("the stored switch is %q: %w", value, err)
+				value, err := c.state.Switch()
+				if err == nil && value != p.Value {
+					err = fmt.Errorf("the stored switch is %q", value)
 				}
-				return nil
+				return err
 			},
-			UndoFunc: func(_ context.Context, _ switchParams, former string) error { return c.state.SetSwitch(former) },
+			UndoFunc: func(ctx context.Context, _ switchParams, former string) error {
+				return locked(c, func(context.Context, string) error { return c.state.SetSwitch(former) })(ctx, former)
+			},
 		},
 		opForward: plan.Typed[forwardParams, string]{
 			CaptureFunc: func(ctx context.Context, p forwardParams) (string, error) { return c.forwarding(ctx, p.Interface) },
-			DoFunc:      func(_ context.Context, p forwardParams) error { return c.setForwarding(p.Interface, "1") },
+			DoFunc: locked(c, func(_ context.Context, p forwardParams) error {
+				return errors.Join(c.setForwarding(p.Interface, "1"), c.state.noteForwarding(p.Interface, true))
+			}),
 			VerifyFunc: func(ctx context.Context, p forwardParams) error {
-				if value, err := c.forwarding(ctx, p.Interface); err != nil || value != "1" {
-					return fmt.Errorf("forwarding of %s is %q: %w", p.Interface, value, err)
+				value, err := c.forwarding(ctx, p.Interface)
+				if err == nil && value != "1" {
+					err = fmt.Errorf("forwarding of %s is %q", p.Interface, value)
 				}
-				return nil
+				return err
 			},
-			UndoFunc: func(_ context.Context, p forwardParams, former string) error {
-				return c.setForwarding(p.Interface, former)
+			UndoFunc: func(ctx context.Context, p forwardParams, former string) error {
+				return locked(c, func(context.Context, string) error {
+					return errors.Join(c.setForwarding(p.Interface, former), c.state.noteForwarding(p.Interface, false))
+				})(ctx, former)
 			},
 		},
 		opRoutes: plan.Typed[routesParams, struct{}]{
-			DoFunc:     func(_ context.Context, p routesParams) error { return c.changeRoutes(p) },
+			CheckFunc:  c.checkRoutes,
+			DoFunc:     locked(c, func(_ context.Context, p routesParams) error { return c.changeRoutes(p) }),
 			VerifyFunc: func(_ context.Context, p routesParams) error { return verifyRoutes(p) },
-			UndoFunc: func(_ context.Context, p routesParams, _ struct{}) error {
-				return c.changeRoutes(routesParams{Add: p.Remove, Remove: p.Add})
+			UndoFunc: func(ctx context.Context, p routesParams, _ struct{}) error {
+				back := routesParams{Add: p.Remove, Remove: p.Add}
+				if err := locked(c, func(_ context.Context, p routesParams) error { return c.changeRoutes(p) })(ctx, back); err != nil {
+					return err
+				}
+				return verifyRoutes(back)
 			},
 		},
 		opRules: plan.Typed[rulesParams, rulesParams]{
 			CheckFunc:   c.checkContainer,
 			CaptureFunc: c.ownRules,
-			DoFunc:      c.setRules,
+			DoFunc:      locked(c, c.setRules),
 			VerifyFunc:  c.verifyRules,
-			UndoFunc:    func(ctx context.Context, _ rulesParams, former rulesParams) error { return c.undoRules(ctx, former) },
+			UndoFunc: func(ctx context.Context, _ rulesParams, former rulesParams) error {
+				return locked(c, c.undoRules)(ctx, former)
+			},
 		},
 		opSweep: plan.Typed[struct{}, struct{}]{
 			DoFunc:     func(ctx context.Context, _ struct{}) error { return c.Sweep(ctx) },
@@ -89,93 +122,30 @@ func (c *Controller) setForwarding(name, value string) error {
 	return nil
 }
 
-// changeRoutes adds before it removes. A route of another protocol to the same prefix is never replaced: the kernel
-// refuses the addition with EEXIST.
-func (c *Controller) changeRoutes(p routesParams) error {
-	for _, r := range p.Add {
-		route, err := toNetlink(r)
-		if err != nil {
-			return fmt.Errorf("add route %s: %w", r, err)
-		}
-		if err := netlink.RouteAdd(route); err != nil && !hasRoute(r) {
-			return fmt.Errorf("add route %s: %w", r, err)
-		}
-	}
-	for _, r := range p.Remove {
-		route, err := toNetlink(r)
-		if err != nil {
-			continue // its interface is gone, and the route with it
-		}
-		if err := netlink.RouteDel(route); err != nil && hasRoute(r) {
-			return fmt.Errorf("remove route %s: %w", r, err)
-		}
-	}
-	if len(p.Owners) > 0 {
-		return c.state.setOwners(p.Owners)
-	}
-	return nil
-}
-
-// toNetlink is the route with everything that identifies it, so that no other route can be meant.
-func toNetlink(r Route) (*netlink.Route, error) {
-	link, err := netlink.LinkByName(r.Dev)
+// open takes hold of the very start of a container that the parameters were made for.
+func (c *Controller) open(ctx context.Context, p rulesParams) (container, error) {
+	ct, err := c.containers.Open(ctx, p.Container)
 	if err != nil {
 		return nil, err
 	}
-	return &netlink.Route{
-		Dst: toIPNet(r.Dst), Gw: r.Via.AsSlice(), LinkIndex: link.Attrs().Index, Table: r.Table, Protocol: netlink.RouteProtocol(r.Protocol),
-	}, nil
-}
-
-func hasRoute(r Route) bool {
-	own, err := ownRoutes()
-	return err == nil && slices.Contains(own, r)
-}
-
-func verifyRoutes(p routesParams) error {
-	own, err := ownRoutes()
-	if err != nil {
-		return err
+	if ct.NetNSID() != p.NetNS {
+		return nil, errors.Join(&plan.ChangedError{What: fmt.Sprintf("container %d was restarted", p.Container)}, ct.Close())
 	}
-	for _, r := range p.Add {
-		if !slices.Contains(own, r) {
-			return fmt.Errorf("route %s is not there", r)
-		}
-	}
-	for _, r := range p.Remove {
-		if slices.Contains(own, r) {
-			return fmt.Errorf("route %s is still there", r)
-		}
-	}
-	return nil
-}
-
-// open takes hold of a container.
-func (c *Controller) open(ctx context.Context, id int) (*lxc.Container, error) {
-	return lxc.Open(ctx, c.host, id)
-}
-
-func netNSOf(ct *lxc.Container) string {
-	id := ct.NetNSID()
-	return fmt.Sprintf("%d:%d", id.Dev, id.Ino)
+	return ct, nil
 }
 
 func (c *Controller) checkContainer(ctx context.Context, p rulesParams) error {
-	ct, err := c.open(ctx, p.Container)
+	ct, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
-	defer ct.Close()
-	if netNSOf(ct) != p.NetNS {
-		return &plan.ChangedError{What: fmt.Sprintf("container %d was restarted", p.Container)}
-	}
-	return nil
+	return ct.Close()
 }
 
 // ownRules are labd's rules in the container as they are now.
 func (c *Controller) ownRules(ctx context.Context, p rulesParams) (rulesParams, error) {
 	out := rulesParams{Container: p.Container, NetNS: p.NetNS}
-	ct, err := c.open(ctx, p.Container)
+	ct, err := c.open(ctx, p)
 	if err != nil {
 		return out, err
 	}
@@ -191,14 +161,11 @@ func (c *Controller) ownRules(ctx context.Context, p rulesParams) (rulesParams, 
 
 // setRules makes labd's chains in the container hold the rules; with none the chains go.
 func (c *Controller) setRules(ctx context.Context, p rulesParams) error {
-	ct, err := c.open(ctx, p.Container)
+	ct, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer ct.Close()
-	if netNSOf(ct) != p.NetNS {
-		return &plan.ChangedError{What: fmt.Sprintf("container %d was restarted", p.Container)}
-	}
 	space := namespaceOf(c.host, ct)
 	if len(p.Raw)+len(p.Forward) == 0 {
 		return space.Remove(ctx)
@@ -221,7 +188,7 @@ func (p rulesParams) chains() (netfilter.Chains, error) {
 }
 
 func (c *Controller) verifyRules(ctx context.Context, p rulesParams) error {
-	ct, err := c.open(ctx, p.Container)
+	ct, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -254,81 +221,46 @@ func (c *Controller) undoRules(ctx context.Context, former rulesParams) error {
 	return err
 }
 
-// Sweep takes away everything with labd's mark: routes in every table, chains on the host and in every running
-// container. It goes on after an error and returns all of them.
-func (c *Controller) Sweep(ctx context.Context) error {
-	errs := []error{c.hostSpace().Remove(ctx)}
-	ids, err := lxc.Running(ctx, c.host)
-	errs = append(errs, err)
-	for _, id := range ids {
-		errs = append(errs, c.sweepContainer(ctx, id))
-	}
-	own, err := ownRoutes()
-	errs = append(errs, err, c.changeRoutes(routesParams{Remove: own}))
-	return errors.Join(errs...)
-}
+// rulesTimeout bounds the change of one container's rules in a pass of the loop.
+const rulesTimeout = 15 * time.Second
 
-func (c *Controller) hostSpace() netfilter.Namespace {
-	return netfilter.Namespace{Host: c.host, Proc: filepath.Join(c.host.Procfs, "self/net")}
-}
-
-func (c *Controller) sweepContainer(ctx context.Context, id int) error {
-	ct, err := c.open(ctx, id)
-	if errors.Is(err, lxc.ErrNotRunning) {
-		return nil // its namespace is gone, and all rules with it
-	}
-	if err != nil {
-		return err
-	}
-	defer ct.Close()
-	if err := namespaceOf(c.host, ct).Remove(ctx); err != nil {
-		return fmt.Errorf("container %d: %w", id, err)
-	}
-	return nil
-}
-
-func (c *Controller) verifySwept(ctx context.Context) error {
-	own, err := ownRoutes()
-	if err != nil {
-		return err
-	}
-	if len(own) > 0 {
-		return fmt.Errorf("%d routes are still there", len(own))
-	}
-	ids, err := lxc.Running(ctx, c.host)
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		ct, err := c.open(ctx, id)
-		if err != nil {
-			continue
-		}
-		_, rs, err := namespaceOf(c.host, ct).Detect(ctx)
-		_ = ct.Close()
-		if err != nil {
-			return err
-		}
-		if rs.HasMark() {
-			return fmt.Errorf("container %d still has chains of labd", id)
-		}
-	}
-	return nil
-}
-
-// Reconcile makes one pass of keeping routes and rules so: what PlanApply would do, without a journal entry, since the
-// mark in the kernel is the record. A container that fails does not keep the others from being served.
+// Reconcile makes one pass of keeping routes and rules so: what PlanApply would do but for forwarding, without a
+// journal entry, since the mark in the kernel is the record. It does nothing where labctl net off was stored meanwhile,
+// or where something changed since f was observed. A container that fails does not keep the others from being served.
+// It returns how many changes it made.
 func (c *Controller) Reconcile(ctx context.Context, f *Facts, r *Report) (repairs int, err error) {
-	var errs []error
-	for _, rules := range diffRules(f, r) {
-		repairs++
-		if err := c.setRules(ctx, rules); err != nil {
-			errs = append(errs, fmt.Errorf("container %d: %w", rules.Container, err))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if value, err := c.state.Switch(); err != nil || value == SwitchOff || !r.Active || f.At.Before(c.changed) {
+		return 0, err
+	}
+	rules, routes := diffRules(f, r), diffRoutes(f, r)
+	if len(rules) == 0 && len(routes.Add)+len(routes.Remove) == 0 {
+		return 0, nil
+	}
+	defer c.touched()
+	errs := make([]error, len(rules)+1)
+	var wg sync.WaitGroup
+	for i, p := range rules {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, rulesTimeout)
+			defer cancel()
+			if err := c.setRules(ctx, p); err != nil {
+				errs[i] = fmt.Errorf("container %d: %w", p.Container, err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err == nil {
+			repairs++
 		}
 	}
-	if routes := diffRoutes(f, r); len(routes.Add)+len(routes.Remove) > 0 {
-		repairs++
-		errs = append(errs, c.changeRoutes(routes))
+	repairs-- // the last error is of the routes
+	errs[len(rules)] = c.changeRoutes(routes)
+	if errs[len(rules)] == nil {
+		repairs += len(routes.Add) + len(routes.Remove)
 	}
+	c.state.repairs.Add(uint64(repairs))
 	return repairs, errors.Join(errs...)
 }

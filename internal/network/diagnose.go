@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"labd/internal/docker"
@@ -37,8 +38,14 @@ type Report struct {
 	Containers []ContainerReport
 	Findings   []finding.Finding
 	Notes      []string
-	// Switch is what labctl net on or off stored.
+	// Switch is what labctl net on or off stored; Active tells whether routes and rules are kept so, by the switch and
+	// the mode.
 	Switch string
+	Active bool
+	// RoutesPresent are the routes with labd's mark on the host, Repairs the changes that the reconcile loop made since
+	// labd started.
+	RoutesPresent int
+	Repairs       uint64
 	// Want is what should be on the host and in the containers, by the policy, whether or not it is switched on.
 	Want Desired
 }
@@ -47,6 +54,8 @@ type Report struct {
 type ContainerReport struct {
 	ID int
 	OK bool
+	// RulesPresent are the rules in labd's chains there.
+	RulesPresent int
 }
 
 // Network is one Docker network with its verdict.
@@ -74,7 +83,7 @@ type Desired struct {
 	// Chains are labd's rules by container; a container that is not in it has none.
 	Chains map[int]netfilter.Chains
 	// Owners are the owners of the prefixes.
-	Owners map[netip.Prefix]string
+	Owners Owners
 	// Forwarding are the host's interfaces that must forward.
 	Forwarding []string
 }
@@ -82,7 +91,8 @@ type Desired struct {
 // Diagnose is pure.
 func Diagnose(f *Facts, p Policy) *Report {
 	d := &diagnosis{facts: f, policy: p, report: &Report{
-		At: f.At, Switch: f.Switch, Want: Desired{Chains: map[int]netfilter.Chains{}, Owners: map[netip.Prefix]string{}},
+		At: f.At, Switch: f.Switch, Active: p.Active(f.Switch), RoutesPresent: len(f.Host.Own), Repairs: f.Repairs,
+		Want: Desired{Chains: map[int]netfilter.Chains{}, Owners: f.standing(p)},
 	}}
 	d.sources = p.From
 	if len(d.sources) == 0 {
@@ -90,6 +100,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 			d.sources = append(d.sources, f.Host.connected(uplink)...)
 		}
 	}
+	d.sources = slices.DeleteFunc(slices.Clone(d.sources), func(p netip.Prefix) bool { return !p.Addr().Is4() })
 	slices.SortFunc(d.sources, netip.Prefix.Compare)
 	d.sources = slices.Compact(d.sources)
 	if len(f.Containers) == 0 {
@@ -126,9 +137,17 @@ type candidate struct {
 	network   docker.Network
 }
 
-func (c candidate) owner() string { return strconv.Itoa(c.container.ID) + "/" + c.network.Name }
+func (c candidate) owner() Owner { return newOwner(c.container.ID, c.network.Name) }
 
-// candidates are all networks, those that own a prefix already first: the first owner keeps it.
+// used tells whether a Docker container is attached to the network.
+func (c candidate) used() bool {
+	return slices.ContainsFunc(c.container.Docker.Containers, func(ct docker.Container) bool {
+		return len(ct.Addresses[c.network.Name]) > 0
+	})
+}
+
+// candidates are all networks in the order in which they get their prefix: the first owner keeps it, then a route that
+// is there, then a network that a container uses.
 func (d *diagnosis) candidates() []candidate {
 	var list []candidate
 	for i := range d.facts.Containers {
@@ -142,11 +161,17 @@ func (d *diagnosis) candidates() []candidate {
 	}
 	rank := func(c candidate) int {
 		for _, s := range c.network.Subnets {
-			if d.facts.Owners[s] == c.owner() {
+			if d.report.Want.Owners[s] == c.owner() {
 				return 0
 			}
+			if slices.ContainsFunc(d.facts.Host.Own, func(r Route) bool { return r.Dst == s && r.Via == c.container.Address }) {
+				return 1
+			}
 		}
-		return 1
+		if c.used() {
+			return 2
+		}
+		return 3
 	}
 	slices.SortStableFunc(list, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.container.ID, b.container.ID), cmp.Compare(a.network.Name, b.network.Name))
@@ -156,7 +181,10 @@ func (d *diagnosis) candidates() []candidate {
 
 func (d *diagnosis) container(c Container) {
 	subject := finding.LXC(strconv.Itoa(c.ID))
-	d.report.Containers = append(d.report.Containers, ContainerReport{ID: c.ID, OK: c.Err == nil && c.DockerErr == nil})
+	own, _ := c.Rules.Own()
+	d.report.Containers = append(d.report.Containers, ContainerReport{
+		ID: c.ID, OK: c.Err == nil && c.DockerErr == nil, RulesPresent: len(own.Raw) + len(own.Forward),
+	})
 	if d.policy.ignored(string(subject)) {
 		return
 	}
@@ -204,12 +232,18 @@ func (d *diagnosis) network(c candidate) {
 		return
 	}
 	n.Mode = ModeDirect
-	if c.container.Err != nil {
-		n.Verdict, n.Reason = VerdictUnknown, c.container.Err.Error()
+	if c.container.undecided() {
+		n.Verdict, n.Reason = VerdictUnknown, "what was last seen of it is too old"
+		if c.container.Err != nil {
+			n.Reason = c.container.Err.Error()
+		}
 		return
 	}
 	if refusal := d.refuse(c, subnet); refusal != nil {
 		n.Verdict, n.Reason = VerdictRefused, refusal.Title
+		if refusal.Code == finding.NetNFTBackend || refusal.Code == finding.NetNoRoute {
+			n.Verdict = VerdictUnreachable // nothing forbids it, but labd cannot
+		}
 		refusal.Subject = n.Subject()
 		d.find(*refusal)
 		return
@@ -219,9 +253,11 @@ func (d *diagnosis) network(c candidate) {
 	n.Routes, n.Rules = []Route{route}, rules(c, subnet, d.sources)
 	d.report.Want.Routes = append(d.report.Want.Routes, route)
 	d.report.Want.Owners[subnet] = c.owner()
-	chains := d.report.Want.Chains[c.container.ID]
-	chains.Raw, chains.Forward = append(chains.Raw, n.Rules.Raw...), append(chains.Forward, n.Rules.Forward...)
-	d.report.Want.Chains[c.container.ID] = chains
+	if len(n.Rules.Raw)+len(n.Rules.Forward) > 0 {
+		chains := d.report.Want.Chains[c.container.ID]
+		chains.Raw, chains.Forward = append(chains.Raw, n.Rules.Raw...), append(chains.Forward, n.Rules.Forward...)
+		d.report.Want.Chains[c.container.ID] = chains
+	}
 	for _, name := range append(slices.Clone(d.facts.Host.Uplinks), dev) {
 		if !slices.Contains(d.report.Want.Forwarding, name) {
 			d.report.Want.Forwarding = append(d.report.Want.Forwarding, name)
@@ -252,9 +288,23 @@ func (d *diagnosis) subnetOf(c candidate) (netip.Prefix, string) {
 	return netip.Prefix{}, "it has no IPv4 subnet"
 }
 
+// nftBackend tells whether Docker programs nftables itself; then there is no DOCKER-USER.
+func (c candidate) nftBackend() bool {
+	return strings.HasPrefix(c.container.Docker.FirewallBackend, "nftables")
+}
+
+// openByItself tells whether Docker's nftables backend lets routed packets in: the gateway modes that do (moby,
+// libnetwork/drivers/bridge).
+func (c candidate) openByItself() bool {
+	return c.nftBackend() && (c.network.GatewayMode == "nat-unprotected" || c.network.GatewayMode == "routed")
+}
+
 // rules are the accept rules of a network, one for each source.
 func rules(c candidate, subnet netip.Prefix, sources []netip.Prefix) netfilter.Chains {
 	var out netfilter.Chains
+	if c.openByItself() {
+		return out
+	}
 	comment := []string{"-m", "comment", "--comment", fmt.Sprintf("labd:%d:%s", c.container.ID, c.network.Name), "-j", "ACCEPT"}
 	for _, source := range sources {
 		match := []string{"-s", source.String(), "-d", subnet.String(), "-i", c.container.Uplink}
@@ -268,7 +318,7 @@ func rules(c candidate, subnet netip.Prefix, sources []netip.Prefix) netfilter.C
 func (d *diagnosis) state(n *Network, c candidate, route Route) {
 	routed := slices.Contains(d.facts.Host.Own, route)
 	own, inPlace := c.container.Rules.Own()
-	open := inPlace && containsAll(own.Raw, n.Rules.Raw) && containsAll(own.Forward, n.Rules.Forward)
+	open := (inPlace || len(n.Rules.Raw)+len(n.Rules.Forward) == 0) && containsAll(own.Raw, n.Rules.Raw) && containsAll(own.Forward, n.Rules.Forward)
 	trace := routed || containsAny(own.Raw, n.Rules.Raw) || containsAny(own.Forward, n.Rules.Forward)
 	forwards := true
 	for _, name := range d.report.Want.Forwarding {
@@ -281,6 +331,8 @@ func (d *diagnosis) state(n *Network, c candidate, route Route) {
 			n.Reason = "as its Docker said before it stopped answering"
 		}
 		return
+	case routed && open:
+		n.Verdict, n.Reason = VerdictDrift, "its route and rules are there, but the host does not forward between its interfaces"
 	case trace:
 		n.Verdict, n.Reason = VerdictDrift, "a part of its route and rules is missing"
 	default:
@@ -289,7 +341,13 @@ func (d *diagnosis) state(n *Network, c candidate, route Route) {
 	if d.facts.Switch == SwitchOff {
 		n.Reason = "labctl net is off; labctl net on makes its route and rules"
 	}
+	first := len(d.report.Findings)
 	d.explain(n, c, route, routed, open)
+	if d.facts.Switch == SwitchOff {
+		for i := range d.report.Findings[first:] {
+			d.report.Findings[first+i].Severity = finding.Info // as the operator wants it
+		}
+	}
 }
 
 func containsAll(have, want []netfilter.Rule) bool {

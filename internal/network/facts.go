@@ -2,6 +2,7 @@ package network
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"labd/internal/docker"
@@ -18,8 +19,13 @@ type Facts struct {
 	Containers []Container
 	// Switch is what labctl net on or off stored: "on", "off" or "" for neither.
 	Switch string
-	// Owners are the containers that had a prefix first, as "101/web", by prefix.
-	Owners map[netip.Prefix]string
+	// Owners had a prefix first, Gone are those of their containers that do not exist any more.
+	Owners Owners
+	Gone   map[int]bool
+	// ForwardingSet are the host's interfaces that labd made forward.
+	ForwardingSet []string
+	// Repairs is how many changes the reconcile loop has made since labd started.
+	Repairs uint64
 }
 
 // Host is the network of the host.
@@ -28,7 +34,7 @@ type Host struct {
 	Uplinks []string
 	// Addresses are the host's addresses with their prefixes, by interface.
 	Addresses []Address
-	// Routes are the main table's IPv4 routes that are not labd's, Own are labd's, in any table.
+	// Routes are the IPv4 routes of all tables but the local one that are not labd's, Own are labd's, in any table.
 	Routes, Own []Route
 	// Forwarding tells for each interface whether it forwards IPv4.
 	Forwarding map[string]bool
@@ -68,8 +74,9 @@ type Container struct {
 	Backend    netfilter.Backend
 	Rules      *netfilter.Ruleset
 	Docker     *docker.Info
-	// LastGood says that Docker is what an earlier observation saw, since this one failed.
-	LastGood bool
+	// LastGood says that Docker is what an earlier observation saw, since this one failed; Expired, that this is too
+	// long ago to act on.
+	LastGood, Expired bool
 }
 
 // connected are the prefixes that an interface is directly connected to.
@@ -92,4 +99,53 @@ func (h Host) towards(addr netip.Addr) string {
 		}
 	}
 	return best
+}
+
+// undecided tells whether it is not known what the container wants now; what it has is then left as it is.
+func (c *Container) undecided() bool {
+	return c.Err != nil || c.Expired || c.Docker == nil && c.DockerErr != nil
+}
+
+// undecided tells whether one of labd's routes may belong to a container of which it is not known what it wants.
+func (f *Facts) undecided(route Route) bool {
+	owner := f.Owners[route.Dst].container()
+	for i := range f.Containers {
+		c := &f.Containers[i]
+		if !c.undecided() || owner != 0 && owner != c.ID {
+			continue
+		}
+		if !c.Address.IsValid() || c.Address == route.Via {
+			return true
+		}
+	}
+	return false
+}
+
+// standing are the owners that keep their prefix: also those whose container is stopped or does not answer, but not
+// those that were destroyed, or whose Docker no longer has the network.
+func (f *Facts) standing(p Policy) Owners {
+	out := Owners{}
+	for prefix, owner := range f.Owners {
+		if owner.container() != 0 && !f.Gone[owner.container()] && inPools(p.Pools, prefix) && !f.lost(prefix, owner) {
+			out[prefix] = owner
+		}
+	}
+	return out
+}
+
+// lost tells whether the owner's Docker was seen without the network.
+func (f *Facts) lost(prefix netip.Prefix, owner Owner) bool {
+	for i := range f.Containers {
+		c := &f.Containers[i]
+		if c.ID != owner.container() || c.undecided() || c.Docker == nil {
+			continue
+		}
+		for _, n := range c.Docker.Networks {
+			if n.Name == owner.network() && slices.Contains(n.Subnets, prefix) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
 }

@@ -57,7 +57,7 @@ func observeHost(ctx context.Context, h *host.Host, policy Policy) (Host, error)
 		switch {
 		case r.Protocol == Protocol:
 			out.Own = append(out.Own, r)
-		case r.Table == unix.RT_TABLE_MAIN:
+		case r.Table != unix.RT_TABLE_LOCAL: // the local table repeats the addresses
 			out.Routes = append(out.Routes, r)
 		}
 	}

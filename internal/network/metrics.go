@@ -11,7 +11,11 @@ const (
 	MetricNetworks  = "labd_network_networks"
 	MetricOK        = "labd_network_ok"
 	MetricRoutes    = "labd_network_routes_desired"
+	MetricRoutesNow = "labd_network_routes"
 	MetricRules     = "labd_network_rules_desired"
+	MetricRulesNow  = "labd_network_rules"
+	MetricRepairs   = "labd_network_repairs_total"
+	MetricActive    = "labd_network_active"
 	MetricDiscovery = "labd_network_discovery_success"
 	MetricObserved  = "labd_network_observed_timestamp_seconds"
 )
@@ -20,6 +24,10 @@ var (
 	descNetworks  = prometheus.NewDesc(MetricNetworks, "Docker networks in LXC containers, by verdict.", []string{"verdict"}, nil)
 	descOK        = prometheus.NewDesc(MetricOK, "Whether a Docker network that labd may make reachable has its route and rules.", []string{"id"}, nil)
 	descRoutes    = prometheus.NewDesc(MetricRoutes, "Routes that labd wants on the host.", nil, nil)
+	descRoutesNow = prometheus.NewDesc(MetricRoutesNow, "Routes with labd's mark that are on the host.", nil, nil)
+	descRulesNow  = prometheus.NewDesc(MetricRulesNow, "Accept rules that are in labd's chains in a container.", []string{"id"}, nil)
+	descRepairs   = prometheus.NewDesc(MetricRepairs, "Changes of routes and rules that the reconcile loop made since labd started.", nil, nil)
+	descActive    = prometheus.NewDesc(MetricActive, "Whether labd keeps routes and rules so.", nil, nil)
 	descRules     = prometheus.NewDesc(MetricRules, "Accept rules that labd wants in a container.", []string{"id"}, nil)
 	descDiscovery = prometheus.NewDesc(MetricDiscovery, "Whether the last look into a container and its Docker succeeded.", []string{"id"}, nil)
 	descObserved  = prometheus.NewDesc(MetricObserved, "When the networks were last observed, in Unix time.", nil, nil)
@@ -35,12 +43,16 @@ type collector struct{ latest func() *Report }
 // NewCollector gives the metrics of the last report.
 func NewCollector(latest func() *Report) prometheus.Collector { return collector{latest} }
 
+// Describe sends the descriptions.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descNetworks, descOK, descRoutes, descRules, descDiscovery, descObserved} {
+	for _, d := range []*prometheus.Desc{
+		descNetworks, descOK, descRoutes, descRoutesNow, descRules, descRulesNow, descDiscovery, descRepairs, descActive, descObserved,
+	} {
 		ch <- d
 	}
 }
 
+// Collect sends the figures.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	r := c.latest()
 	if r == nil {
@@ -63,9 +75,13 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		id := "lxc/" + strconv.Itoa(ct.ID)
 		chains := r.Want.Chains[ct.ID]
 		gauge(descRules, float64(len(chains.Raw)+len(chains.Forward)), id)
+		gauge(descRulesNow, float64(ct.RulesPresent), id)
 		gauge(descDiscovery, truth(ct.OK), id)
 	}
 	gauge(descRoutes, float64(len(r.Want.Routes)))
+	gauge(descRoutesNow, float64(r.RoutesPresent))
+	gauge(descActive, truth(r.Active))
+	ch <- prometheus.MustNewConstMetric(descRepairs, prometheus.CounterValue, float64(r.Repairs))
 	gauge(descObserved, float64(r.At.UnixMilli())/1000)
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"strconv"
 	"sync"
 	"time"
 
@@ -14,51 +12,59 @@ import (
 	"labd/internal/docker"
 	"labd/internal/host"
 	"labd/internal/lxc"
-	"labd/internal/netfilter"
 )
-
-// sockets are where Docker and Podman listen inside a container.
-var sockets = [...]string{"run/docker.sock", "var/run/docker.sock", "run/podman/podman.sock"}
 
 // lastGoodFor is how long an earlier answer of Docker stands in for one that does not come.
 const lastGoodFor = 5 * time.Minute
 
 // Observer looks at the host's network and into the running containers.
 type Observer struct {
-	host   *host.Host
-	policy Policy
-	state  *State
-	now    func() time.Time
+	host       *host.Host
+	policy     Policy
+	state      *State
+	containers containers
+	now        func() time.Time
 
 	mu   sync.Mutex
 	busy map[int]bool     // containers whose last observation still hangs
-	good map[int]lastGood // Docker's last good answer
+	good map[int]lastGood // what was last seen of the running containers
 }
 
 type lastGood struct {
-	netNS string
-	at    time.Time
-	info  *docker.Info
+	netNS   string
+	address Container
+	at      time.Time // of Docker's answer
+	info    *docker.Info
 }
 
 // NewObserver returns an Observer.
 func NewObserver(h *host.Host, policy Policy, state *State, now func() time.Time) *Observer {
-	return &Observer{host: h, policy: policy, state: state, now: now, busy: map[int]bool{}, good: map[int]lastGood{}}
+	return &Observer{
+		host: h, policy: policy, state: state, containers: lxcContainers{h}, now: now,
+		busy: map[int]bool{}, good: map[int]lastGood{},
+	}
 }
 
-// Observe looks at everything once. A container that cannot be looked at, or not in time, spoils only its own facts.
+// Observe looks at everything once. A container that cannot be looked at, or not in time, spoils only its own facts;
+// an error is returned only where the host itself cannot be seen.
 func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
-	f := &Facts{At: o.now()}
+	f := &Facts{At: o.now(), Repairs: o.state.repairs.Load(), Gone: map[int]bool{}}
 	var err error
-	if f.Switch, f.Owners, err = o.state.read(); err != nil {
+	if f.Switch, err = o.state.Switch(); err != nil {
 		return nil, err
 	}
+	f.Owners, f.ForwardingSet = o.state.owners(), o.state.forwarding()
 	if f.Host, err = observeHost(ctx, o.host, o.policy); err != nil {
 		return nil, err
 	}
-	ids, err := lxc.Running(ctx, o.host)
+	ids, err := o.containers.Running(ctx)
 	if err != nil {
 		return nil, err
+	}
+	for _, owner := range f.Owners {
+		if id := owner.container(); !o.containers.Exists(id) {
+			f.Gone[id] = true
+		}
 	}
 	f.Containers = make([]Container, len(ids))
 	var wg sync.WaitGroup
@@ -73,7 +79,7 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 // container looks into one container within the policy's time.
 func (o *Observer) container(ctx context.Context, id int) Container {
 	if !o.begin(id) {
-		return Container{ID: id, Err: errors.New("an earlier look into it still hangs")}
+		return o.remember(Container{ID: id, Err: errors.New("an earlier look into it still hangs")})
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(o.policy.Timeout))
 	done := make(chan Container, 1)
@@ -93,7 +99,7 @@ func (o *Observer) container(ctx context.Context, id int) Container {
 	case c := <-done:
 		return o.remember(c)
 	default:
-		return Container{ID: id, Err: fmt.Errorf("look into container %d: %w", id, context.DeadlineExceeded)}
+		return o.remember(Container{ID: id, Err: fmt.Errorf("look into container %d: %w", id, context.Cause(ctx))})
 	}
 }
 
@@ -113,18 +119,30 @@ func (o *Observer) end(id int) {
 	delete(o.busy, id)
 }
 
-// remember keeps a good answer of Docker, or puts the last one in for a bad one of the same start of the container.
+// remember keeps what is good, and puts what was last good in for what is not, as long as it is the same start of the
+// container. After lastGoodFor it only serves to name what is unknown.
 func (o *Observer) remember(c Container) Container {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	now := o.now()
-	if c.Docker != nil {
-		o.good[c.ID] = lastGood{netNS: c.NetNS, at: now, info: c.Docker}
-		return c
+	now, last := o.now(), o.good[c.ID]
+	if c.Err != nil && c.NetNS == "" {
+		c.NetNS = last.netNS
 	}
-	if last, ok := o.good[c.ID]; ok && c.DockerErr != nil && !c.Hostile && last.netNS == c.NetNS && now.Sub(last.at) < lastGoodFor {
-		c.Docker, c.LastGood = last.info, true
+	if last.netNS != c.NetNS {
+		last = lastGood{netNS: c.NetNS}
 	}
+	if c.Address.IsValid() {
+		last.address = Container{Uplink: c.Uplink, Address: c.Address, Interfaces: c.Interfaces}
+	} else {
+		c.Uplink, c.Address, c.Interfaces = last.address.Uplink, last.address.Address, last.address.Interfaces
+	}
+	switch {
+	case c.Docker != nil:
+		last.at, last.info = now, c.Docker
+	case last.info != nil && !c.Hostile && !c.NoDocker && (c.DockerErr != nil || c.Err != nil):
+		c.Docker, c.LastGood, c.Expired = last.info, true, now.Sub(last.at) >= lastGoodFor
+	}
+	o.good[c.ID] = last
 	return c
 }
 
@@ -142,75 +160,61 @@ func (o *Observer) forget(running []int) {
 	}
 }
 
+// dockerShare is the part of a container's time that its Docker may take, so that the rest is known also where Docker
+// hangs.
+const dockerShare = 0.8
+
 func (o *Observer) look(ctx context.Context, id int) Container {
 	c := Container{ID: id}
-	ct, err := lxc.Open(ctx, o.host, id)
+	ct, err := o.containers.Open(ctx, id)
 	if err != nil {
 		c.Err = err
 		return c
 	}
 	defer ct.Close()
-	ns := ct.NetNSID()
-	c.NetNS = fmt.Sprintf("%d:%d", ns.Dev, ns.Ino)
-	if c.Err = observeContainerLinks(ct, &c); c.Err != nil {
-		return c
+	c.NetNS = ct.NetNSID()
+
+	var info *docker.Info
+	var dockerErr error
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		ctx, cancel := context.WithTimeout(ctx, time.Duration(dockerShare*float64(o.policy.Timeout)))
+		defer cancel()
+		info, dockerErr = ct.Docker(ctx)
+	}()
+	c.Err = observeLinks(ct, &c)
+	if c.Err == nil {
+		c.Backend, c.Rules, c.Err = namespaceOf(o.host, ct).Detect(ctx)
 	}
-	space := namespaceOf(o.host, ct)
-	if c.Backend, c.Rules, err = space.Detect(ctx); err != nil {
-		c.Err = err
-		return c
-	}
-	c.Docker, err = askDocker(ctx, ct)
+	<-asked
+	c.Docker = info
 	switch {
-	case errors.Is(err, errNoSocket):
+	case errors.Is(dockerErr, errNoSocket):
 		c.NoDocker = true
-	case err != nil:
-		c.DockerErr = err
-		c.Hostile = errors.Is(err, lxc.ErrForeignPeer) || errors.Is(err, docker.ErrTooLarge) || errors.Is(err, docker.ErrTooMany)
+	case dockerErr != nil:
+		c.DockerErr = dockerErr
+		c.Hostile = errors.Is(dockerErr, lxc.ErrForeignPeer) || errors.Is(dockerErr, docker.ErrTooLarge) || errors.Is(dockerErr, docker.ErrTooMany)
 	}
 	return c
 }
 
-// namespaceOf is the container's network namespace for reading and changing rules.
-func namespaceOf(h *host.Host, ct *lxc.Container) netfilter.Namespace {
-	return netfilter.Namespace{Host: h, NetNS: ct.NetNS(), Proc: ct.ProcFile("net")}
-}
+// linkTimeout bounds one netlink request.
+const linkTimeout = time.Second
 
-var errNoSocket = errors.New("no Docker socket")
-
-// askDocker asks the first daemon that listens in the container.
-func askDocker(ctx context.Context, ct *lxc.Container) (*docker.Info, error) {
-	last := errNoSocket
-	for _, path := range sockets {
-		socket, err := ct.Socket(ctx, path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, lxc.ErrNotSocket):
-			continue
-		case err != nil:
-			return nil, err
-		}
-		info, err := docker.Discover(ctx, socket)
-		_ = socket.Close()
-		if err == nil {
-			return info, nil
-		}
-		if last = err; !errors.Is(err, docker.ErrUnreachable) {
-			return nil, err
-		}
-	}
-	return nil, last
-}
-
-// observeContainerLinks reads the container's interfaces and its uplink by netlink in its namespace.
-func observeContainerLinks(ct *lxc.Container, c *Container) error {
+// observeLinks reads the container's interfaces and its uplink by netlink in its namespace.
+func observeLinks(ct container, c *Container) error {
 	handle, err := ct.Netlink()
 	if err != nil {
 		return err
 	}
 	defer handle.Close()
+	if err := handle.SetSocketTimeout(linkTimeout); err != nil {
+		return fmt.Errorf("set the time for netlink in container %d: %w", c.ID, err)
+	}
 	links, err := dump(handle.LinkList)
 	if err != nil {
-		return fmt.Errorf("list the interfaces of container %d: %w", ct.ID, err)
+		return fmt.Errorf("list the interfaces of container %d: %w", c.ID, err)
 	}
 	names := map[int]string{}
 	for _, l := range links {
@@ -218,16 +222,20 @@ func observeContainerLinks(ct *lxc.Container, c *Container) error {
 	}
 	addrs, err := dump(func() ([]netlink.Addr, error) { return handle.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
-		return fmt.Errorf("list the addresses of container %d: %w", ct.ID, err)
+		return fmt.Errorf("list the addresses of container %d: %w", c.ID, err)
 	}
 	c.Interfaces = addresses(addrs, names)
 	routes, err := dump(func() ([]netlink.Route, error) { return handle.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
-		return fmt.Errorf("list the routes of container %d: %w", ct.ID, err)
+		return fmt.Errorf("list the routes of container %d: %w", c.ID, err)
 	}
 	for _, r := range toRoutes(routes, names) {
 		if r.Dst.IsValid() || r.Dev == "" {
 			continue
+		}
+		// The name goes into rules, where a last "+" would stand for any interface.
+		if !docker.ValidInterface(r.Dev) {
+			return fmt.Errorf("container %d calls its uplink %q, which cannot stand in a rule", c.ID, r.Dev)
 		}
 		c.Uplink = r.Dev
 		for _, a := range c.Interfaces {
@@ -238,7 +246,7 @@ func observeContainerLinks(ct *lxc.Container, c *Container) error {
 		}
 	}
 	if c.Uplink == "" {
-		return fmt.Errorf("container %s has no default route, so it has no uplink", strconv.Itoa(ct.ID))
+		return fmt.Errorf("container %d has no default route, so it has no uplink", c.ID)
 	}
-	return fmt.Errorf("container %d has no IPv4 address on its uplink %s", ct.ID, c.Uplink)
+	return fmt.Errorf("container %d has no IPv4 address on its uplink %s", c.ID, c.Uplink)
 }

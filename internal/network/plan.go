@@ -34,9 +34,9 @@ type forwardParams struct {
 
 // routesParams are the parameters of opRoutes: routes to make, and routes with labd's mark to take away.
 type routesParams struct {
-	Add    []Route                 `json:"add"`
-	Remove []Route                 `json:"remove"`
-	Owners map[netip.Prefix]string `json:"owners,omitempty"`
+	Add    []Route `json:"add"`
+	Remove []Route `json:"remove"`
+	Owners Owners  `json:"owners,omitempty"`
 }
 
 // rulesParams are the parameters of opRules. NetNS pins the start of the container that the plan was made for.
@@ -91,6 +91,12 @@ func PlanApply(f *Facts, r *Report, on bool) (*plan.Plan, error) {
 				return nil, err
 			}
 		}
+	}
+	if len(g.Forward) > 0 {
+		p.Notes = append(p.Notes, "Forwarding is turned on for the named interfaces alone: net.ipv4.ip_forward would be inherited by every container that starts later, and Docker up to 27 then no longer closes its networks")
+	}
+	if f.Switch == SwitchOff && !on {
+		p.Notes = append(p.Notes, "labctl net off is in force: this is made once and not kept so; labctl net on keeps it")
 	}
 	if err := addApplySteps(p, g); err != nil {
 		return nil, err
@@ -172,23 +178,12 @@ func diffRoutes(f *Facts, r *Report) routesParams {
 	return out
 }
 
-// undecided tells whether a route leads to a container that runs and could not be asked: what it wants is not known.
-func (f *Facts) undecided(route Route) bool {
-	for _, c := range f.Containers {
-		if c.Err != nil || c.Docker == nil && c.DockerErr != nil {
-			if !c.Address.IsValid() || c.Address == route.Via {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // diffRules are the containers whose chains are not as wanted.
 func diffRules(f *Facts, r *Report) []rulesParams {
 	out := []rulesParams{}
-	for _, c := range f.Containers {
-		if c.Err != nil || c.Docker == nil && c.DockerErr != nil {
+	for i := range f.Containers {
+		c := &f.Containers[i]
+		if c.undecided() {
 			continue
 		}
 		want := r.Want.Chains[c.ID]
@@ -281,22 +276,12 @@ func PlanOff(f *Facts) (*plan.Plan, error) {
 	}); err != nil {
 		return nil, err
 	}
-	for _, name := range f.Host.forwarding() {
-		p.Notes = append(p.Notes, fmt.Sprintf("net.ipv4.conf.%s.forwarding stays on, since others may rely on it by now; labctl undo of the entry that set it takes it back", name))
+	for _, name := range f.ForwardingSet {
+		if f.Host.Forwarding[name] {
+			p.Notes = append(p.Notes, fmt.Sprintf("net.ipv4.conf.%s.forwarding, which labd set, stays on, since others may rely on it by now; labctl undo of the entry that set it takes it back", name))
+		}
 	}
 	var err error
 	p.Digest, err = plan.Digest(map[string]any{"action": "off", "routes": routes, "marked": marked})
 	return p, err
-}
-
-// forwarding are the interfaces that forward, but for loopback, sorted.
-func (h Host) forwarding() []string {
-	var names []string
-	for name, on := range h.Forwarding {
-		if on && name != "lo" && slices.Contains(h.Uplinks, name) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
 }

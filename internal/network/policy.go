@@ -6,6 +6,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"labd/internal/docker"
 )
 
 // Modes of Policy.Mode.
@@ -28,9 +30,11 @@ type Policy struct {
 	// Ignore names containers ("lxc/101") and networks ("network/101/web_default") to leave alone; * stands for any
 	// text without a slash.
 	Ignore []string `toml:"ignore"`
+	// OverrideUserDrop opens a network also where a DROP or REJECT of the user's own in the container closes it.
+	OverrideUserDrop bool `toml:"override_user_drop"`
 	// MaxNetworks is how many networks of one container are programmed at the most.
 	MaxNetworks int `toml:"max_networks"`
-	// Timeout is how long one container's Docker may take to answer.
+	// Timeout is how long the look into one container may take.
 	Timeout Duration `toml:"timeout"`
 	// Resync is how often labd looks again without a cause.
 	Resync Duration `toml:"resync"`
@@ -63,7 +67,7 @@ func DefaultPolicy() Policy {
 		From:        []netip.Prefix{},
 		Ignore:      []string{},
 		MaxNetworks: 32,
-		Timeout:     Duration(5 * time.Second),
+		Timeout:     Duration(1500 * time.Millisecond),
 		Resync:      Duration(30 * time.Second),
 	}
 }
@@ -91,6 +95,9 @@ func (p Policy) Validate() error {
 			return fmt.Errorf("key %q: %q names neither lxc/ID nor network/ID/NAME", "ignore", pattern)
 		}
 	}
+	if p.Uplink != "" && !docker.ValidInterface(p.Uplink) {
+		return fmt.Errorf("key %q: %q cannot be an interface", "uplink", p.Uplink)
+	}
 	if p.MaxNetworks < 1 {
 		return fmt.Errorf("key %q must be at least 1", "max_networks")
 	}
@@ -101,6 +108,11 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("key %q must be from 1s to 1h", "resync")
 	}
 	return nil
+}
+
+// Active tells whether labd keeps routes and rules so, by the stored switch ("on", "off" or "") and the mode.
+func (p Policy) Active(stored string) bool {
+	return stored == SwitchOn || stored != SwitchOff && p.Mode == ModeReconcile
 }
 
 // ignored tells whether the policy leaves a subject alone.

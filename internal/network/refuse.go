@@ -19,8 +19,12 @@ func (d *diagnosis) refuse(c candidate, subnet netip.Prefix) *finding.Finding {
 		}
 	}
 	overlap := func(with string) *finding.Finding {
+		severity := finding.Warn
+		if !c.used() {
+			severity = finding.Info // nobody misses what nobody uses, as the docker0 of every container
+		}
 		return &finding.Finding{
-			Code: finding.NetOverlap, Severity: finding.Warn, Title: fmt.Sprintf("%s overlaps %s", subnet, with), Confidence: finding.Certain,
+			Code: finding.NetOverlap, Severity: severity, Title: fmt.Sprintf("%s overlaps %s", subnet, with), Confidence: finding.Certain,
 			Cause:    "two networks with the same addresses cannot both be reached",
 			Evidence: []finding.Evidence{{Source: "Docker API", Text: fmt.Sprintf("subnet %s", subnet)}},
 			Remedies: []finding.Remedy{{
@@ -37,15 +41,8 @@ func (d *diagnosis) refuse(c candidate, subnet netip.Prefix) *finding.Finding {
 	case !inPools(d.policy.Pools, subnet):
 		return outside("it lies outside the pools that the operator allows")
 	}
-	for _, a := range d.facts.Host.Addresses {
-		if a.Prefix.Masked().Overlaps(subnet) {
-			return overlap(fmt.Sprintf("%s of the host's %s", a.Prefix, a.Interface))
-		}
-	}
-	for _, r := range d.facts.Host.Routes {
-		if r.Dst.IsValid() && r.Dst.Overlaps(subnet) {
-			return overlap(fmt.Sprintf("the host's route to %s", r.Dst))
-		}
+	if with := d.facts.Host.overlap(subnet); with != "" {
+		return overlap(with)
 	}
 	for _, source := range d.sources {
 		if source.Overlaps(subnet) {
@@ -53,7 +50,7 @@ func (d *diagnosis) refuse(c candidate, subnet netip.Prefix) *finding.Finding {
 		}
 	}
 	for other, owner := range d.report.Want.Owners {
-		if other.Overlaps(subnet) {
+		if owner != c.owner() && other.Overlaps(subnet) {
 			return overlap(fmt.Sprintf("%s of network %s, which had it first", other, owner))
 		}
 	}
@@ -76,6 +73,19 @@ func (d *diagnosis) refuseContainer(c candidate, subnet netip.Prefix) *finding.F
 	if !bridgeCarries(c, subnet) {
 		return hostile(fmt.Sprintf("no interface %s with an address in %s is in the container", c.network.Bridge, subnet), fmt.Sprintf("interfaces: %v", c.container.Interfaces))
 	}
+	for _, a := range d.facts.Host.Addresses {
+		if a.Prefix.Addr() == c.container.Address {
+			return hostile(fmt.Sprintf("the container has the host's own address %s", c.container.Address), fmt.Sprintf("interfaces: %v", c.container.Interfaces))
+		}
+	}
+	if len(d.sources) == 0 {
+		return &finding.Finding{
+			Code: finding.NetNoRoute, Severity: finding.Warn, Title: "no source is known that may reach it", Confidence: finding.Certain,
+			Cause:    "every accept rule of labd names who may come, and the host has no IPv4 address on its uplink",
+			Evidence: []finding.Evidence{{Source: "netlink", Text: fmt.Sprintf("uplinks: %v", d.facts.Host.Uplinks)}},
+			Remedies: []finding.Remedy{{Title: "name the sources in labd.toml: network.from, or the interface to the LAN: network.uplink", Risk: finding.RiskLow}},
+		}
+	}
 	if d.facts.Host.towards(c.container.Address) == "" {
 		return &finding.Finding{
 			Code: finding.NetNoRoute, Severity: finding.Warn, Title: fmt.Sprintf("the host has no interface in the network of %s", c.container.Address), Confidence: finding.Certain,
@@ -83,7 +93,7 @@ func (d *diagnosis) refuseContainer(c candidate, subnet netip.Prefix) *finding.F
 			Remedies: []finding.Remedy{{Title: "give the host an address on the container's bridge or VLAN, or route the subnet to the container on the LAN's router", Risk: finding.RiskLow}},
 		}
 	}
-	if c.container.Docker.FirewallBackend == "nftables" {
+	if c.nftBackend() && !c.openByItself() {
 		return &finding.Finding{
 			Code: finding.NetNFTBackend, Severity: finding.Warn, Title: "Docker's nftables backend leaves no place for an accept rule", Confidence: finding.Certain,
 			Cause:    "an accept in another table does not override Docker's drop, and Docker rewrites its own table",
@@ -93,12 +103,15 @@ func (d *diagnosis) refuseContainer(c candidate, subnet netip.Prefix) *finding.F
 			}}},
 		}
 	}
-	if rule, ok := dropIn(c.container.Rules, "filter", "DOCKER-USER", c, subnet); ok {
+	if drop, ok := d.userDrop(c, subnet); ok && !d.policy.OverrideUserDrop {
 		return &finding.Finding{
-			Code: finding.NetUserDrop, Severity: finding.Warn, Title: "a rule in DOCKER-USER drops what would come; labd respects it", Confidence: finding.Certain,
+			Code: finding.NetUserDrop, Severity: finding.Warn, Title: fmt.Sprintf("a rule of the user's own in %s drops what would come; labd respects it", drop.chain), Confidence: finding.Certain,
 			Cause:    "someone closed this network on purpose",
-			Evidence: []finding.Evidence{{Source: "iptables-save in the container", Text: "-A DOCKER-USER " + rule.String()}},
-			Remedies: []finding.Remedy{{Title: "remove the rule in the container if it is no longer meant", Risk: finding.RiskLow}},
+			Evidence: []finding.Evidence{{Source: "iptables-" + string(c.container.Backend) + "-save in the container", Text: fmt.Sprintf("-A %s %s", drop.chain, drop.rule)}},
+			Remedies: []finding.Remedy{
+				{Title: "remove the rule in the container if it is no longer meant", Risk: finding.RiskLow},
+				{Title: "have labd open the network all the same: network.override_user_drop = true in labd.toml", Risk: finding.RiskLow},
+			},
 		}
 	}
 	if programmed := d.countOf(c.container.ID); programmed >= d.policy.MaxNetworks {
@@ -138,4 +151,20 @@ func (d *diagnosis) countOf(id int) int {
 		}
 	}
 	return n
+}
+
+// overlap names an address or a route of the host that a subnet overlaps, or "". Labd's own routes do not count.
+func (h Host) overlap(subnet netip.Prefix) string {
+	for _, a := range h.Addresses {
+		if a.Prefix.Masked().Overlaps(subnet) {
+			return fmt.Sprintf("%s of the host's %s", a.Prefix, a.Interface)
+		}
+	}
+	for _, r := range h.Routes {
+		// A default route cut in two, as VPNs do, is a default route.
+		if r.Dst.IsValid() && r.Dst.Bits() > 1 && r.Dst.Overlaps(subnet) {
+			return fmt.Sprintf("the host's route to %s", r.Dst)
+		}
+	}
+	return ""
 }

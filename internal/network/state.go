@@ -8,7 +8,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/google/renameio/v2"
 )
@@ -19,81 +22,126 @@ const (
 	SwitchOff = "off"
 )
 
-// stateVersion is the format of network-owners.json.
+// stateVersion is the format of the JSON files.
 const stateVersion = 1
 
-// State is what survives a restart, below the state directory: the switch of labctl net on and off, and who had a
-// prefix first. Routes and rules are not in it: their mark in the kernel is the record.
-type State struct{ dir string }
+// State is what survives a restart, below the state directory: the switch of labctl net on and off, who had a prefix
+// first, and which interfaces labd made forward. Routes and rules are not in it: their mark in the kernel is the record.
+// All of it may be lost: labd then decides anew who was first, and labctl undo still knows the rest from the journal.
+type State struct {
+	dir     string
+	repairs atomic.Uint64
+}
 
 // NewState returns the state in dir.
 func NewState(dir string) *State { return &State{dir: dir} }
 
-func (s *State) switchFile() string { return filepath.Join(s.dir, "network-switch") }
-func (s *State) ownersFile() string { return filepath.Join(s.dir, "network-owners.json") }
+// Owner is the network that had a prefix first, as "101/web_default": the container's id and the network's name.
+type Owner string
 
-type ownersJSON struct {
-	Version int                     `json:"version"`
-	Owners  map[netip.Prefix]string `json:"owners"`
+func newOwner(container int, network string) Owner {
+	return Owner(strconv.Itoa(container) + "/" + network)
 }
 
-// Switch is "on", "off" or "".
+// container is the id of the owning container, 0 where it cannot be told.
+func (o Owner) container() int {
+	id, _, _ := strings.Cut(string(o), "/")
+	n, _ := strconv.Atoi(id)
+	return n
+}
+
+func (o Owner) network() string {
+	_, name, _ := strings.Cut(string(o), "/")
+	return name
+}
+
+// Owners are the owners of prefixes.
+type Owners map[netip.Prefix]Owner
+
+func (s *State) file(name string) string { return filepath.Join(s.dir, name) }
+
+const (
+	switchFile     = "network-switch"
+	ownersFile     = "network-owners.json"
+	forwardingList = "network-forwarding.json"
+)
+
+// Switch is "on", "off" or "". What cannot be understood is "off": it must not turn anything on.
 func (s *State) Switch() (string, error) {
-	data, err := os.ReadFile(s.switchFile())
+	data, err := os.ReadFile(s.file(switchFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("read the stored switch: %w", err)
 	}
-	switch value := strings.TrimSpace(string(data)); value {
-	case SwitchOn, SwitchOff:
-		return value, nil
-	default:
-		// A switch that cannot be read must not turn anything on.
-		return SwitchOff, nil
+	if strings.TrimSpace(string(data)) == SwitchOn {
+		return SwitchOn, nil
 	}
+	return SwitchOff, nil
 }
 
 // SetSwitch stores the switch; "" forgets it.
 func (s *State) SetSwitch(value string) error {
 	if value == "" {
-		if err := os.Remove(s.switchFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("forget the switch: %w", err)
-		}
-		return nil
+		return s.remove(switchFile)
 	}
-	return s.write(s.switchFile(), []byte(value+"\n"))
+	return s.write(switchFile, []byte(value+"\n"))
 }
 
-func (s *State) write(file string, data []byte) error {
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
-	}
-	if err := renameio.WriteFile(file, data, 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
+func (s *State) remove(name string) error {
+	if err := os.Remove(s.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget what was stored: %w", err)
 	}
 	return nil
 }
 
-// read returns the switch and the owners. Owners that cannot be read are forgotten: they only decide who was first.
-func (s *State) read() (string, map[netip.Prefix]string, error) {
-	value, err := s.Switch()
-	if err != nil {
-		return "", nil, err
+func (s *State) write(name string, data []byte) error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("write %s: %w", s.file(name), err)
 	}
-	var owners ownersJSON
-	if data, err := os.ReadFile(s.ownersFile()); err == nil && json.Unmarshal(data, &owners) == nil && owners.Version == stateVersion && owners.Owners != nil {
-		return value, owners.Owners, nil
+	if err := renameio.WriteFile(s.file(name), data, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", s.file(name), err)
 	}
-	return value, map[netip.Prefix]string{}, nil
+	return nil
 }
 
-// setOwners stores the owners.
-func (s *State) setOwners(owners map[netip.Prefix]string) error {
-	data, err := json.MarshalIndent(ownersJSON{stateVersion, owners}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode the owners of prefixes: %w", err)
+// versioned is the outer object of the JSON files.
+type versioned[T any] struct {
+	Version int `json:"version"`
+	Value   T   `json:"value"`
+}
+
+// load reads a file; what is missing, damaged or of another version is empty.
+func load[T any](s *State, name string) (value T) {
+	var v versioned[T]
+	if data, err := os.ReadFile(s.file(name)); err != nil || json.Unmarshal(data, &v) != nil || v.Version != stateVersion {
+		return value
 	}
-	return s.write(s.ownersFile(), append(data, '\n'))
+	return v.Value
+}
+
+func save[T any](s *State, name string, value T) error {
+	data, err := json.MarshalIndent(versioned[T]{stateVersion, value}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	return s.write(name, append(data, '\n'))
+}
+
+func (s *State) owners() Owners { return load[Owners](s, ownersFile) }
+
+func (s *State) setOwners(owners Owners) error { return save(s, ownersFile, owners) }
+
+// forwarding are the host's interfaces that labd made forward, sorted.
+func (s *State) forwarding() []string { return load[[]string](s, forwardingList) }
+
+// noteForwarding keeps in mind whether labd made an interface forward.
+func (s *State) noteForwarding(name string, on bool) error {
+	list := slices.DeleteFunc(s.forwarding(), func(n string) bool { return n == name })
+	if on {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return save(s, forwardingList, list)
 }

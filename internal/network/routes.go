@@ -1,0 +1,143 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"labd/internal/plan"
+)
+
+// changeRoutes adds before it removes, so that a prefix that moves is never without a route.
+func (c *Controller) changeRoutes(p routesParams) error {
+	for _, r := range p.Add {
+		if err := addRoute(r); err != nil {
+			return fmt.Errorf("add route %s: %w", r, err)
+		}
+	}
+	for _, r := range p.Remove {
+		// Another route to the same prefix has taken its place.
+		if slices.ContainsFunc(p.Add, func(a Route) bool { return a.Dst == r.Dst && a.Table == r.Table }) {
+			continue
+		}
+		route, err := toNetlink(r)
+		if err != nil {
+			continue // its interface is gone, and the route with it
+		}
+		if err := netlink.RouteDel(route); err != nil && hasRoute(r) {
+			return fmt.Errorf("remove route %s: %w", r, err)
+		}
+	}
+	if p.Owners != nil && !maps.Equal(p.Owners, c.state.owners()) {
+		return c.state.setOwners(p.Owners)
+	}
+	return nil
+}
+
+// addRoute adds a route, or changes one with labd's mark to the same prefix. The kernel's replace looks at the prefix
+// and not at the protocol, so it is used only on what was seen to be labd's; a route of another stays and is an error.
+func addRoute(r Route) error {
+	route, err := toNetlink(r)
+	if err != nil {
+		return err
+	}
+	err = netlink.RouteAdd(route)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	there, err := dump(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: r.Table, Dst: route.Dst}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
+	})
+	if err != nil {
+		return err
+	}
+	for _, other := range there {
+		if other.Protocol != Protocol {
+			return &plan.RefusedError{
+				Reason: fmt.Sprintf("a route of protocol %s to %s is there", other.Protocol, r.Dst),
+				Hint:   "ip route show " + r.Dst.String(),
+			}
+		}
+	}
+	return netlink.RouteReplace(route)
+}
+
+// toNetlink is the route with everything that identifies it, so that no other route can be meant.
+func toNetlink(r Route) (*netlink.Route, error) {
+	link, err := netlink.LinkByName(r.Dev)
+	if err != nil {
+		return nil, err
+	}
+	return &netlink.Route{
+		Dst: toIPNet(r.Dst), Gw: r.Via.AsSlice(), LinkIndex: link.Attrs().Index, Table: r.Table, Protocol: netlink.RouteProtocol(r.Protocol),
+	}, nil
+}
+
+func hasRoute(r Route) bool {
+	own, err := ownRoutes()
+	return err == nil && slices.Contains(own, r)
+}
+
+// checkRoutes is the precondition: no address and no route of others came into a prefix since the plan was made.
+func (c *Controller) checkRoutes(ctx context.Context, p routesParams) error {
+	h, err := observeHost(ctx, c.host, Policy{})
+	if err != nil {
+		return err
+	}
+	for _, r := range p.Add {
+		if with := h.overlap(r.Dst); with != "" {
+			return &plan.RefusedError{Reason: fmt.Sprintf("%s overlaps %s by now", r.Dst, with), Hint: "labctl net plan"}
+		}
+	}
+	return nil
+}
+
+func verifyRoutes(p routesParams) error {
+	own, err := ownRoutes()
+	if err != nil {
+		return err
+	}
+	for _, r := range p.Add {
+		if !slices.Contains(own, r) {
+			return fmt.Errorf("route %s is not there", r)
+		}
+	}
+	for _, r := range p.Remove {
+		if slices.Contains(own, r) {
+			return fmt.Errorf("route %s is still there", r)
+		}
+	}
+	return nil
+}
+
+// markedRoutes are all routes with labd's mark as the kernel has them, IPv4 and IPv6, in every table.
+func markedRoutes() ([]netlink.Route, error) {
+	var all []netlink.Route
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := dump(func() ([]netlink.Route, error) {
+			return netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC, Protocol: Protocol}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list the routes of protocol %d: %w", Protocol, err)
+		}
+		all = append(all, routes...)
+	}
+	return all, nil
+}
+
+// sweepRoutes takes every route with labd's mark away.
+func sweepRoutes() error {
+	routes, err := markedRoutes()
+	errs := []error{err}
+	for i := range routes {
+		if err := netlink.RouteDel(&routes[i]); err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("remove route %s: %w", routes[i].Dst, err))
+		}
+	}
+	return errors.Join(errs...)
+}

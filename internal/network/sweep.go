@@ -1,0 +1,83 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"labd/internal/lxc"
+	"labd/internal/netfilter"
+)
+
+// sweepTimeout bounds the search in one container.
+const sweepTimeout = 20 * time.Second
+
+// Sweep takes away everything with labd's mark: routes in every table, chains and tables on the host and in every
+// running container. It finds them in the kernel and needs no state. It goes on after an error and returns all of them.
+func (c *Controller) Sweep(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.touched()
+	// Routes first: nothing is sent to a container whose door is being closed.
+	errs := []error{sweepRoutes()}
+	errs = append(errs, c.eachNamespace(ctx, func(ctx context.Context, space netfilter.Namespace) error { return space.Remove(ctx) }))
+	// Nobody has a prefix any more.
+	return errors.Join(append(errs, c.state.remove(ownersFile))...)
+}
+
+// Off stores the off switch and sweeps, without a plan: for the removal of the package.
+func (c *Controller) Off(ctx context.Context) error {
+	return errors.Join(c.state.SetSwitch(SwitchOff), c.Sweep(ctx))
+}
+
+func (c *Controller) verifySwept(ctx context.Context) error {
+	routes, err := markedRoutes()
+	if err != nil {
+		return err
+	}
+	if len(routes) > 0 {
+		return fmt.Errorf("%d routes are still there", len(routes))
+	}
+	return c.eachNamespace(ctx, func(ctx context.Context, space netfilter.Namespace) error {
+		found, err := space.HasMark(ctx)
+		if found {
+			err = errors.Join(err, errors.New("something of labd's is still there"))
+		}
+		return err
+	})
+}
+
+// eachNamespace calls do for the host's network namespace and for that of every running container, all at once: one
+// that hangs must not keep the others waiting.
+func (c *Controller) eachNamespace(ctx context.Context, do func(context.Context, netfilter.Namespace) error) error {
+	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
+	ids, err := c.containers.Running(ctx)
+	errs := make([]error, len(ids)+2)
+	errs[0] = err
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := do(ctx, netfilter.Namespace{Host: c.host, Proc: filepath.Join(c.host.Procfs, "self/net")}); err != nil {
+			errs[1] = fmt.Errorf("on the host: %w", err)
+		}
+	})
+	for i, id := range ids {
+		wg.Go(func() {
+			ct, err := c.containers.Open(ctx, id)
+			if errors.Is(err, lxc.ErrNotRunning) {
+				return // its namespace is gone, and everything in it
+			}
+			if err == nil {
+				err = errors.Join(do(ctx, namespaceOf(c.host, ct)), ct.Close())
+			}
+			if err != nil {
+				errs[i+2] = fmt.Errorf("in container %d: %w", id, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
