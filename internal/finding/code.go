@@ -7,17 +7,24 @@ type Code string
 
 // Codes of the NVMe job.
 const (
-	NVMeNotReady    Code = "nvme.not-ready"
-	NVMeNoDriver    Code = "nvme.no-driver"
-	NVMePassthrough Code = "nvme.passthrough"
-	NVMeNoNamespace Code = "nvme.no-namespace"
+	NVMeNotReady     Code = "nvme.not-ready"
+	NVMeNoDriver     Code = "nvme.no-driver"
+	NVMePassthrough  Code = "nvme.passthrough"
+	NVMeNoNamespace  Code = "nvme.no-namespace"
+	NVMeDuplicateIDs Code = "nvme.duplicate-ids"
+	NVMeIDsCleared   Code = "nvme.ids-cleared"
+	NVMeResetting    Code = "nvme.resetting"
+	NVMeDead         Code = "nvme.dead"
 )
 
 // Codes of the storage job.
 const (
-	StorageDeviceGone Code = "storage.device-gone"
-	StorageDown       Code = "storage.down"
-	StorageMalformed  Code = "storage.malformed"
+	StorageDeviceGone  Code = "storage.device-gone"
+	StorageDown        Code = "storage.down"
+	StorageMalformed   Code = "storage.malformed"
+	StorageMasked      Code = "storage.masked"
+	StorageOrphanNode  Code = "storage.orphan-node"
+	StorageUnsupported Code = "storage.unsupported"
 )
 
 // Codes of the network job.
@@ -48,10 +55,17 @@ func Defs() []Def {
 		{NVMeNotReady, Fail, "The kernel found the controller, but it never became ready and was given up."},
 		{NVMeNoDriver, Fail, "The PCI function is there and no driver is bound to it."},
 		{NVMePassthrough, Info, "The PCI function is passed through to a guest."},
+		{NVMeDuplicateIDs, Fail, "The kernel rejected the namespace because another drive has the same ids."},
+		{NVMeIDsCleared, Info, "The kernel cleared the namespace's ids because another drive has the same ones; the drive works."},
+		{NVMeResetting, Fail, "The controller is being reset and offers no disk meanwhile."},
+		{NVMeDead, Fail, "The kernel gave the controller up while it was in use."},
 		{NVMeNoNamespace, Fail, "The controller is live and offers no namespace, so there is no disk."},
 		{StorageDeviceGone, Fail, "The device that the storage's mount unit names does not exist."},
 		{StorageDown, Warn, "The storage is not usable now, but nothing says that its device is gone."},
 		{StorageMalformed, Fail, "PVE rejects the section in storage.cfg, which blocks every change to any storage."},
+		{StorageMasked, Fail, "The storage looks active and writes to the file system under its mount point."},
+		{StorageOrphanNode, Warn, "The storage is restricted to nodes that are not in the cluster."},
+		{StorageUnsupported, Warn, "PVE does not know the type; its next change of any storage drops the section."},
 		{NetNoRoute, Warn, "The host has no route to the Docker subnet."},
 		{NetForwardDrop, Warn, "The container's FORWARD chain drops packets from outside to the Docker subnet."},
 		{NetRawDrop, Warn, "Docker drops directly routed packets in the container's raw table."},

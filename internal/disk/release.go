@@ -1,0 +1,115 @@
+package disk
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Release is a kernel release as uname -r prints it, taken apart.
+type Release struct {
+	Text                string
+	Major, Minor, Patch int
+	// PatchKnown is false where the third number is not the stable release, as in Debian's 6.1.0-28-amd64.
+	PatchKnown bool
+	// PVE says that it is a Proxmox kernel, Revision is its package revision: 3 in 6.2.16-3-pve.
+	PVE      bool
+	Revision int
+}
+
+var releasePattern = regexp.MustCompile(`^(\d{1,3})\.(\d{1,4})(?:\.(\d{1,5}))?(?:-(\d{1,6}))?(.*)$`)
+
+// ParseRelease reads a kernel release.
+func ParseRelease(text string) (Release, error) {
+	m := releasePattern.FindStringSubmatch(strings.TrimSpace(text))
+	if m == nil {
+		return Release{}, fmt.Errorf("%q is not a kernel release", text)
+	}
+	number := func(s string) int {
+		n, _ := strconv.Atoi(s) // digits only, few enough
+		return n
+	}
+	r := Release{Text: strings.TrimSpace(text), Major: number(m[1]), Minor: number(m[2]), Patch: number(m[3]), PatchKnown: m[3] != ""}
+	r.PVE = m[4] != "" && (strings.HasPrefix(m[5], "-pve") || strings.Contains(m[5], "~bpo") && strings.HasSuffix(m[5], "-pve"))
+	if r.PVE {
+		r.Revision = number(m[4])
+	} else if m[4] != "" && r.Patch == 0 {
+		// A distribution's ABI number stands where the stable release would.
+		r.PatchKnown = false
+	}
+	return r, nil
+}
+
+// before tells whether r is an earlier version than major.minor.
+func (r Release) before(major, minor int) bool {
+	return r.Major < major || r.Major == major && r.Minor < minor
+}
+
+func (r Release) is(major, minor int) bool { return r.Major == major && r.Minor == minor }
+
+// Fix is whether a kernel has a bug's fix.
+type Fix int
+
+// States of a fix.
+const (
+	FixUnknown Fix = iota
+	// NeverHad: the kernel is older than the bug.
+	NeverHad
+	Fixed
+	Affected
+	// AffectedLikely: the distribution does not say, so it is taken for affected.
+	AffectedLikely
+)
+
+// stableFix is the first fixed patch of a stable series.
+func stableFix(r Release, patch int) Fix {
+	switch {
+	case !r.PatchKnown:
+		return FixUnknown
+	case r.Patch >= patch:
+		return Fixed
+	default:
+		return Affected
+	}
+}
+
+// CRTO tells whether the kernel gives up drives that advertise ready modes with a ready time of 0: the code came with
+// 5.19 (354201c53e61), the fix with 6.6, 6.5.5 and 6.1.55 (6cc834ba6299, "nvme: avoid bogus CRTO values").
+func (r Release) CRTO() Fix {
+	switch {
+	case r.before(5, 19):
+		return NeverHad
+	case !r.before(6, 6):
+		return Fixed
+	case r.is(6, 5):
+		return stableFix(r, 5)
+	case r.is(6, 1):
+		return stableFix(r, 55)
+	case r.is(6, 2) && r.PVE && r.Revision >= 6:
+		// Based on Ubuntu-6.2.0-36 and later, which may carry the fix; no changelog says so.
+		return AffectedLikely
+	default: // 5.19, 6.0, 6.2, 6.3, 6.4 ended before the fix
+		return Affected
+	}
+}
+
+// DuplicateIDs tells whether the kernel rejects a namespace whose ids another drive has too: the check came with 5.18
+// (2079f41ec6ff), and from 6.5, 6.4.5 and 6.1.40 on (ac522fc6c316) it clears the ids of PCIe drives instead. Proxmox
+// fixed it in pve-kernel 6.2.16-6 (bug 4770).
+func (r Release) DuplicateIDs() Fix {
+	switch {
+	case r.before(5, 18):
+		return NeverHad
+	case !r.before(6, 5):
+		return Fixed
+	case r.is(6, 4):
+		return stableFix(r, 5)
+	case r.is(6, 2) && r.PVE && r.Revision >= 6:
+		return Fixed
+	case r.is(6, 1):
+		return stableFix(r, 40)
+	default:
+		return Affected
+	}
+}

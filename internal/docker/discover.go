@@ -1,0 +1,220 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/network"
+)
+
+// Info is what a daemon says of itself, checked.
+type Info struct {
+	// Version and API are the daemon's versions, "28.5.2" and "1.51".
+	Version, API string
+	// FirewallBackend is iptables, iptables+firewalld or nftables; iptables where an old daemon does not say.
+	FirewallBackend string
+	Networks        []Network
+	Containers      []Container
+	// Rejected says what of the answer was left out because it cannot be true, one sentence each.
+	Rejected []string
+}
+
+// Network is one Docker network.
+type Network struct {
+	ID, Name, Driver string
+	// Bridge is the interface in the daemon's network namespace; empty for other drivers than bridge.
+	Bridge   string
+	Internal bool
+	// Subnets are the IPAM prefixes, masked, v4 and v6.
+	Subnets []netip.Prefix
+	// GatewayMode is the option com.docker.network.bridge.gateway_mode_ipv4; nat where it is absent.
+	GatewayMode string
+}
+
+// Container is one running Docker container.
+type Container struct {
+	Name string
+	// Project is the compose project, from the label com.docker.compose.project.
+	Project string
+	// Addresses are the container's addresses by network name.
+	Addresses map[string][]netip.Addr
+	Ports     []Port
+}
+
+// Port is a port that a container's image exposes or that is published.
+type Port struct {
+	Number   uint16
+	Protocol string
+	// PublishedOn is the address on which the port is published, as "127.0.0.1"; empty when it is not.
+	PublishedOn string
+}
+
+// Discover asks the daemon at the socket. ctx must have a deadline: the daemon may answer a byte a second.
+func Discover(ctx context.Context, s Socket) (*Info, error) {
+	// The library hides why a connection failed; who listens matters too much for that.
+	conn, err := s.Dial(ctx)
+	if err != nil {
+		return nil, explain("reach Docker", err)
+	}
+	_ = conn.Close()
+	c, err := newClient(s)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	c.NegotiateAPIVersion(ctx)
+	version, err := c.ServerVersion(ctx)
+	if err != nil {
+		return nil, explain("ask Docker for its version", err)
+	}
+	info := &Info{Version: version.Version, API: version.APIVersion, FirewallBackend: "iptables"}
+	if system, err := c.Info(ctx); err != nil {
+		return nil, explain("ask Docker for its firewall backend", err)
+	} else if system.FirewallBackend != nil && system.FirewallBackend.Driver != "" {
+		info.FirewallBackend = system.FirewallBackend.Driver
+	}
+	networks, err := c.NetworkList(ctx, network.ListOptions{})
+	if err != nil {
+		return nil, explain("list Docker's networks", err)
+	}
+	if len(networks) > MaxNetworks {
+		return nil, fmt.Errorf("list Docker's networks: %d of them: %w", len(networks), ErrTooMany)
+	}
+	containers, err := c.ContainerList(ctx, container.ListOptions{})
+	if err != nil {
+		return nil, explain("list Docker's containers", err)
+	}
+	if len(containers) > MaxContainers {
+		return nil, fmt.Errorf("list Docker's containers: %d of them: %w", len(containers), ErrTooMany)
+	}
+	for _, n := range networks {
+		info.addNetwork(n)
+	}
+	for _, ct := range containers {
+		info.addContainer(ct)
+	}
+	return info, nil
+}
+
+func (i *Info) reject(format string, args ...any) {
+	i.Rejected = append(i.Rejected, fmt.Sprintf(format, args...))
+}
+
+func (i *Info) addNetwork(n network.Inspect) {
+	if !validName(n.Name) {
+		i.reject("a network is called %q", n.Name)
+		return
+	}
+	if slices.ContainsFunc(i.Networks, func(o Network) bool { return o.Name == n.Name }) {
+		i.reject("two networks are called %q", n.Name)
+		return
+	}
+	out := Network{ID: n.ID, Name: n.Name, Driver: n.Driver, Internal: n.Internal, GatewayMode: "nat"}
+	if mode := n.Options["com.docker.network.bridge.gateway_mode_ipv4"]; mode != "" {
+		out.GatewayMode = mode
+	}
+	if n.Driver == "bridge" {
+		if out.Bridge = bridgeName(n); !ValidInterface(out.Bridge) {
+			i.reject("network %q has a bridge called %q", n.Name, out.Bridge)
+			return
+		}
+	}
+	for _, config := range n.IPAM.Config {
+		if config.Subnet == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(config.Subnet)
+		if err != nil || prefix.Addr().Zone() != "" || prefix.Addr().Is4In6() {
+			i.reject("network %q has a subnet %q", n.Name, config.Subnet)
+			return
+		}
+		out.Subnets = append(out.Subnets, prefix.Masked())
+	}
+	i.Networks = append(i.Networks, out)
+}
+
+// bridgeName is the interface of a bridge network (moby, daemon/libnetwork/drivers/bridge).
+func bridgeName(n network.Inspect) string {
+	if name := n.Options["com.docker.network.bridge.name"]; name != "" {
+		return name
+	}
+	if n.Options["com.docker.network.bridge.default_bridge"] == "true" {
+		return "docker0"
+	}
+	if len(n.ID) < 12 {
+		return ""
+	}
+	return "br-" + n.ID[:12]
+}
+
+// ValidInterface tells whether name can be an interface and is safe in a rule: at most 15 bytes (IFNAMSIZ - 1) of
+// letters, digits, dot, underscore and dash, and no option.
+func ValidInterface(name string) bool {
+	if name == "" || len(name) > 15 || name == "." || name == ".." || name[0] == '-' {
+		return false
+	}
+	for _, c := range []byte(name) {
+		if c >= 0x80 || !unicode.IsLetter(rune(c)) && !unicode.IsDigit(rune(c)) && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// validName tells whether a name can be Docker's ([a-zA-Z0-9][a-zA-Z0-9_.-]*, moby daemon/names); Podman is no laxer.
+func validName(name string) bool {
+	if name == "" || len(name) > 128 || !utf8.ValidString(name) {
+		return false
+	}
+	for i, c := range []byte(name) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || c != '_' && c != '.' && c != '-') {
+			return false
+		}
+	}
+	return true
+}
+
+func (i *Info) addContainer(ct container.Summary) {
+	name := ""
+	if len(ct.Names) > 0 {
+		name = strings.TrimPrefix(ct.Names[0], "/")
+	}
+	if !validName(name) {
+		i.reject("a container is called %q", name)
+		return
+	}
+	out := Container{Name: name, Project: ct.Labels["com.docker.compose.project"], Addresses: map[string][]netip.Addr{}}
+	if ct.NetworkSettings != nil {
+		for network, endpoint := range ct.NetworkSettings.Networks {
+			if endpoint == nil {
+				continue
+			}
+			for _, text := range []string{endpoint.IPAddress, endpoint.GlobalIPv6Address} {
+				if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
+					out.Addresses[network] = append(out.Addresses[network], addr)
+				}
+			}
+		}
+	}
+	for _, p := range ct.Ports {
+		port := Port{Number: p.PrivatePort, Protocol: p.Type}
+		if p.PublicPort != 0 {
+			port.PublishedOn = p.IP
+		}
+		switch p.Type {
+		case "tcp", "udp", "sctp":
+			out.Ports = append(out.Ports, port)
+		default:
+			i.reject("container %q has a port %s/%q", name, strconv.Itoa(int(p.PrivatePort)), p.Type)
+		}
+	}
+	i.Containers = append(i.Containers, out)
+}

@@ -1,0 +1,224 @@
+package storage
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"labd/internal/finding"
+	"labd/internal/plan"
+	"labd/internal/pve"
+)
+
+// Names of the operations.
+const (
+	opDisable    = "storage.disable"
+	opStopUnit   = "storage.stop-unit"
+	opDelete     = "storage.delete-entry"
+	opDropNode   = "storage.drop-node"
+	opRemoveUnit = "storage.remove-unit"
+	opRemoveDir  = "storage.remove-mount-point"
+)
+
+// entryParams are the parameters of the operations on PVE's entry. Properties are those that the entry must still
+// have, as PVE reads them; lists are sorted.
+type entryParams struct {
+	ID         string            `json:"id"`
+	Properties map[string]string `json:"properties"`
+	// Nodes is the new list of nodes, for opDropNode.
+	Nodes string `json:"nodes,omitempty"`
+}
+
+// unitParams are the parameters of the operations on the mount unit.
+type unitParams struct {
+	Unit  string   `json:"unit"`
+	File  string   `json:"file"`
+	Wants []string `json:"wants"`
+	Point string   `json:"point"`
+	What  string   `json:"what"`
+}
+
+type dirParams struct {
+	Path string `json:"path"`
+}
+
+// guards are the facts that a removal depends on.
+type guards struct {
+	Entry      entryParams `json:"entry"`
+	Verdict    string      `json:"verdict"`
+	Unit       unitParams  `json:"unit"`
+	Mounted    bool        `json:"mounted"`
+	Members    plan.Set    `json:"members"`
+	Quorate    bool        `json:"quorate"`
+	References int         `json:"references"`
+	Blocked    plan.Set    `json:"blocked"`
+}
+
+// PlanRemoval is what removes one dead storage. It is refused, with a *plan.RefusedError, for anything that is not
+// surely dead, or that something still hangs on.
+func PlanRemoval(f *Facts, r *Report, id string) (*plan.Plan, error) {
+	e, ok := r.Entry(id)
+	if !ok {
+		reason := "this node has no storage of that name"
+		if f.Config == nil {
+			reason = f.ConfigErr.Error()
+		}
+		return nil, &plan.RefusedError{Subject: finding.Storage(r.Node, id), Reason: reason, Hint: "labctl fix-storage --dry-run lists all storages"}
+	}
+	subject := r.Subject(e)
+	switch {
+	case e.Ignored:
+		return nil, &plan.RefusedError{Subject: subject, Reason: "the configuration says to leave it alone", Hint: "see storage.ignore in labd.toml"}
+	case e.Verdict != VerdictGone:
+		return nil, &plan.RefusedError{Subject: subject, Reason: fmt.Sprintf("it is %s, not gone: %s", e.Verdict, e.Reason), Hint: "labd removes only what is surely dead"}
+	case e.Refusal != "":
+		return nil, &plan.RefusedError{Subject: subject, Reason: e.Refusal, Hint: "labctl fix-storage --dry-run " + id + " shows the details"}
+	}
+	return buildRemoval(f, r, e)
+}
+
+// refusal says why a gone storage must be left alone; "" when it may be removed.
+func refusal(f *Facts, e Entry) string {
+	s := e.section
+	switch {
+	case f.ClusterErr != nil:
+		return "the cluster's files cannot be read: " + f.ClusterErr.Error()
+	case !f.Cluster.Mounted:
+		return "the cluster file system is not mounted at /etc/pve"
+	case !f.Cluster.Quorate:
+		return "the cluster has no quorum"
+	case e.ID == pve.LocalStorage:
+		return "PVE makes the storage local anew by itself"
+	case s.Shared():
+		return "it is marked as shared, so this node alone cannot tell that it is gone"
+	case isSystemPath(e.Path) || isSystemPath(mountPoint(s)):
+		return "its path is part of the system"
+	case e.source.InFstab:
+		return "its mount comes from /etc/fstab, which labd does not change; comment the line out first"
+	case f.ReferencesErr != nil:
+		return f.ReferencesErr.Error()
+	}
+	for _, other := range f.Config.Sections {
+		if other.Malformed != "" {
+			return fmt.Sprintf("the section of %s in storage.cfg is malformed, and PVE refuses every change while it is", other.ID)
+		}
+		if other.ID != e.ID && other.Path() != "" && strings.HasPrefix(other.Path()+"/", strings.TrimSuffix(e.Path, "/")+"/") {
+			return fmt.Sprintf("storage %s lies below its path", other.ID)
+		}
+	}
+	for _, skipped := range f.Config.Skipped {
+		if skipped.UnknownType {
+			return fmt.Sprintf("PVE does not know the type of storage %s and would drop its section with any change", skipped.ID)
+		}
+	}
+	if len(e.References) > 0 {
+		first := e.References[0]
+		more := ""
+		if len(e.References) > 1 {
+			more = fmt.Sprintf(" and %d more", len(e.References)-1)
+		}
+		return fmt.Sprintf("%s still names it (%s: %s)%s", first.File, first.Key, first.Value, more)
+	}
+	return ""
+}
+
+// isSystemPath tells a path that must never be unmounted or removed.
+func isSystemPath(path string) bool {
+	path = filepath.Clean(path)
+	for _, system := range []string{"/etc/pve", "/boot/efi", "/usr/bin", "/var/lib/vz", "/var/lib/labd", "/root", "/home", "/proc", "/sys", "/dev", "/run", "/tmp"} {
+		if path == "/" || path == system || strings.HasPrefix(system, path+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func buildRemoval(f *Facts, r *Report, e Entry) (*plan.Plan, error) {
+	entry := entryParams{ID: e.ID, Properties: identity(e.section)}
+	unit := unitParams{Unit: e.source.Unit, File: e.source.File, Wants: e.source.Wants, Point: mountPoint(e.section), What: e.source.What}
+	if unit.Wants == nil {
+		unit.Wants = []string{}
+	}
+	g := guards{Entry: entry, Verdict: e.Verdict, Unit: unit, Mounted: e.mounted, Quorate: f.Cluster.Quorate, References: len(e.References)}
+	for _, m := range f.Cluster.Members {
+		g.Members = append(g.Members, m.Name)
+	}
+	p := &plan.Plan{Title: "Remove storage " + e.ID + ", whose device is gone", Subjects: []finding.Subject{r.Subject(e)}}
+	add := func(op string, params any, words plan.Step) error {
+		words.Risk, words.Undoable = finding.RiskLow, true
+		step, err := plan.NewStep(op, params, words)
+		p.Steps = append(p.Steps, step)
+		return err
+	}
+	// Disabled first: DELETE takes no digest, so the change with one is the guard against another writer, and nothing
+	// tries to use the storage from then on. The unit goes last: as long as the entry is there, PVE's panel shows it.
+	if err := add(opDisable, entry, plan.Step{
+		Title: "Switch the entry off", How: "PUT /storage/" + e.ID + " disable=1, with PVE's digest", Verified: "read storage.cfg again", Undone: "switch it on again",
+	}); err != nil {
+		return nil, err
+	}
+	if err := add(opStopUnit, unit, plan.Step{
+		Title: "Stop its mount unit", How: "systemctl stop " + unit.Unit, Verified: "nothing is mounted at " + unit.Point,
+		Undone: "start it again if its device is back",
+	}); err != nil {
+		return nil, err
+	}
+	op, words := opDelete, plan.Step{
+		Title: "Remove the entry from PVE", How: "DELETE /storage/" + e.ID, Verified: "read storage.cfg again", Undone: "add the entry again, switched off",
+	}
+	if others := otherNodes(f, e); len(others) > 0 {
+		entry.Nodes = strings.Join(others, ",")
+		op, words = opDropNode, plan.Step{
+			Title: "Restrict the entry to the other nodes", How: "PUT /storage/" + e.ID + " nodes=" + entry.Nodes, Verified: "read storage.cfg again", Undone: "set the former nodes",
+		}
+		p.Notes = append(p.Notes, "The entry stays for "+entry.Nodes+", switched off; labctl fix-storage on the last of them removes it.")
+	}
+	if err := add(op, entry, words); err != nil {
+		return nil, err
+	}
+	if err := add(opRemoveUnit, unit, plan.Step{
+		Title: "Disable and remove its mount unit, so that no boot waits for it", How: "systemctl disable " + unit.Unit + "; remove " + unit.File + "; daemon-reload; reset-failed",
+		Verified: "systemd no longer knows the unit", Undone: "write the unit file and its links again; daemon-reload",
+	}); err != nil {
+		return nil, err
+	}
+	if err := add(opRemoveDir, dirParams{unit.Point}, plan.Step{
+		Title: "Remove the mount point if it is empty", How: "rmdir " + unit.Point, Verified: "it is gone, or not empty", Undone: "make it again",
+	}); err != nil {
+		return nil, err
+	}
+	if d := f.Directories[e.Path]; !e.mounted && d.Entries > 0 {
+		p.Notes = append(p.Notes, fmt.Sprintf("%d entries lie in %s, on the file system below the mount point. They stay.", d.Entries, e.Path))
+	}
+	p.Notes = append(p.Notes, "PVE also drops the storage's ACL entries and its place in pools; undo does not bring those back.")
+	var err error
+	p.Digest, err = plan.Digest(g)
+	return p, err
+}
+
+// otherNodes are the nodes that keep the entry: those it is restricted to, or all members, but this one. An offline
+// member is still a member.
+func otherNodes(f *Facts, e Entry) []string {
+	var others []string
+	listed := e.section.Nodes()
+	for _, m := range f.Cluster.Members {
+		if m.Name != f.Node && (listed == nil || slices.Contains(listed, m.Name)) {
+			others = append(others, m.Name)
+		}
+	}
+	slices.Sort(others)
+	return others
+}
+
+// identity are the properties by which an entry is recognised as the one the plan was made for. The switch "disable"
+// is not among them, since the first step sets it.
+func identity(s *pve.StorageSection) map[string]string {
+	out := map[string]string{"type": s.Type}
+	for k, v := range s.Properties {
+		if k != "disable" {
+			out[k] = v
+		}
+	}
+	return out
+}
