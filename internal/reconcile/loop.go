@@ -30,6 +30,8 @@ type Loop struct {
 type Status struct {
 	// Passes and Errors count since the start.
 	Passes, Errors uint64
+	// Moved is when the loop last began or ended a pass; zero before it runs.
+	Moved time.Time
 	// LastSuccess is the end of the last pass without error; zero when there was none.
 	LastSuccess time.Time
 	// Duration is how long the last pass took.
@@ -94,6 +96,9 @@ func (l *Loop) Run(ctx context.Context) {
 // pass runs one pass; a panic in it is an error of this loop, not the end of the daemon.
 func (l *Loop) pass(ctx context.Context) (err error) {
 	start := time.Now()
+	l.mu.Lock()
+	l.status.Moved = start
+	l.mu.Unlock()
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
@@ -101,6 +106,7 @@ func (l *Loop) pass(ctx context.Context) (err error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.status.Passes++
+		l.status.Moved = time.Now()
 		l.status.Duration, l.status.Err = time.Since(start), err
 		if err != nil {
 			l.status.Errors++

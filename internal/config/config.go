@@ -1,0 +1,177 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"labd/internal/disk"
+	"labd/internal/host"
+	"labd/internal/network"
+	"labd/internal/storage"
+)
+
+// DefaultFile is read when no file is named; it may be missing.
+const DefaultFile = "/etc/labd/labd.toml"
+
+// Config is the effective configuration: the defaults with what the file says.
+type Config struct {
+	Paths   host.Paths     `toml:"paths"`
+	Kernel  Kernel         `toml:"kernel"`
+	PVE     PVE            `toml:"pve"`
+	Listen  Listen         `toml:"listen"`
+	NVMe    disk.Policy    `toml:"nvme"`
+	Storage storage.Policy `toml:"storage"`
+	Network network.Policy `toml:"network"`
+}
+
+// Kernel is the section [kernel].
+type Kernel struct {
+	// Release is what uname -r would say, for fixtures; empty asks the kernel.
+	Release string `toml:"release"`
+}
+
+// PVE is the section [pve]: how labd reaches PVE's API.
+type PVE struct {
+	API string `toml:"api"`
+	// Node is this node's name in PVE; empty means the host name.
+	Node string `toml:"node"`
+	// TokenFile holds one line, user@realm!name=secret. Empty means that there is no token.
+	TokenFile string `toml:"token_file"`
+	// CAFile holds the certificate authority that the API's certificate must come from.
+	CAFile string `toml:"ca_file"`
+}
+
+// Listen is the section [listen].
+type Listen struct {
+	// Metrics is the TCP address of /metrics, /healthz and /readyz; empty opens no port.
+	Metrics string `toml:"metrics"`
+	// Hosts are names that the Host header of a request may carry, besides localhost and any IP address.
+	Hosts []string `toml:"hosts"`
+}
+
+// Default is the configuration of an empty file.
+func Default() Config {
+	return Config{
+		Paths:   host.DefaultPaths(),
+		PVE:     PVE{API: "https://127.0.0.1:8006", CAFile: "/etc/pve/pve-root-ca.pem"},
+		Listen:  Listen{Metrics: "127.0.0.1:9717"},
+		NVMe:    disk.DefaultPolicy(),
+		Storage: storage.DefaultPolicy(),
+		Network: network.DefaultPolicy(),
+	}
+}
+
+// Load reads file, or DefaultFile when file is empty. Every error names the file, and the line and key where there is
+// one; nothing of a wrong file is used.
+func Load(file string) (Config, error) {
+	named := file != ""
+	if !named {
+		file = DefaultFile
+	}
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		return withNode(Default())
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	cfg, err := Parse(data)
+	if err != nil {
+		return Config{}, fmt.Errorf("configuration %s:%w", file, err)
+	}
+	return withNode(cfg)
+}
+
+// Parse reads the text of a configuration over the defaults and checks it. Errors begin with the line number where
+// there is one.
+func Parse(data []byte) (Config, error) {
+	cfg := Default()
+	decoder := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
+	if err := decoder.Decode(&cfg); err != nil {
+		return Config{}, explain(err)
+	}
+	if err := cfg.validate(); err != nil {
+		return Config{}, fmt.Errorf(" %w", err)
+	}
+	return cfg, nil
+}
+
+func explain(err error) error {
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
+		first := unknown.Errors[0]
+		line, _ := first.Position()
+		key := strings.Join(first.Key(), ".")
+		if near := nearest(key, Keys()); near != "" {
+			return fmt.Errorf("%d: unknown key %q; did you mean %q?", line, key, near)
+		}
+		return fmt.Errorf("%d: unknown key %q", line, key)
+	}
+	var decode *toml.DecodeError
+	if errors.As(err, &decode) {
+		line, _ := decode.Position()
+		if key := strings.Join(decode.Key(), "."); key != "" {
+			return fmt.Errorf("%d: key %q: %w", line, key, err)
+		}
+		return fmt.Errorf("%d: %w", line, err)
+	}
+	return fmt.Errorf(" %w", err)
+}
+
+func (c Config) validate() error {
+	p := c.Paths
+	for _, path := range []struct{ key, value string }{
+		{"sysfs", p.Sysfs},
+		{"procfs", p.Procfs},
+		{"dev", p.Dev},
+		{"etc", p.Etc},
+		{"pve", p.PVE},
+		{"lxc", p.LXC},
+		{"kmsg", p.Kmsg},
+		{"state", p.State},
+		{"run", p.Run},
+	} {
+		if !filepath.IsAbs(path.value) {
+			return fmt.Errorf("key %q: %q is not an absolute path", "paths."+path.key, path.value)
+		}
+	}
+	if u, err := url.Parse(c.PVE.API); err != nil || u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("key %q: %q is not an https address", "pve.api", c.PVE.API)
+	}
+	if c.Listen.Metrics != "" {
+		if _, _, err := net.SplitHostPort(c.Listen.Metrics); err != nil {
+			return fmt.Errorf("key %q: %w", "listen.metrics", err)
+		}
+	}
+	for _, section := range []struct {
+		name string
+		err  error
+	}{{"nvme", c.NVMe.Validate()}, {"storage", c.Storage.Validate()}, {"network", c.Network.Validate()}} {
+		if section.err != nil {
+			return fmt.Errorf("section [%s]: %w", section.name, section.err)
+		}
+	}
+	return nil
+}
+
+func withNode(cfg Config) (Config, error) {
+	if cfg.PVE.Node != "" {
+		return cfg, nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return Config{}, fmt.Errorf("find this node's name (set pve.node to give it): %w", err)
+	}
+	// PVE names a node by the first label of its host name (PVE::INotify::nodename).
+	cfg.PVE.Node, _, _ = strings.Cut(name, ".")
+	return cfg, nil
+}

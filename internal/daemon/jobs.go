@@ -1,0 +1,185 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	apiv1 "labd/api/v1"
+	"labd/internal/config"
+	"labd/internal/disk"
+	"labd/internal/finding"
+	"labd/internal/network"
+	"labd/internal/plan"
+	"labd/internal/pve"
+	"labd/internal/reconcile"
+	"labd/internal/server"
+	"labd/internal/storage"
+)
+
+// networkCoalesce is how long triggers of the network loop are gathered.
+const networkCoalesce = 250 * time.Millisecond
+
+// build makes the jobs, the runner, the loops and the server.
+func (d *daemon) build() error {
+	tracker := finding.NewTracker()
+	d.buildNVMe(tracker)
+	memory := storage.NewMemory(d.cfg.Paths.State)
+	d.buildStorage(tracker, memory)
+	state := network.NewState(d.cfg.Paths.State)
+	d.networkState, d.control = state, network.NewController(d.host, state)
+	d.buildNetwork(tracker, state)
+
+	ops := plan.Ops{}
+	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg) })
+	if err := ops.Add(applier.Ops()); err != nil {
+		return err
+	}
+	if err := ops.Add(d.control.Ops()); err != nil {
+		return err
+	}
+	d.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(d.cfg.Paths.State, "journal"), time.Now), Ops: ops}
+	d.loops = []*reconcile.Loop{
+		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), 0, observeOnly(d.nvme)),
+		d.loop("storage", time.Duration(d.cfg.Storage.Resync), 0, observeOnly(d.storage)),
+		d.loop("network", time.Duration(d.cfg.Network.Resync), networkCoalesce, d.networkPass),
+	}
+	d.server = server.New(server.Config{
+		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network,
+		Planner: d, Runner: d.runner, MayApply: d.lock.Acquire, AfterApply: d.lookAgain, Log: d.log,
+	})
+	d.metrics = newRegistry(d.version, d.host.Hung, d.loops,
+		disk.NewCollector(d.nvme.latest), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest))
+	return nil
+}
+
+func (d *daemon) loop(name string, interval, coalesce time.Duration, pass func(context.Context) error) *reconcile.Loop {
+	return &reconcile.Loop{Name: name, Interval: interval, Coalesce: coalesce, Pass: pass, Log: d.log}
+}
+
+// observeOnly is the pass of a job that changes nothing by itself.
+func observeOnly[F, R any](j *job[F, R]) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := j.Refresh(ctx)
+		return err
+	}
+}
+
+func (d *daemon) lookAgain() {
+	for _, loop := range d.loops {
+		loop.Trigger()
+	}
+}
+
+func (d *daemon) buildNVMe(tracker *finding.Tracker) {
+	observer := disk.NewObserver(d.host, d.cfg.NVMe, time.Now)
+	d.nvme = &job[*disk.Facts, disk.Report]{
+		observe:  observer.Observe,
+		diagnose: func(f *disk.Facts) *disk.Report { return disk.Diagnose(f, d.cfg.NVMe) },
+		findings: func(r *disk.Report) []finding.Finding { return r.Findings },
+		kinds:    []string{"nvme"}, tracker: tracker,
+	}
+}
+
+func (d *daemon) buildStorage(tracker *finding.Tracker, memory *storage.Memory) {
+	observer := storage.NewObserver(d.host, d.cfg.PVE.Node, memory, time.Now)
+	d.storage = &job[*storage.Facts, storage.Report]{
+		observe: observer.Observe,
+		diagnose: func(f *storage.Facts) *storage.Report {
+			r := storage.Diagnose(f, d.cfg.Storage)
+			if err := memory.Note(r); err != nil {
+				d.log.Warn("grace of gone storages not remembered", "err", err)
+			}
+			return r
+		},
+		findings: func(r *storage.Report) []finding.Finding { return r.Findings },
+		kinds:    []string{"storage"}, tracker: tracker,
+	}
+}
+
+func (d *daemon) buildNetwork(tracker *finding.Tracker, state *network.State) {
+	observer := network.NewObserver(d.host, d.cfg.Network, state, time.Now)
+	d.network = &job[*network.Facts, network.Report]{
+		observe:  observer.Observe,
+		diagnose: func(f *network.Facts) *network.Report { return network.Diagnose(f, d.cfg.Network) },
+		findings: func(r *network.Report) []finding.Finding { return r.Findings },
+		kinds:    []string{"network", "lxc", "route"}, tracker: tracker,
+	}
+}
+
+// networkPass observes and, where labctl net on or the configuration says so, keeps routes and rules as wanted.
+func (d *daemon) networkPass(ctx context.Context) error {
+	report, err := d.network.Refresh(ctx)
+	if err != nil {
+		return err
+	}
+	keeps := report.Switch == network.SwitchOn || report.Switch == "" && d.cfg.Network.Mode == network.ModeReconcile
+	if !keeps {
+		return nil
+	}
+	if err := d.lock.Acquire(); err != nil {
+		return fmt.Errorf("keep routes and rules: %w", err)
+	}
+	repairs, err := d.control.Reconcile(ctx, d.network.lastFacts(), report)
+	if repairs > 0 {
+		d.log.Info("routes and rules repaired", "repairs", repairs)
+		if _, again := d.network.Refresh(ctx); again != nil {
+			d.log.Debug("not observed after a repair", "err", again)
+		}
+	}
+	return err
+}
+
+// Plan builds the plan of a request from fresh facts.
+func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, error) {
+	switch req.Action {
+	case apiv1.ActionStorageRemove:
+		if len(req.IDs) != 1 {
+			return nil, fmt.Errorf("%w: %s takes the id of one storage", server.ErrBadRequest, req.Action)
+		}
+		report, err := d.storage.Refresh(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return storage.PlanRemoval(d.storage.lastFacts(), report, req.IDs[0])
+	case apiv1.ActionNetworkApply, apiv1.ActionNetworkOn, apiv1.ActionNetworkOff:
+		report, err := d.network.Refresh(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if req.Action == apiv1.ActionNetworkOff {
+			return network.PlanOff(d.network.lastFacts())
+		}
+		return network.PlanApply(d.network.lastFacts(), report, req.Action == apiv1.ActionNetworkOn)
+	default:
+		return nil, fmt.Errorf("%w: unknown action %q", server.ErrBadRequest, req.Action)
+	}
+}
+
+// StoragePlan is the plan of one storage from the facts of the last report.
+func (d *daemon) StoragePlan(report *storage.Report, id string) (*plan.Plan, error) {
+	return storage.PlanRemoval(d.storage.lastFacts(), report, id)
+}
+
+// pveTimeout bounds one request to PVE: a change waits ten seconds for PVE's own lock.
+const pveTimeout = 30 * time.Second
+
+// connectPVE makes a client of PVE's API. Token and certificate are read each time: both may come after labd started.
+func connectPVE(cfg config.Config) (*pve.Client, error) {
+	if cfg.PVE.TokenFile == "" {
+		return nil, errors.New("no API token is configured (pve.token_file)")
+	}
+	token, err := os.ReadFile(cfg.PVE.TokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the API token: %w", err)
+	}
+	ca, err := os.ReadFile(cfg.PVE.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate authority of PVE: %w", err)
+	}
+	return pve.NewClient(pve.ClientConfig{BaseURL: cfg.PVE.API, Token: strings.TrimSpace(string(token)), CA: ca, Node: cfg.PVE.Node, Timeout: pveTimeout})
+}

@@ -1,0 +1,147 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	apiv1 "labd/api/v1"
+	"labd/internal/finding"
+	"labd/internal/plan"
+)
+
+// plan answers POST /v1/plans: what an action would do.
+func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
+	req, err := decodeBody[apiv1.PlanRequest](r)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	p, err := s.build(r, req)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindPlan, time.Now(), []apiv1.Plan{planToAPI(p)}, nil, nil))
+}
+
+func (s *Server) build(r *http.Request, req apiv1.PlanRequest) (*plan.Plan, error) {
+	if req.Action != apiv1.ActionUndo {
+		return s.Planner.Plan(r.Context(), req)
+	}
+	if len(req.IDs) != 1 {
+		return nil, &apiError{http.StatusBadRequest, apiv1.ErrorUsage, "undo takes the id of one journal entry", "labctl journal lists them"}
+	}
+	return s.Runner.UndoPlan(req.IDs[0])
+}
+
+// apply answers POST /v1/plans/apply: observe again, build the plan again, compare digests, run.
+func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
+	if !s.allowed(w, r) {
+		return
+	}
+	req, err := decodeBody[apiv1.PlanRequest](r)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	if req.Action == apiv1.ActionUndo {
+		s.fail(w, &apiError{http.StatusBadRequest, apiv1.ErrorUsage, "an undo goes to POST /v1/journal/{id}/undo", ""})
+		return
+	}
+	p, err := s.Planner.Plan(r.Context(), req)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	if p.Digest != req.Digest {
+		s.fail(w, &plan.ChangedError{What: "the facts that its guards read are others now"})
+		return
+	}
+	entry, err := s.Runner.Apply(r.Context(), p, identity(r.Context()).name)
+	s.finish(w, entry, err)
+}
+
+// undo answers POST /v1/journal/{id}/undo.
+func (s *Server) undo(w http.ResponseWriter, r *http.Request) {
+	if !s.allowed(w, r) {
+		return
+	}
+	req, err := decodeBody[apiv1.UndoRequest](r)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	entry, err := s.Runner.Undo(r.Context(), r.PathValue("id"), req.Digest, identity(r.Context()).name)
+	s.finish(w, entry, err)
+}
+
+func (s *Server) finish(w http.ResponseWriter, entry *plan.Entry, err error) {
+	if entry != nil && s.AfterApply != nil {
+		s.AfterApply()
+	}
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindJournalReport, time.Now(), []apiv1.JournalItem{journalToAPI(entry)}, nil, nil))
+}
+
+func (s *Server) allowed(w http.ResponseWriter, r *http.Request) bool {
+	if !identity(r.Context()).mayApply {
+		s.fail(w, &apiError{http.StatusForbidden, apiv1.ErrorNotPermitted, "only root may change anything", "run it as root"})
+		return false
+	}
+	if err := s.MayApply(); err != nil {
+		s.fail(w, &apiError{http.StatusConflict, apiv1.ErrorRefused, "this labd only reads: " + err.Error(), "use the labd that runs as a service, or stop it: systemctl stop labd"})
+		return false
+	}
+	return true
+}
+
+// journal answers GET /v1/journal: titles, newest first, never what undo keeps.
+func (s *Server) journal(w http.ResponseWriter, _ *http.Request) {
+	entries, err := s.Runner.Journal.Entries()
+	var notes []string
+	if err != nil {
+		notes = append(notes, err.Error())
+	}
+	items := make([]apiv1.JournalItem, 0, len(entries))
+	for i := len(entries) - 1; i >= 0; i-- {
+		items = append(items, journalToAPI(entries[i]))
+	}
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindJournalReport, time.Now(), items, nil, notes))
+}
+
+func planToAPI(p *plan.Plan) apiv1.Plan {
+	out := apiv1.Plan{Title: p.Title, Subjects: subjects(p.Subjects), Digest: p.Digest, Steps: []apiv1.PlanStep{}, Notes: p.Notes}
+	for _, step := range p.Steps {
+		out.Steps = append(out.Steps, apiv1.PlanStep{
+			Title: step.Title, How: step.How, Verify: step.Verified, Undo: step.Undone, Risk: string(step.Risk), Undoable: step.Undoable,
+		})
+	}
+	return out
+}
+
+func journalToAPI(e *plan.Entry) apiv1.JournalItem {
+	item := apiv1.JournalItem{
+		ID: e.ID, Time: e.Time, Actor: e.Actor, Title: e.Plan.Title, Subjects: subjects(e.Plan.Subjects), State: string(e.State),
+		Undoes: e.Undoes, UndoneBy: e.UndoneBy, Steps: len(e.Steps), StepsDone: e.StepsDone(), Error: e.Error,
+	}
+	if !e.EndedAt.IsZero() {
+		item.EndedAt = &e.EndedAt
+	}
+	for i, state := range e.Steps {
+		if state.Begun && e.Plan.Steps[i].Undoable && e.UndoneBy == "" && e.Undoes == "" {
+			item.Undoable = true
+		}
+	}
+	return item
+}
+
+func subjects(list []finding.Subject) []string {
+	out := make([]string, 0, len(list))
+	for _, s := range list {
+		out = append(out, string(s))
+	}
+	return out
+}

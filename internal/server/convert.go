@@ -1,0 +1,36 @@
+package server
+
+import (
+	apiv1 "labd/api/v1"
+	"labd/internal/finding"
+)
+
+// findingsToAPI turns findings into their API form; never nil.
+func findingsToAPI(fs []finding.Finding) []apiv1.Finding {
+	out := make([]apiv1.Finding, 0, len(fs))
+	for _, f := range fs {
+		item := apiv1.Finding{
+			Code: string(f.Code), Severity: f.Severity.String(), Subject: string(f.Subject), Title: f.Title, Cause: f.Cause,
+			Confidence: string(f.Confidence), Evidence: []apiv1.Evidence{}, Remedies: []apiv1.Remedy{},
+		}
+		if !f.Since.IsZero() {
+			since := f.Since.UTC()
+			item.Since = &since
+		}
+		for _, d := range f.DependsOn {
+			item.DependsOn = append(item.DependsOn, apiv1.FindingRef{Code: string(d.Code), Subject: string(d.Subject)})
+		}
+		for _, e := range f.Evidence {
+			item.Evidence = append(item.Evidence, apiv1.Evidence{Source: e.Source, Text: e.Text})
+		}
+		for _, r := range f.Remedies {
+			commands := r.Commands
+			if commands == nil {
+				commands = []string{}
+			}
+			item.Remedies = append(item.Remedies, apiv1.Remedy{Title: r.Title, Risk: string(r.Risk), Commands: commands})
+		}
+		out = append(out, item)
+	}
+	return out
+}

@@ -1,0 +1,71 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os/user"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Group is the group whose members may read.
+const Group = "labd"
+
+type identityKey struct{}
+
+// caller is who is at the other end of a connection.
+type caller struct {
+	name              string
+	mayRead, mayApply bool
+}
+
+func identity(ctx context.Context) caller {
+	c, _ := ctx.Value(identityKey{}).(caller)
+	return c
+}
+
+// ConnContext puts the identity of a unix socket's peer, which the kernel vouches for (SO_PEERCRED, unix(7)), into
+// the context of its requests. Any other connection may do nothing.
+func ConnContext(ctx context.Context, conn net.Conn) context.Context {
+	unixConn, ok := conn.(*net.UnixConn)
+	if !ok {
+		return ctx
+	}
+	raw, err := unixConn.SyscallConn()
+	if err != nil {
+		return ctx
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil || credErr != nil {
+		return ctx
+	}
+	c := caller{name: fmt.Sprintf("uid %d", cred.Uid)}
+	if u, err := user.LookupId(strconv.Itoa(int(cred.Uid))); err == nil {
+		c.name = u.Username
+	}
+	c.mayApply = cred.Uid == 0
+	c.mayRead = c.mayApply || inGroup(cred)
+	return context.WithValue(ctx, identityKey{}, c)
+}
+
+func inGroup(cred *unix.Ucred) bool {
+	group, err := user.LookupGroup(Group)
+	if err != nil {
+		return false
+	}
+	if strconv.Itoa(int(cred.Gid)) == group.Gid {
+		return true
+	}
+	u, err := user.LookupId(strconv.Itoa(int(cred.Uid)))
+	if err != nil {
+		return false
+	}
+	ids, err := u.GroupIds()
+	return err == nil && slices.Contains(ids, group.Gid)
+}

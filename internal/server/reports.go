@@ -1,0 +1,256 @@
+package server
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	apiv1 "labd/api/v1"
+	"labd/internal/disk"
+	"labd/internal/finding"
+	"labd/internal/network"
+	"labd/internal/pve"
+	"labd/internal/storage"
+)
+
+func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
+	s.write(w, http.StatusOK, apiv1.Version{Labd: s.Version, Kernel: s.Kernel})
+}
+
+func (s *Server) nvme(w http.ResponseWriter, r *http.Request) {
+	report, err := get(r, s.NVMe)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	storages, _ := s.Storage.Latest()
+	items := make([]apiv1.NVMeItem, 0, len(report.Drives))
+	for _, d := range report.Drives {
+		items = append(items, driveToAPI(d, report.Findings, storages))
+	}
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNVMeReport, report.At, items, findingsToAPI(report.Findings), report.Notes))
+}
+
+func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Report) apiv1.NVMeItem {
+	item := apiv1.NVMeItem{
+		ID: string(d.Subject()), Rung: d.Rung, Verdict: d.Verdict, PCIID: d.PCIID(), Vendor: d.VendorName, Product: d.ProductName, Chip: d.Chip,
+		Driver: d.Driver, Namespaces: []apiv1.NVMeNamespace{}, Findings: finding.Codes(findings, d.Subject()), Problems: d.Problems,
+	}
+	if d.Link != (disk.Link{}) {
+		item.Link = &apiv1.PCILink{CurrentSpeed: d.Link.CurrentSpeed, MaxSpeed: d.Link.MaxSpeed, CurrentWidth: d.Link.CurrentWidth, MaxWidth: d.Link.MaxWidth}
+	}
+	c := d.Controller()
+	if c == nil {
+		return item
+	}
+	item.Controller, item.State, item.Model, item.Serial, item.Firmware = c.Name, c.State, c.Model, c.Serial, c.Firmware
+	for _, ns := range c.Namespaces {
+		item.Namespaces = append(item.Namespaces, apiv1.NVMeNamespace{
+			Device: ns.Device, NSID: ns.NSID, SizeBytes: ns.SizeBytes, LogicalBlockSize: ns.LogicalBlockSize, ReadOnly: ns.ReadOnly,
+			WWID: ns.WWID, Users: ns.Users, Storages: storagesOn(ns, storages),
+		})
+	}
+	return item
+}
+
+// storagesOn joins a namespace with the storages whose path is one of its mounts.
+func storagesOn(ns disk.Namespace, storages *storage.Report) []string {
+	if storages == nil {
+		return nil
+	}
+	var out []string
+	for _, e := range storages.Entries {
+		if e.Path != "" && slices.Contains(ns.Users, "mount "+e.Path) {
+			out = append(out, string(storages.Subject(e)))
+		}
+	}
+	return out
+}
+
+func (s *Server) storage(w http.ResponseWriter, r *http.Request) {
+	report, err := get(r, s.Storage)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	items := make([]apiv1.StorageItem, 0, len(report.Entries))
+	for _, e := range report.Entries {
+		items = append(items, s.entryToAPI(report, e))
+	}
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindStorageReport, report.At, items, findingsToAPI(report.Findings), report.Notes))
+}
+
+func (s *Server) entryToAPI(report *storage.Report, e storage.Entry) apiv1.StorageItem {
+	item := apiv1.StorageItem{
+		ID: string(report.Subject(e)), Storage: e.ID, Type: e.Type, Path: e.Path, Verdict: e.Verdict, Reason: e.Reason,
+		References: referencesToAPI(e.References), Findings: finding.Codes(report.Findings, report.Subject(e)), Refusal: e.Refusal,
+	}
+	if !e.CandidateAt.IsZero() {
+		at := e.CandidateAt.UTC()
+		item.CandidateAt = &at
+	}
+	if e.Verdict == storage.VerdictGone && e.Refusal == "" {
+		if p, err := s.Planner.StoragePlan(report, e.ID); err == nil {
+			shown := planToAPI(p)
+			item.Plan = &shown
+		} else {
+			item.Refusal = err.Error()
+		}
+	}
+	return item
+}
+
+func referencesToAPI(references []pve.Reference) []apiv1.Reference {
+	out := make([]apiv1.Reference, 0, len(references))
+	for _, r := range references {
+		out = append(out, apiv1.Reference{File: r.File, Section: r.Section, Key: r.Key, Value: r.Value, Grade: string(r.Grade)})
+	}
+	return out
+}
+
+func (s *Server) networks(w http.ResponseWriter, r *http.Request) {
+	report, err := get(r, s.Network)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	items := make([]apiv1.NetworkItem, 0, len(report.Networks))
+	for _, n := range report.Networks {
+		items = append(items, networkToAPI(n, report.Findings))
+	}
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNetworkReport, report.At, items, findingsToAPI(report.Findings), report.Notes))
+}
+
+func networkToAPI(n network.Network, findings []finding.Finding) apiv1.NetworkItem {
+	item := apiv1.NetworkItem{
+		ID: string(n.Subject()), Container: n.Container, Name: n.Name, Driver: n.Driver, Bridge: n.Bridge, Subnets: []string{},
+		Mode: n.Mode, Verdict: n.Verdict, Reason: n.Reason, Route: []string{}, Rules: []string{}, Findings: finding.Codes(findings, n.Subject()),
+	}
+	for _, subnet := range n.Subnets {
+		item.Subnets = append(item.Subnets, subnet.String())
+	}
+	for _, route := range n.Routes {
+		item.Route = append(item.Route, route.String())
+	}
+	for _, rule := range n.Rules.Raw {
+		item.Rules = append(item.Rules, "-t raw -A LABD-RAW "+rule.String())
+	}
+	for _, rule := range n.Rules.Forward {
+		item.Rules = append(item.Rules, "-t filter -A LABD-FWD "+rule.String())
+	}
+	return item
+}
+
+// allFindings are the findings of all jobs, worst first, with the oldest time of their reports.
+func (s *Server) allFindings() (findings []finding.Finding, at time.Time, notes []string) {
+	add := func(fs []finding.Finding, seen time.Time, ns []string) {
+		findings, notes = append(findings, fs...), append(notes, ns...)
+		if at.IsZero() || seen.Before(at) {
+			at = seen
+		}
+	}
+	if r, ok := s.NVMe.Latest(); ok {
+		add(r.Findings, r.At, r.Notes)
+	}
+	if r, ok := s.Storage.Latest(); ok {
+		add(r.Findings, r.At, r.Notes)
+	}
+	if r, ok := s.Network.Latest(); ok {
+		add(r.Findings, r.At, r.Notes)
+	}
+	finding.Sort(findings)
+	return findings, at, notes
+}
+
+func (s *Server) findings(w http.ResponseWriter, r *http.Request) {
+	s.observeOnce(r)
+	findings, at, notes := s.allFindings()
+	items := findingsToAPI(findings)
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindFindingReport, at, items, items, notes))
+}
+
+// status answers GET /v1/status: a line for each job, and all findings.
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	s.observeOnce(r)
+	findings, at, notes := s.allFindings()
+	items := []apiv1.StatusItem{s.nvmeStatus(), s.storageStatus(), s.networkStatus()}
+	slices.SortStableFunc(items, func(a, b apiv1.StatusItem) int { return cmp.Compare(badness(b.Verdict), badness(a.Verdict)) })
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindStatusReport, at, items, findingsToAPI(findings), notes))
+}
+
+// observeOnce makes sure that every job has a report where no loop makes one, as in a labd for one command.
+func (s *Server) observeOnce(r *http.Request) {
+	// An error leaves that job without a report, and its line says so.
+	_, _ = get(r, s.NVMe)
+	_, _ = get(r, s.Storage)
+	_, _ = get(r, s.Network)
+}
+
+func badness(verdict string) int {
+	return slices.Index([]string{"ok", "info", "unknown", "warn", "fail"}, verdict)
+}
+
+// statusItem counts what is well and takes the worst finding as the verdict.
+func statusItem(id, one, many string, total, well int, findings []finding.Finding, at time.Time) apiv1.StatusItem {
+	item := apiv1.StatusItem{ID: id, Verdict: "ok", ObservedAt: at.UTC()}
+	switch worst := finding.Worst(findings); {
+	case at.IsZero():
+		item.Verdict, item.Summary = "unknown", "not observed yet"
+		return item
+	case worst != 0:
+		item.Verdict = worst.String()
+	}
+	switch total {
+	case 0:
+		item.Summary = "no " + many
+	case 1:
+		item.Summary = fmt.Sprintf("1 %s, %d ok", one, well)
+	default:
+		item.Summary = fmt.Sprintf("%d %s, %d ok", total, many, well)
+	}
+	return item
+}
+
+func (s *Server) nvmeStatus() apiv1.StatusItem {
+	report, ok := s.NVMe.Latest()
+	if !ok {
+		return statusItem("nvme", "", "", 0, 0, nil, time.Time{})
+	}
+	well := 0
+	for _, d := range report.Drives {
+		if d.Rung == disk.RungOK {
+			well++
+		}
+	}
+	return statusItem("nvme", "NVMe function", "NVMe functions", len(report.Drives), well, report.Findings, report.At)
+}
+
+func (s *Server) storageStatus() apiv1.StatusItem {
+	report, ok := s.Storage.Latest()
+	if !ok {
+		return statusItem("storage", "", "", 0, 0, nil, time.Time{})
+	}
+	well := 0
+	for _, e := range report.Entries {
+		if e.Verdict == storage.VerdictOK {
+			well++
+		}
+	}
+	return statusItem("storage", "storage", "storages", len(report.Entries), well, report.Findings, report.At)
+}
+
+func (s *Server) networkStatus() apiv1.StatusItem {
+	report, ok := s.Network.Latest()
+	if !ok {
+		return statusItem("network", "", "", 0, 0, nil, time.Time{})
+	}
+	well := 0
+	for _, n := range report.Networks {
+		if n.Verdict == network.VerdictOK {
+			well++
+		}
+	}
+	return statusItem("network", "Docker network", "Docker networks", len(report.Networks), well, report.Findings, report.At)
+}

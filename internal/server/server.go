@@ -1,0 +1,194 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	apiv1 "labd/api/v1"
+	"labd/internal/disk"
+	"labd/internal/network"
+	"labd/internal/plan"
+	"labd/internal/storage"
+)
+
+// FreshTimeout is how long a request for a fresh report waits for the observation; after that the last one is served.
+const FreshTimeout = 2 * time.Second
+
+// maxBody is the most that is read of a request's body, in bytes.
+const maxBody = 64 << 10
+
+// Source gives the reports of one job.
+type Source[R any] interface {
+	// Latest is the last report; ok is false before the first observation.
+	Latest() (report R, ok bool)
+	// Refresh observes now and returns the new report, or the last one with an error.
+	Refresh(ctx context.Context) (report R, err error)
+}
+
+// Planner builds plans: each call observes afresh.
+type Planner interface {
+	// Plan builds the plan of a request. It fails with a *plan.RefusedError or ErrBadRequest.
+	Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, error)
+	// StoragePlan is what a removal of one dead storage would do, from facts already observed.
+	StoragePlan(report *storage.Report, id string) (*plan.Plan, error)
+}
+
+// Config is what a Server works with.
+type Config struct {
+	Node    string
+	Version string
+	// Kernel is the kernel's release.
+	Kernel  string
+	NVMe    Source[*disk.Report]
+	Storage Source[*storage.Report]
+	Network Source[*network.Report]
+	Planner Planner
+	Runner  *plan.Runner
+	// MayApply takes the right to change this host, or says why another labd has it.
+	MayApply func() error
+	// AfterApply is called after every apply and undo, so that the loops look again.
+	AfterApply func()
+	Log        *slog.Logger
+}
+
+// Server answers the API.
+type Server struct {
+	Config
+	mux *http.ServeMux
+}
+
+// New returns a Server.
+func New(cfg Config) *Server {
+	s := &Server{Config: cfg, mux: http.NewServeMux()}
+	s.mux.HandleFunc("GET /v1/version", s.version)
+	s.mux.HandleFunc("GET /v1/status", s.status)
+	s.mux.HandleFunc("GET /v1/nvme", s.nvme)
+	s.mux.HandleFunc("GET /v1/storage", s.storage)
+	s.mux.HandleFunc("GET /v1/networks", s.networks)
+	s.mux.HandleFunc("GET /v1/findings", s.findings)
+	s.mux.HandleFunc("GET /v1/journal", s.journal)
+	s.mux.HandleFunc("POST /v1/plans", s.plan)
+	s.mux.HandleFunc("POST /v1/plans/apply", s.apply)
+	s.mux.HandleFunc("POST /v1/journal/{id}/undo", s.undo)
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, &apiError{http.StatusNotFound, apiv1.ErrorNotFound, fmt.Sprintf("no %s %s in the API", r.Method, r.URL.Path), "labctl and labd may be of different versions: see labctl version"})
+	})
+	return s
+}
+
+// ServeHTTP answers one request. The caller's identity comes from the connection (see ConnContext).
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if !identity(r.Context()).mayRead {
+		s.fail(w, &apiError{http.StatusForbidden, apiv1.ErrorNotPermitted, "only root and members of group labd may ask this labd", "run it as root, or: usermod -aG labd USER"})
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// apiError is an error with its HTTP status and code.
+type apiError struct {
+	status              int
+	code, message, hint string
+}
+
+func (e *apiError) Error() string { return e.message }
+
+// ErrBadRequest marks errors that the caller made.
+var ErrBadRequest = errors.New("bad request")
+
+// classify gives any error its status and code.
+func classify(err error) *apiError {
+	var api *apiError
+	var refused *plan.RefusedError
+	var changed *plan.ChangedError
+	var step *plan.StepError
+	hint := ""
+	if errors.As(err, &step) && step.Touched {
+		hint = fmt.Sprintf("labctl journal shows what was done; labctl undo %s takes it back", step.Entry)
+	}
+	switch {
+	case errors.As(err, &api):
+		return api
+	case errors.As(err, &refused):
+		if hint == "" {
+			hint = refused.Hint
+		}
+		return &apiError{http.StatusConflict, apiv1.ErrorRefused, err.Error(), hint}
+	case errors.As(err, &changed):
+		return &apiError{http.StatusPreconditionFailed, apiv1.ErrorChanged, err.Error(), "nothing was touched; look at the new plan and try again"}
+	case errors.Is(err, plan.ErrBusy):
+		return &apiError{http.StatusConflict, apiv1.ErrorRefused, err.Error(), ""}
+	case errors.Is(err, plan.ErrNoEntry):
+		return &apiError{http.StatusNotFound, apiv1.ErrorNotFound, err.Error(), "labctl journal lists the entries"}
+	case errors.Is(err, ErrBadRequest):
+		return &apiError{http.StatusBadRequest, apiv1.ErrorUsage, err.Error(), ""}
+	case errors.Is(err, context.Canceled):
+		return &apiError{http.StatusInternalServerError, apiv1.ErrorInterrupted, err.Error(), hint}
+	default:
+		return &apiError{http.StatusInternalServerError, apiv1.ErrorInternal, err.Error(), hint}
+	}
+}
+
+func (s *Server) fail(w http.ResponseWriter, err error) {
+	e := classify(err)
+	if e.status >= http.StatusInternalServerError {
+		s.Log.Error("request failed", "err", err)
+	}
+	s.write(w, e.status, apiv1.ErrorBody{Error: apiv1.ErrorDetail{Code: e.code, Message: e.message, Hint: e.hint}})
+}
+
+func (s *Server) write(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(body); err != nil {
+		s.Log.Debug("answer not delivered", "err", err)
+	}
+}
+
+func decodeBody[T any](r *http.Request) (body T, err error) {
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&body); err != nil {
+		return body, fmt.Errorf("%w: body: %w", ErrBadRequest, err)
+	}
+	return body, nil
+}
+
+// get returns a job's report: the last one, or a fresh one when the request asks with ?fresh=1. A device or container
+// that is slow to answer makes the caller wait FreshTimeout at most; it is then served the last report.
+func get[R any](r *http.Request, source Source[R]) (report R, err error) {
+	report, ok := source.Latest()
+	if ok && r.URL.Query().Get("fresh") == "" {
+		return report, nil
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), FreshTimeout)
+	defer cancel()
+	report, err = source.Refresh(ctx)
+	if err != nil && ok {
+		last, _ := source.Latest()
+		return last, nil
+	}
+	return report, err
+}
+
+// envelope puts items into the outer object.
+func envelope[T any](node, kind string, at time.Time, items []T, findings []apiv1.Finding, notes []string) apiv1.Envelope[T] {
+	if items == nil {
+		items = []T{}
+	}
+	if findings == nil {
+		findings = []apiv1.Finding{}
+	}
+	return apiv1.Envelope[T]{
+		APIVersion: apiv1.APIVersion, Kind: kind, Node: node, ObservedAt: at.UTC(),
+		Items: items, Findings: findings, Notes: notes,
+	}
+}
