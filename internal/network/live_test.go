@@ -1,0 +1,338 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"labd/internal/docker"
+	"labd/internal/finding"
+	"labd/internal/netfilter"
+	"labd/internal/plan"
+)
+
+// The whole way with real packets, for the rule shapes of Docker before and from 28 on, on both iptables backends.
+func TestReachable(t *testing.T) {
+	for _, sample := range []string{"docker-20.10", "docker-28.5", "podman"} {
+		for _, backend := range []netfilter.Backend{netfilter.NFT, netfilter.Legacy} {
+			if sample == "podman" && backend == netfilter.Legacy {
+				continue // only a chain of Docker's tells that legacy is meant
+			}
+			t.Run(sample+"/"+string(backend), func(t *testing.T) { testReachable(t, sample, backend) })
+		}
+	}
+}
+
+func testReachable(t *testing.T, sample string, backend netfilter.Backend) {
+	b := newBed(t, sample, backend)
+	before := b.ct.rules(backend)
+	b.wantPing("at first", false)
+	f, r := b.look()
+	if got := f.Containers[0].Backend; got != backend {
+		t.Fatalf("backend %s, want %s", got, backend)
+	}
+	want := []string{"net.forward-drop", "net.no-route"}
+	if sample == "docker-28.5" {
+		want = append(want, "net.raw-drop")
+	}
+	if diff := cmp.Diff(want, finding.Codes(r.Findings, "network/101/web")); diff != "" {
+		t.Fatalf("findings, -want +got:\n%s", diff)
+	}
+	b.wantVerdict("at first", VerdictPlanned)
+
+	p := b.planApply(false)
+	if notes := strings.Join(p.Notes, "\n"); !strings.Contains(notes, "shop") || !strings.Contains(notes, "80/tcp") || !strings.Contains(notes, "5432/tcp (published only on 127.0.0.1") {
+		t.Errorf("the notes do not say what becomes reachable:\n%s", notes)
+	}
+	entry := b.run(p)
+	b.wantPing("applied", true)
+	b.wantVerdict("applied", VerdictOK)
+	applied := b.ct.rules(backend)
+	if again := b.planApply(false); len(again.Steps) != 0 {
+		t.Errorf("applied twice: %+v", again.Steps)
+	}
+
+	// It is labd's rules that open the way, not the route alone.
+	ct, err := b.containers.Open(t.Context(), ctID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ct.Close()
+	if err := namespaceOf(b.observer.host, ct).Remove(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.wantPing("without rules", false)
+	b.wantVerdict("without rules", VerdictDrift)
+	b.run(b.planApply(false))
+	if diff := cmp.Diff(applied, b.ct.rules(backend)); diff != "" {
+		t.Errorf("made again, -first +now:\n%s", diff)
+	}
+
+	// Others insert before labd's jumps; the loop puts them back to position 1 and keeps the others' rules.
+	iptables := "iptables-" + string(backend)
+	user := "DOCKER-USER"
+	if sample == "podman" {
+		user = "FORWARD"
+	}
+	b.ct.run(iptables, "-I", user, "1", "-s", "203.0.113.9/32", "-j", "RETURN")
+	b.ct.run(iptables, "-t", "raw", "-I", "PREROUTING", "1", "-s", "203.0.113.9/32", "-j", "ACCEPT")
+	b.wantVerdict("jump not first", VerdictDrift)
+	b.policy.Mode = ModeReconcile
+	b.reconcile(2, false)
+	b.wantVerdict("reconciled", VerdictOK)
+	b.wantPing("reconciled", true)
+	b.host.ip("route del 172.18.0.0/24")
+	b.reconcile(1, false)
+	b.wantPing("route put back", true)
+	b.reconcile(0, false)
+	if _, r := b.look(); r.Repairs == 0 || r.RoutesPresent != 1 {
+		t.Errorf("repairs %d, routes %d", r.Repairs, r.RoutesPresent)
+	}
+
+	b.off()
+	b.wantPing("off", false)
+	b.ct.run(iptables, "-D", user, "-s", "203.0.113.9/32", "-j", "RETURN")
+	b.ct.run(iptables, "-t", "raw", "-D", "PREROUTING", "-s", "203.0.113.9/32", "-j", "ACCEPT")
+	if diff := cmp.Diff(before, b.ct.rules(backend)); diff != "" {
+		t.Errorf("rules of others, -before +after:\n%s", diff)
+	}
+	b.reconcile(0, false) // off survives
+	b.wantPing("off and reconciled", false)
+
+	b.run(b.planApply(true))
+	b.wantPing("on", true)
+	if _, err := b.runner.UndoPlan(entry.ID); err == nil {
+		t.Error("undo of an entry that a later one repeated is not refused")
+	}
+}
+
+// reconcile makes one pass; changes is how many it should make: one or none where it does not matter how many.
+func (b *bed) reconcile(atLeast int, fails bool) {
+	b.t.Helper()
+	f, r := b.look()
+	n, err := b.control.Reconcile(b.t.Context(), f, r)
+	if (err != nil) != fails {
+		b.t.Fatalf("reconcile: %v", err)
+	}
+	if (n > 0) != (atLeast > 0) {
+		b.t.Fatalf("reconcile made %d changes, want %d", n, atLeast)
+	}
+}
+
+func TestUndoOfApply(t *testing.T) {
+	b := newBed(t, "docker-28.5", netfilter.NFT)
+	before, routes := b.ct.rules(netfilter.NFT), b.host.run("ip", "route")
+	b.host.sysctl("net.ipv4.conf.eno1.forwarding=0")
+	b.host.sysctl("net.ipv4.conf.vmbr0.forwarding=0")
+	b.wantVerdict("at first", VerdictPlanned)
+	p := b.planApply(false)
+	if !strings.Contains(strings.Join(p.Notes, "\n"), "ip_forward") {
+		t.Errorf("no note on forwarding: %v", p.Notes)
+	}
+	entry := b.run(p)
+	b.wantPing("applied", true)
+	off, err := PlanOff(b.observe())
+	if err != nil || len(off.Notes) != 2 || !strings.Contains(off.Notes[0], "eno1") {
+		t.Errorf("off does not name the forwarding that it leaves: %v, %v", off.Notes, err)
+	}
+	b.undo(entry.ID)
+	b.wantPing("undone", false)
+	if diff := cmp.Diff(before, b.ct.rules(netfilter.NFT)); diff != "" {
+		t.Errorf("rules, -before +after:\n%s", diff)
+	}
+	if diff := cmp.Diff(routes, b.host.run("ip", "route")); diff != "" {
+		t.Errorf("routes, -before +after:\n%s", diff)
+	}
+	if got := b.host.run("sysctl", "-n", "net.ipv4.conf.eno1.forwarding", "net.ipv4.conf.vmbr0.forwarding"); got != "0\n0\n" {
+		t.Errorf("forwarding after undo: %q", got)
+	}
+}
+
+// What carries the mark goes, wherever it is and whatever the state directory says; nothing else does.
+func TestOffFindsTheMark(t *testing.T) {
+	b := newBed(t, "docker-20.10", netfilter.NFT)
+	b.host.ip("route add 198.51.100.0/24 via 10.77.0.101 proto static")
+	foreign := b.host.run("ip", "route", "show", "table", "all", "type", "unicast")
+	rules, legacy := b.ct.rules(netfilter.NFT), b.ct.rules(netfilter.Legacy)
+	b.run(b.planApply(false))
+	b.host.ip("route add 198.51.100.128/25 via 10.77.0.101 proto 176 table 1000")
+	b.host.ip("route add blackhole 203.0.113.0/24 proto 176")
+	b.host.ip("-6 route add blackhole 2001:db8::/32 proto 176")
+	for _, program := range []string{"iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy"} {
+		for _, s := range []space{b.host, b.ct} {
+			_, _ = s.output("", program, "-N", netfilter.ChainForward)
+			s.run(program, "-I", "FORWARD", "1", "-m", "comment", "--comment", "labd:7:old", "-j", netfilter.ChainForward)
+			s.run(program, "-t", "nat", "-N", netfilter.ChainNAT)
+		}
+	}
+	b.ct.run("nft", "add", "table", "inet", "labd")
+	if err := os.RemoveAll(b.observer.state.dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.control.Off(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(foreign, b.host.run("ip", "route", "show", "table", "all", "type", "unicast")); diff != "" {
+		t.Errorf("routes, -before +after:\n%s", diff)
+	}
+	for backend, before := range map[netfilter.Backend]string{netfilter.NFT: rules, netfilter.Legacy: legacy} {
+		if diff := cmp.Diff(before, b.ct.rules(backend)); diff != "" {
+			t.Errorf("%s rules, -before +after:\n%s", backend, diff)
+		}
+		if got := b.host.rules(backend); got != "" {
+			t.Errorf("%s rules of the host: %s", backend, got)
+		}
+	}
+	if tables := b.ct.run("nft", "list", "tables"); strings.Contains(tables, "labd") {
+		t.Errorf("tables: %s", tables)
+	}
+	if value, err := b.observer.state.Switch(); err != nil || value != SwitchOff {
+		t.Errorf("switch %q, %v", value, err)
+	}
+	if err := b.control.Off(t.Context()); err != nil {
+		t.Errorf("a second time: %v", err)
+	}
+}
+
+// A route of another protocol is never replaced and never removed.
+func TestForeignRouteStays(t *testing.T) {
+	b := newBed(t, "docker-20.10", netfilter.NFT)
+	stale := b.planApply(false)
+	b.host.ip("route add 172.18.0.0/24 via 10.77.0.250 proto static")
+	if n := b.network("web"); n.Verdict != VerdictRefused || !strings.Contains(n.Reason, "overlaps") {
+		t.Errorf("verdict %s: %s", n.Verdict, n.Reason)
+	}
+	var refused *plan.RefusedError
+	if _, err := b.runner.Apply(t.Context(), stale, "test"); !errors.As(err, &refused) {
+		t.Errorf("the plan from before: %v", err)
+	}
+	if err := addRoute(stale2route(t, b)); !errors.As(err, &refused) {
+		t.Errorf("adding it at the last moment: %v", err)
+	}
+	b.off()
+	if got := b.host.run("ip", "route", "show", "172.18.0.0/24"); !strings.Contains(got, "10.77.0.250") {
+		t.Errorf("the route of others: %q", got)
+	}
+}
+
+func stale2route(t *testing.T, b *bed) Route {
+	t.Helper()
+	return Route{Dst: prefixes("172.18.0.0/24")[0], Via: b.observe().Containers[0].Address, Dev: "vmbr0", Table: mainTable, Protocol: Protocol}
+}
+
+// The container's address changes, as with DHCP: the route moves with it.
+func TestRouteFollowsTheContainer(t *testing.T) {
+	b := newBed(t, "docker-28.5", netfilter.NFT)
+	b.run(b.planApply(true))
+	b.ct.ip("addr add 10.77.0.55/24 dev eth0")
+	b.ct.ip("addr del 10.77.0.101/24 dev eth0")
+	b.ct.ip("addr flush dev eth0")
+	b.ct.ip("addr add 10.77.0.55/24 dev eth0")
+	b.ct.ip("route replace default via 10.77.0.1")
+	b.reconcile(1, false)
+	b.wantPing("moved", true)
+	if got := b.host.run("ip", "route", "show", "proto", "176"); strings.Count(got, "\n") != 1 || !strings.Contains(got, "10.77.0.55") {
+		t.Errorf("routes: %q", got)
+	}
+	// It stops: its routes go. Its prefix stays its own.
+	pids := b.containers.pids
+	b.containers.pids = map[int]int{}
+	b.reconcile(1, false)
+	if got := b.host.run("ip", "route", "show", "proto", "176"); got != "" {
+		t.Errorf("routes of a stopped container: %q", got)
+	}
+	if f := b.observe(); f.Owners[prefixes("172.18.0.0/24")[0]] != "101/web" {
+		t.Errorf("owners %v", f.Owners)
+	}
+	b.containers.pids = pids
+	b.reconcile(1, false)
+	b.wantPing("running again", true)
+	b.containers.docker = func(context.Context, int) (*docker.Info, error) {
+		return &docker.Info{FirewallBackend: "iptables"}, nil
+	}
+	b.reconcile(1, false)
+	if rules := b.ct.rules(netfilter.NFT); strings.Contains(rules, "LABD") {
+		t.Errorf("the network is gone and its rules are not:\n%s", rules)
+	}
+}
+
+// A Docker that hangs costs its own container's facts, in bounded time, and what is there stays there.
+func TestDockerHangs(t *testing.T) {
+	b := newBed(t, "docker-28.5", netfilter.NFT)
+	b.observer.policy.Timeout = Duration(300 * time.Millisecond)
+	b.run(b.planApply(true))
+	release := make(chan struct{})
+	defer close(release)
+	b.containers.docker = func(ctx context.Context, _ int) (*docker.Info, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	start := time.Now()
+	f, r := b.look()
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if !f.Containers[0].LastGood || !slices.Contains(finding.Codes(r.Findings, "lxc/101"), "net.docker-unreachable") {
+		t.Errorf("container %+v, findings %+v", f.Containers[0], r.Findings)
+	}
+	b.wantVerdict("for a while", VerdictOK)
+	b.clock = lastGoodFor + time.Minute
+	b.wantVerdict("too long", VerdictUnknown)
+	b.reconcile(0, false)
+	b.wantPing("Docker hangs", true)
+
+	// Not even the deadline is kept: the look is given up, and not repeated before it ends.
+	b.containers.docker = func(context.Context, int) (*docker.Info, error) {
+		<-release
+		return nil, errors.New("late")
+	}
+	for range 2 {
+		if f := b.observe(); f.Containers[0].Err == nil {
+			t.Error("no error")
+		}
+	}
+	b.reconcile(0, false)
+	b.wantPing("the look hangs", true)
+}
+
+// The user's own drop is respected; one that cannot meet the packets does not matter.
+func TestUserDrop(t *testing.T) {
+	b := newBed(t, "docker-28.5", netfilter.NFT)
+	b.ct.run("iptables-nft", "-I", "DOCKER-USER", "-i", "eth0", "!", "-s", lanPrefix, "-j", "DROP")
+	b.wantVerdict("a drop of other sources", VerdictPlanned)
+	b.ct.run("iptables-nft", "-N", "mine")
+	b.ct.run("iptables-nft", "-A", "mine", "-d", "172.18.0.0/16", "-j", "REJECT")
+	b.ct.run("iptables-nft", "-I", "DOCKER-USER", "-i", "eth0", "-j", "mine")
+	n := b.network("web")
+	_, r := b.look()
+	if n.Verdict != VerdictRefused || !slices.Contains(finding.Codes(r.Findings, n.Subject()), "net.user-drop") || len(b.planApply(false).Steps) != 0 {
+		t.Errorf("verdict %s (%s), findings %v", n.Verdict, n.Reason, r.Findings)
+	}
+	b.policy.OverrideUserDrop = true
+	b.run(b.planApply(false))
+	b.wantPing("overridden", true)
+}
+
+// Facts from before a change are no ground to act on.
+func TestReconcileIgnoresOldFacts(t *testing.T) {
+	b := newBed(t, "docker-20.10", netfilter.NFT)
+	b.policy.Mode = ModeReconcile
+	f, r := b.look()
+	b.off()
+	if n, err := b.control.Reconcile(t.Context(), f, r); n != 0 || err != nil {
+		t.Errorf("after off: %d changes, %v", n, err)
+	}
+	if err := b.observer.state.SetSwitch(SwitchOn); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.control.Reconcile(t.Context(), f, r); n != 0 || err != nil {
+		t.Errorf("facts from before: %d changes, %v", n, err)
+	}
+	b.reconcile(1, false)
+}
