@@ -40,8 +40,7 @@ type daemon struct {
 	server  *server.Server
 	metrics *prometheus.Registry
 
-	networkState *network.State
-	control      *network.Controller
+	control *network.Controller
 }
 
 // stopTimeout is how long open requests may take to end after SIGTERM; a step of a plan gets its own, longer time.

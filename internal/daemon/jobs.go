@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	apiv1 "labd/api/v1"
@@ -31,7 +32,7 @@ func (d *daemon) build() error {
 	memory := storage.NewMemory(d.cfg.Paths.State)
 	d.buildStorage(tracker, memory)
 	state := network.NewState(d.cfg.Paths.State)
-	d.networkState, d.control = state, network.NewController(d.host, state)
+	d.control = network.NewController(d.host, state)
 	d.buildNetwork(tracker, state)
 
 	ops := plan.Ops{}
@@ -69,10 +70,16 @@ func observeOnly[F, R any](j *job[F, R]) func(context.Context) error {
 	}
 }
 
+// lookAgain observes all jobs anew after a change, so that the next question is answered with what is there now. A job
+// that takes longer than a person waits is left to go on.
 func (d *daemon) lookAgain() {
-	for _, loop := range d.loops {
-		loop.Trigger()
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), server.FreshTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = d.nvme.Refresh(ctx) })
+	wg.Go(func() { _, _ = d.storage.Refresh(ctx) })
+	wg.Go(func() { _, _ = d.network.Refresh(ctx) })
+	wg.Wait()
 }
 
 func (d *daemon) buildNVMe(tracker *finding.Tracker) {
@@ -117,8 +124,7 @@ func (d *daemon) networkPass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keeps := report.Switch == network.SwitchOn || report.Switch == "" && d.cfg.Network.Mode == network.ModeReconcile
-	if !keeps {
+	if !report.Active {
 		return nil
 	}
 	if err := d.lock.Acquire(); err != nil {

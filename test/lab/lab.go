@@ -183,13 +183,18 @@ func run(cmd *exec.Cmd) (string, error) {
 func (l *Lab) makeNetworks(ctx context.Context) error {
 	pve, lan := l.hostNet(), l.lanNet()
 	for _, args := range [][]string{
-		{"netns", "add", pve}, {"netns", "add", lan},
-		{"-n", pve, "link", "set", "lo", "up"}, {"-n", lan, "link", "set", "lo", "up"},
+		{"netns", "add", pve},
+		{"netns", "add", lan},
+		{"-n", pve, "link", "set", "lo", "up"},
+		{"-n", lan, "link", "set", "lo", "up"},
 		{"-n", pve, "link", "add", "vmbr0", "type", "bridge"},
-		{"-n", pve, "address", "add", HostAddress + "/24", "dev", "vmbr0"}, {"-n", pve, "link", "set", "vmbr0", "up"},
+		{"-n", pve, "address", "add", HostAddress + "/24", "dev", "vmbr0"},
+		{"-n", pve, "link", "set", "vmbr0", "up"},
 		{"-n", pve, "link", "add", "eno1", "type", "veth", "peer", "name", "eth0", "netns", lan},
-		{"-n", pve, "address", "add", HostLAN + "/24", "dev", "eno1"}, {"-n", pve, "link", "set", "eno1", "up"},
-		{"-n", lan, "address", "add", LANAddress + "/24", "dev", "eth0"}, {"-n", lan, "link", "set", "eth0", "up"},
+		{"-n", pve, "address", "add", HostLAN + "/24", "dev", "eno1"},
+		{"-n", pve, "link", "set", "eno1", "up"},
+		{"-n", lan, "address", "add", LANAddress + "/24", "dev", "eth0"},
+		{"-n", lan, "link", "set", "eth0", "up"},
 		{"-n", lan, "route", "add", "default", "via", HostLAN},
 		// The host routes between its LAN and its guests, as PVE's documentation on routed setups has it.
 		{"netns", "exec", pve, "sysctl", "-q", "net.ipv4.ip_forward=1"},
