@@ -33,6 +33,9 @@ var (
 	descObserved  = prometheus.NewDesc(MetricObserved, "When the networks were last observed, in Unix time.", nil, nil)
 )
 
+// maxSeries bounds the networks of one container that have a series each: their number is the container's to say.
+const maxSeries = 64
+
 // Verdicts are all verdicts, so that each has a series.
 func Verdicts() []string {
 	return []string{VerdictOK, VerdictPlanned, VerdictRefused, VerdictDrift, VerdictUnreachable, VerdictUnknown}
@@ -61,10 +64,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
-	count := map[string]int{}
+	count, series := map[string]int{}, map[int]int{}
 	for _, n := range r.Networks {
 		count[n.Verdict]++
-		if n.Mode == ModeDirect {
+		if n.Mode == ModeDirect && series[n.Container] < maxSeries {
+			series[n.Container]++
 			gauge(descOK, truth(n.Verdict == VerdictOK), string(n.Subject()))
 		}
 	}

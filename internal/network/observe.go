@@ -139,7 +139,13 @@ func (o *Observer) remember(c Container) Container {
 	switch {
 	case c.Docker != nil:
 		last.at, last.info = now, c.Docker
-	case last.info != nil && !c.Hostile && !c.NoDocker && (c.DockerErr != nil || c.Err != nil):
+	case last.info == nil || c.Hostile:
+	case c.NoDocker:
+		// A daemon that restarts has no socket for a moment; after a while it is gone for good.
+		if now.Sub(last.at) < lastGoodFor {
+			c.Docker, c.LastGood, c.NoDocker = last.info, true, false
+		}
+	default:
 		c.Docker, c.LastGood, c.Expired = last.info, true, now.Sub(last.at) >= lastGoodFor
 	}
 	o.good[c.ID] = last

@@ -66,7 +66,7 @@ func PlanApply(f *Facts, r *Report, on bool) (*plan.Plan, error) {
 	}
 	g := guards{Action: "apply", Switch: f.Switch, Routes: diffRoutes(f, r), Rules: diffRules(f, r), Refused: map[string]string{}}
 	for _, n := range r.Networks {
-		if len(n.Routes) > 0 {
+		if len(n.Routes) > 0 && n.Verdict != VerdictOK {
 			p.Subjects = append(p.Subjects, n.Subject())
 		}
 		if n.Verdict == VerdictRefused {
@@ -78,6 +78,9 @@ func PlanApply(f *Facts, r *Report, on bool) (*plan.Plan, error) {
 		if !f.Host.Forwarding[name] {
 			g.Forward = append(g.Forward, name)
 		}
+	}
+	for _, route := range g.Routes.Remove {
+		p.Subjects = append(p.Subjects, finding.Route(route.Dst.String()))
 	}
 	g.Opens = opens(f, r)
 	p.Notes = append(p.Notes, g.Opens...)

@@ -2,7 +2,10 @@ package network
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"labd/internal/finding"
 )
@@ -49,8 +52,8 @@ func (d *diagnosis) refuse(c candidate, subnet netip.Prefix) *finding.Finding {
 			return overlap(fmt.Sprintf("%s, from where the containers are to be reached", source))
 		}
 	}
-	for other, owner := range d.report.Want.Owners {
-		if owner != c.owner() && other.Overlaps(subnet) {
+	for _, other := range slices.SortedFunc(maps.Keys(d.report.Want.Owners), netip.Prefix.Compare) {
+		if owner := d.report.Want.Owners[other]; owner != c.owner() && other.Overlaps(subnet) {
 			return overlap(fmt.Sprintf("%s of network %s, which had it first", other, owner))
 		}
 	}
@@ -64,18 +67,27 @@ func (d *diagnosis) refuse(c candidate, subnet netip.Prefix) *finding.Finding {
 
 // refuseContainer says why this container cannot have it.
 func (d *diagnosis) refuseContainer(c candidate, subnet netip.Prefix) *finding.Finding {
-	hostile := func(title string, evidence string) *finding.Finding {
+	hostile := func(title, cause string, remedy finding.Remedy) *finding.Finding {
 		return &finding.Finding{
-			Code: finding.NetHostile, Severity: finding.Warn, Title: title, Cause: "its Docker and its kernel disagree", Confidence: finding.Unknown,
-			Evidence: []finding.Evidence{{Source: "netlink in the container", Text: evidence}},
+			Code: finding.NetHostile, Severity: finding.Warn, Title: title, Cause: cause, Confidence: finding.Likely,
+			Evidence: []finding.Evidence{{Source: "netlink in the container", Text: fmt.Sprintf("interfaces: %s", interfaces(c.container.Interfaces))}},
+			Remedies: []finding.Remedy{remedy},
 		}
 	}
 	if !bridgeCarries(c, subnet) {
-		return hostile(fmt.Sprintf("no interface %s with an address in %s is in the container", c.network.Bridge, subnet), fmt.Sprintf("interfaces: %v", c.container.Interfaces))
+		return hostile(
+			fmt.Sprintf("no interface %s with an address in %s is in the container", c.network.Bridge, subnet), "its Docker and its kernel disagree",
+			finding.Remedy{Title: "compare what Docker says with what is there", Risk: finding.RiskNone, Commands: []string{
+				fmt.Sprintf("pct exec %d -- docker network inspect %s", c.container.ID, c.network.Name), fmt.Sprintf("pct exec %d -- ip -br address", c.container.ID),
+			}},
+		)
 	}
 	for _, a := range d.facts.Host.Addresses {
 		if a.Prefix.Addr() == c.container.Address {
-			return hostile(fmt.Sprintf("the container has the host's own address %s", c.container.Address), fmt.Sprintf("interfaces: %v", c.container.Interfaces))
+			return hostile(
+				fmt.Sprintf("the container has the host's own address %s", c.container.Address), "two machines with one address, or a container that plays the host",
+				finding.Remedy{Title: "give the container an address of its own", Risk: finding.RiskHigh, Commands: []string{fmt.Sprintf("pct config %d", c.container.ID)}},
+			)
 		}
 	}
 	if len(d.sources) == 0 {
@@ -90,6 +102,7 @@ func (d *diagnosis) refuseContainer(c candidate, subnet netip.Prefix) *finding.F
 		return &finding.Finding{
 			Code: finding.NetNoRoute, Severity: finding.Warn, Title: fmt.Sprintf("the host has no interface in the network of %s", c.container.Address), Confidence: finding.Certain,
 			Cause:    "the container's bridge or VLAN carries no address of the host, so the host cannot be its router",
+			Evidence: []finding.Evidence{{Source: "netlink", Text: fmt.Sprintf("the host's addresses: %s", interfaces(d.facts.Host.Addresses))}},
 			Remedies: []finding.Remedy{{Title: "give the host an address on the container's bridge or VLAN, or route the subnet to the container on the LAN's router", Risk: finding.RiskLow}},
 		}
 	}
@@ -115,12 +128,23 @@ func (d *diagnosis) refuseContainer(c candidate, subnet netip.Prefix) *finding.F
 		}
 	}
 	if programmed := d.countOf(c.container.ID); programmed >= d.policy.MaxNetworks {
-		return &finding.Finding{
-			Code: finding.NetHostile, Severity: finding.Warn, Title: fmt.Sprintf("the container has more than %d networks", d.policy.MaxNetworks), Confidence: finding.Unknown,
-			Cause: "more networks of one container than network.max_networks are not programmed",
-		}
+		return hostile(
+			fmt.Sprintf("the container has more than %d networks", d.policy.MaxNetworks), "more networks of one container than network.max_networks are left alone",
+			finding.Remedy{Title: "remove networks that nothing uses, or raise network.max_networks in labd.toml", Risk: finding.RiskLow, Commands: []string{
+				fmt.Sprintf("pct exec %d -- docker network prune", c.container.ID),
+			}},
+		)
 	}
 	return nil
+}
+
+// interfaces are addresses as text, each interface before its address.
+func interfaces(list []Address) string {
+	texts := make([]string, 0, len(list))
+	for _, a := range list {
+		texts = append(texts, a.Interface+" "+a.Prefix.String())
+	}
+	return strings.Join(texts, ", ")
 }
 
 func inPools(pools []netip.Prefix, subnet netip.Prefix) bool {

@@ -1,0 +1,327 @@
+package network
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"labd/internal/docker"
+	"labd/internal/finding"
+	"labd/internal/netfilter"
+)
+
+func ruleset(t testing.TB, sample string) *netfilter.Ruleset {
+	t.Helper()
+	data, err := os.ReadFile("../netfilter/testdata/" + sample + ".save")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rs, err := netfilter.ParseSave(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rs
+}
+
+// sampleContainer is container id at 10.77.0.id with a network web on subnet.
+func sampleContainer(t testing.TB, id int, subnet string) Container {
+	info := webInfo()
+	prefix := netip.MustParsePrefix(subnet)
+	info.Networks[0].Subnets = []netip.Prefix{prefix}
+	gateway := prefix.Addr().Next()
+	info.Containers[0].Addresses = addrs("web", gateway.Next().String())
+	address := netip.AddrFrom4([4]byte{10, 77, 0, byte(id)})
+	return Container{
+		ID: id, NetNS: fmt.Sprint(id), Uplink: "eth0", Address: address, Backend: netfilter.NFT, Rules: ruleset(t, "docker-28.5"), Docker: info,
+		Interfaces: []Address{{"eth0", netip.PrefixFrom(address, 24)}, {"br-web", netip.PrefixFrom(gateway, prefix.Bits())}},
+	}
+}
+
+func sampleFacts(t testing.TB, containers ...Container) *Facts {
+	return &Facts{
+		Host: Host{
+			Uplinks:    []string{"eno1"},
+			Addresses:  []Address{{"lo", prefixes("127.0.0.1/8")[0]}, {"eno1", netip.MustParsePrefix("192.168.50.1/24")}, {"vmbr0", netip.MustParsePrefix("10.77.0.1/24")}},
+			Routes:     []Route{{Via: netip.MustParseAddr("192.168.50.254"), Dev: "eno1", Table: mainTable, Protocol: 3}, {Dst: prefixes("10.77.0.0/24")[0], Dev: "vmbr0", Table: mainTable, Protocol: 2}},
+			Forwarding: map[string]bool{"eno1": true, "vmbr0": true},
+		},
+		Containers: containers, Owners: Owners{}, Gone: map[int]bool{},
+	}
+}
+
+func verdicts(r *Report) map[string]string {
+	out := map[string]string{}
+	for _, n := range r.Networks {
+		out[strings.TrimPrefix(string(n.Subject()), "network/")] = n.Verdict
+	}
+	return out
+}
+
+func TestDiagnose(t *testing.T) {
+	route := func(dst, via string) Route {
+		return Route{Dst: netip.MustParsePrefix(dst), Via: netip.MustParseAddr(via), Dev: "vmbr0", Table: mainTable, Protocol: Protocol}
+	}
+	for _, tt := range []struct {
+		name    string
+		change  func(f *Facts, p *Policy)
+		verdict string
+		codes   []string
+		reason  string
+	}{
+		{"nothing made yet", func(*Facts, *Policy) {}, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, "net apply"},
+		{"outside the pools", func(_ *Facts, p *Policy) { p.Pools = prefixes("10.118.0.0/16") }, VerdictRefused, []string{"net.outside-pool"}, ""},
+		{"wider than its pool", func(_ *Facts, p *Policy) { p.Pools = prefixes("172.18.0.0/25") }, VerdictRefused, []string{"net.outside-pool"}, ""},
+		{"an address of the host", func(f *Facts, _ *Policy) {
+			f.Host.Addresses = append(f.Host.Addresses, Address{"tun0", netip.MustParsePrefix("172.18.0.77/32")})
+		}, VerdictRefused, []string{"net.overlap"}, "tun0"},
+		{"within a route of the host", func(f *Facts, _ *Policy) {
+			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("172.16.0.0/12")[0], Dev: "tun0", Table: mainTable, Protocol: 4})
+		}, VerdictRefused, []string{"net.overlap"}, "172.16.0.0/12"},
+		{"around a route of the host, in another table", func(f *Facts, _ *Policy) {
+			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("172.18.0.8/30")[0], Dev: "tun0", Table: 52, Protocol: 4})
+		}, VerdictRefused, []string{"net.overlap"}, "172.18.0.8/30"},
+		{"a default route in two halves", func(f *Facts, _ *Policy) {
+			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("0.0.0.0/1")[0], Dev: "tun0"}, Route{Dst: prefixes("128.0.0.0/1")[0], Dev: "tun0"})
+		}, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
+		{"the LAN of the sources", func(_ *Facts, p *Policy) { p.From = prefixes("172.18.0.0/16") }, VerdictRefused, []string{"net.overlap"}, "reached"},
+		{"no source", func(f *Facts, _ *Policy) { f.Host.Uplinks = []string{"wlan0"} }, VerdictUnreachable, []string{"net.no-route"}, "source"},
+		{"the host is not in the container's network", func(f *Facts, _ *Policy) { f.Host.Addresses = f.Host.Addresses[:2] }, VerdictUnreachable, []string{"net.no-route"}, "10.77.0.101"},
+		{"the host's own address", func(f *Facts, _ *Policy) { f.Containers[0].Address = netip.MustParseAddr("10.77.0.1") }, VerdictRefused, []string{"net.hostile"}, "own address"},
+		{"another's prefix", func(f *Facts, _ *Policy) { f.Owners[prefixes("172.18.0.0/23")[0]] = "300/db" }, VerdictRefused, []string{"net.overlap"}, "300/db"},
+		{"the prefix of one that was destroyed", func(f *Facts, _ *Policy) {
+			f.Owners[prefixes("172.18.0.0/24")[0]], f.Gone[300] = "300/db", true
+		}, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
+		{"no bridge", func(f *Facts, _ *Policy) { f.Containers[0].Interfaces = f.Containers[0].Interfaces[:1] }, VerdictRefused, []string{"net.hostile"}, "br-web"},
+		{"the bridge has another address", func(f *Facts, _ *Policy) {
+			f.Containers[0].Interfaces[1].Prefix = netip.MustParsePrefix("172.19.0.1/24")
+		}, VerdictRefused, []string{"net.hostile"}, "br-web"},
+		{"too many", func(f *Facts, p *Policy) { p.MaxNetworks = 0 }, VerdictRefused, []string{"net.hostile"}, "more than"},
+		{"nftables backend", func(f *Facts, _ *Policy) { f.Containers[0].Docker.FirewallBackend = "nftables" }, VerdictUnreachable, []string{"net.nft-backend"}, ""},
+		{"nftables backend, open by itself", func(f *Facts, _ *Policy) {
+			f.Containers[0].Docker.FirewallBackend, f.Containers[0].Docker.Networks[0].GatewayMode = "nftables", "nat-unprotected"
+			f.Containers[0].Rules = &netfilter.Ruleset{}
+			f.Host.Own = []Route{route("172.18.0.0/24", "10.77.0.101")}
+		}, VerdictOK, []string{}, ""},
+		{"ignored", func(_ *Facts, p *Policy) { p.Ignore = []string{"network/101/w*"} }, VerdictOK, []string{}, "ignored"},
+		{"internal", func(f *Facts, _ *Policy) { f.Containers[0].Docker.Networks[0].Internal = true }, VerdictOK, []string{}, "internal"},
+		{"another driver", func(f *Facts, _ *Policy) { f.Containers[0].Docker.Networks[0].Driver = "macvlan" }, VerdictOK, []string{}, "macvlan"},
+		{"only IPv6", func(f *Facts, _ *Policy) { f.Containers[0].Docker.Networks[0].Subnets = prefixes("fd00::/64") }, VerdictOK, []string{}, "IPv4"},
+		{"a route alone", func(f *Facts, _ *Policy) { f.Host.Own = []Route{route("172.18.0.0/24", "10.77.0.101")} }, VerdictDrift, []string{"net.forward-drop", "net.raw-drop"}, "missing"},
+		{"a route to elsewhere", func(f *Facts, _ *Policy) { f.Host.Own = []Route{route("172.18.0.0/24", "10.77.0.9")} }, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
+		{"a user's raw drop", func(f *Facts, _ *Policy) {
+			rs := f.Containers[0].Rules.Tables["raw"]["PREROUTING"]
+			rs.Rules = append(rs.Rules, netfilter.Rule{Args: strings.Fields("-s 192.168.50.66/32 -j DROP")})
+		}, VerdictRefused, []string{"net.user-drop"}, "PREROUTING"},
+		{"the look failed", func(f *Facts, _ *Policy) { f.Containers[0].Err = fmt.Errorf("it hangs") }, VerdictUnknown, []string{}, "hangs"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, p := sampleFacts(t, sampleContainer(t, 101, "172.18.0.0/24")), DefaultPolicy()
+			tt.change(f, &p)
+			r := Diagnose(f, p)
+			if len(r.Networks) != 1 {
+				t.Fatalf("networks %+v", r.Networks)
+			}
+			n := r.Networks[0]
+			if n.Verdict != tt.verdict || !strings.Contains(n.Reason, tt.reason) {
+				t.Errorf("verdict %s (%s), want %s (…%s…)", n.Verdict, n.Reason, tt.verdict, tt.reason)
+			}
+			if diff := cmp.Diff(tt.codes, finding.Codes(r.Findings, n.Subject())); diff != "" {
+				t.Errorf("findings, -want +got:\n%s", diff)
+			}
+			for _, f := range r.Findings {
+				if f.Title == "" || f.Cause == "" || f.Confidence == "" || f.Severity == 0 || len(f.Evidence) == 0 || len(f.Remedies) == 0 {
+					t.Errorf("finding not told fully: %+v", f)
+				}
+			}
+		})
+	}
+}
+
+// Who had a prefix first keeps it; a route that is there, then use, then the lower id decide among newcomers.
+func TestOwnership(t *testing.T) {
+	same := "172.18.0.0/24"
+	prefix := netip.MustParsePrefix(same)
+	for _, tt := range []struct {
+		name   string
+		change func(f *Facts)
+		owner  Owner
+	}{
+		{"the lower id", func(*Facts) {}, "101/web"},
+		{"the one in use", func(f *Facts) { f.Containers[0].Docker.Containers = nil }, "102/web"},
+		{"the one with the route", func(f *Facts) {
+			f.Host.Own = []Route{{Dst: prefix, Via: f.Containers[1].Address, Dev: "vmbr0", Table: mainTable, Protocol: Protocol}}
+		}, "102/web"},
+		{"the first", func(f *Facts) { f.Owners[prefix] = "102/web" }, "102/web"},
+		{"the first, though stopped", func(f *Facts) { f.Owners[prefix] = "103/web" }, "103/web"},
+		{"the first, though it does not answer", func(f *Facts) {
+			f.Owners[prefix] = "102/web"
+			f.Containers[1].Docker, f.Containers[1].DockerErr = nil, fmt.Errorf("it hangs")
+		}, "102/web"},
+		{"no more the first: its network is gone", func(f *Facts) {
+			f.Owners[prefix] = "102/web"
+			f.Containers[1].Docker.Networks = nil
+		}, "101/web"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := sampleFacts(t, sampleContainer(t, 101, same), sampleContainer(t, 102, same))
+			tt.change(f)
+			r := Diagnose(f, DefaultPolicy())
+			if got := r.Want.Owners[prefix]; got != tt.owner {
+				t.Errorf("owner %s, want %s", got, tt.owner)
+			}
+			for name, verdict := range verdicts(r) {
+				if (verdict == VerdictPlanned || verdict == VerdictDrift) != (name == string(tt.owner)) {
+					t.Errorf("%s: %s", name, verdict)
+				}
+			}
+		})
+	}
+}
+
+// A container that does not answer keeps what it has; what is known to be of nobody goes.
+func TestUnknownIsKept(t *testing.T) {
+	one, two := sampleContainer(t, 101, "172.18.0.0/24"), sampleContainer(t, 102, "172.19.0.0/24")
+	two.Docker, two.DockerErr = nil, fmt.Errorf("it hangs")
+	f := sampleFacts(t, one, two)
+	own := func(dst, via string) Route {
+		return Route{Dst: netip.MustParsePrefix(dst), Via: netip.MustParseAddr(via), Dev: "vmbr0", Table: mainTable, Protocol: Protocol}
+	}
+	f.Host.Own = []Route{own("172.19.0.0/24", "10.77.0.102"), own("172.20.0.0/24", "10.77.0.103"), own("172.21.0.0/24", "10.77.0.102")}
+	f.Owners[prefixes("172.21.0.0/24")[0]] = "104/web"
+	r := Diagnose(f, DefaultPolicy())
+	routes := diffRoutes(f, r)
+	want := routesParams{
+		Add: []Route{own("172.18.0.0/24", "10.77.0.101")}, Remove: []Route{own("172.20.0.0/24", "10.77.0.103"), own("172.21.0.0/24", "10.77.0.102")},
+		Owners: r.Want.Owners,
+	}
+	if diff := cmp.Diff(want, routes, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if rules := diffRules(f, r); len(rules) != 1 || rules[0].Container != 101 {
+		t.Errorf("rules %+v", rules)
+	}
+}
+
+func TestEveryAcceptIsNarrow(t *testing.T) {
+	f := sampleFacts(t, sampleContainer(t, 101, "172.18.0.0/24"))
+	p := DefaultPolicy()
+	p.From = append(prefixes("192.168.60.0/24", "192.168.50.7/32"), netip.MustParsePrefix("fd00::/8"))
+	want := []string{
+		"-s 192.168.50.7/32 -d 172.18.0.0/24 -i eth0 -o br-web -m comment --comment labd:101:web -j ACCEPT",
+		"-s 192.168.60.0/24 -d 172.18.0.0/24 -i eth0 -o br-web -m comment --comment labd:101:web -j ACCEPT",
+	}
+	n := Diagnose(f, p).Networks[0]
+	if diff := cmp.Diff(want, texts(n.Rules.Forward)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for i := range want {
+		want[i] = strings.Replace(want[i], " -o br-web", "", 1)
+	}
+	if diff := cmp.Diff(want, texts(n.Rules.Raw)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// Whatever containers say, no wanted route covers an address or a route of the host, lies outside the pools, or meets
+// another wanted route.
+func TestNoRouteTakesAnything(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	prefix := func() netip.Prefix {
+		a := [4]byte{172, byte(16 + random.IntN(18)), byte(random.IntN(4)), byte(random.IntN(256))}
+		switch random.IntN(6) {
+		case 0:
+			a[0], a[1] = 192, 168
+		case 1:
+			a[0], a[1] = 10, 77
+		case 2:
+			a = [4]byte{byte(random.IntN(256)), byte(random.IntN(256)), 0, 0}
+		}
+		return netip.PrefixFrom(netip.AddrFrom4(a), random.IntN(33))
+	}
+	rules := ruleset(t, "docker-20.10")
+	wanted := 0
+	for range 3000 {
+		f := sampleFacts(t)
+		for range random.IntN(4) {
+			f.Host.Addresses = append(f.Host.Addresses, Address{"vmbr9", prefix()})
+			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefix().Masked(), Dev: "vmbr9", Table: 100 + random.IntN(200), Protocol: 4})
+		}
+		for id := 100; id < 100+random.IntN(4); id++ {
+			c := sampleContainer(t, id, "172.18.0.0/24")
+			c.Rules = rules
+			c.Docker = &docker.Info{FirewallBackend: "iptables"}
+			for n := range random.IntN(6) {
+				bridge, subnet := fmt.Sprintf("br-%d", n), prefix()
+				c.Docker.Networks = append(c.Docker.Networks, docker.Network{Name: bridge, Driver: "bridge", Bridge: bridge, Subnets: []netip.Prefix{subnet.Masked()}})
+				c.Interfaces = append(c.Interfaces, Address{bridge, subnet})
+				if random.IntN(3) == 0 {
+					f.Owners[prefix().Masked()] = newOwner(99+random.IntN(5), bridge)
+				}
+			}
+			f.Containers = append(f.Containers, c)
+		}
+		p := DefaultPolicy()
+		routes := Diagnose(f, p).Want.Routes
+		wanted += len(routes)
+		for i, r := range routes {
+			inside := slices.ContainsFunc(p.Pools, func(pool netip.Prefix) bool { return pool.Contains(r.Dst.Addr()) && pool.Bits() <= r.Dst.Bits() })
+			if !inside || r.Dst.Bits() < widestPrefix || r.Dst.Bits() > narrowestPrefix || r.Protocol != Protocol || r.Dst != r.Dst.Masked() {
+				t.Fatalf("route %s", r)
+			}
+			for _, a := range f.Host.Addresses {
+				if r.Dst.Contains(a.Prefix.Addr()) {
+					t.Fatalf("route %s covers the address %s", r, a.Prefix)
+				}
+			}
+			for _, other := range f.Host.Routes {
+				if other.Dst.IsValid() && other.Dst.Bits() > 1 && other.Dst.Overlaps(r.Dst) {
+					t.Fatalf("route %s meets the route to %s", r, other.Dst)
+				}
+			}
+			for _, other := range routes[i+1:] {
+				if other.Dst.Overlaps(r.Dst) {
+					t.Fatalf("routes %s and %s meet", r, other)
+				}
+			}
+		}
+	}
+	if wanted < 500 {
+		t.Errorf("only %d routes were wanted: the facts are too unlikely to prove anything", wanted)
+	}
+}
+
+func TestPlanDigest(t *testing.T) {
+	digest := func(change func(f *Facts)) string {
+		f := sampleFacts(t, sampleContainer(t, 101, "172.18.0.0/24"))
+		change(f)
+		p, err := PlanApply(f, Diagnose(f, DefaultPolicy()), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Digest
+	}
+	same := digest(func(*Facts) {})
+	if got := digest(func(f *Facts) { f.Repairs, f.Containers[0].Docker.Version = 7, "29" }); got != same {
+		t.Error("the digest depends on what no guard reads")
+	}
+	for name, change := range map[string]func(*Facts){
+		"a new container":   func(f *Facts) { f.Containers[0].Docker.Containers[0].Name = "other" },
+		"a new port":        func(f *Facts) { f.Containers[0].Docker.Containers[0].Ports = nil },
+		"a restart":         func(f *Facts) { f.Containers[0].NetNS = "other" },
+		"another address":   func(f *Facts) { f.Containers[0].Address = netip.MustParseAddr("10.77.0.9") },
+		"forwarding is off": func(f *Facts) { f.Host.Forwarding["eno1"] = false },
+		"the switch":        func(f *Facts) { f.Switch = SwitchOff },
+		"a refusal":         func(f *Facts) { f.Containers = append(f.Containers, sampleContainer(t, 102, "172.18.0.0/25")) },
+	} {
+		if digest(change) == same {
+			t.Errorf("%s does not change the digest", name)
+		}
+	}
+}
