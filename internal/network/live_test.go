@@ -215,6 +215,12 @@ func TestForeignRouteStays(t *testing.T) {
 	if err := addRoute(stale2route(t, b)); !errors.As(err, &refused) {
 		t.Errorf("adding it at the last moment: %v", err)
 	}
+	b.host.ip("route del 172.18.0.0/24")
+	b.host.ip("route add 172.18.0.128/25 dev vmbr0 proto static table 1000")
+	if n := b.network("web"); n.Verdict != VerdictRefused || !strings.Contains(n.Reason, "172.18.0.128/25") {
+		t.Errorf("a route in another table: verdict %s: %s", n.Verdict, n.Reason)
+	}
+	b.host.ip("route add 172.18.0.0/24 via 10.77.0.250 proto static")
 	b.off()
 	if got := b.host.run("ip", "route", "show", "172.18.0.0/24"); !strings.Contains(got, "10.77.0.250") {
 		t.Errorf("the route of others: %q", got)
@@ -286,6 +292,16 @@ func TestDockerHangs(t *testing.T) {
 	b.wantVerdict("too long", VerdictUnknown)
 	b.reconcile(0, false)
 	b.wantPing("Docker hangs", true)
+
+	// A daemon that restarts has no socket for a moment. After a while it is gone, and its rules with it.
+	b.containers.docker = func(context.Context, int) (*docker.Info, error) { return nil, errNoSocket }
+	b.clock = 0
+	b.wantVerdict("no socket", VerdictOK)
+	b.clock = lastGoodFor + time.Minute
+	if _, r := b.look(); len(r.Networks) != 0 || len(r.Findings) != 0 {
+		t.Errorf("no socket any more: %+v", r)
+	}
+	b.clock = 0
 
 	// Not even the deadline is kept: the look is given up, and not repeated before it ends.
 	b.containers.docker = func(context.Context, int) (*docker.Info, error) {
