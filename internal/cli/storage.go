@@ -59,6 +59,9 @@ func selectStorages(report *apiv1.Envelope[apiv1.StorageItem], ids []string) err
 				items, found, keep[item.ID] = append(items, item), true, true
 			}
 		}
+		if !found && len(report.Items) == 0 && len(report.Notes) > 0 {
+			return &Error{apiv1.ErrorRefused, "nothing is known of storage " + quoted(id) + ": " + strings.Join(report.Notes, "; "), ""}
+		}
 		if !found {
 			return &Error{apiv1.ErrorNotFound, "this node has no storage " + quoted(id), "labctl fix-storage --dry-run lists them all"}
 		}

@@ -69,5 +69,7 @@ cd "$root"
 pivot_root . mnt/old
 umount -l /mnt/old
 rmdir /mnt/old
+# As on any host: a unit with a mount namespace of its own follows what is mounted and unmounted outside.
+mount --make-rshared /
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin container=lab TERM=dumb \
 	/lib/systemd/systemd --log-target=journal --show-status=0 </dev/null >/dev/null 2>&1

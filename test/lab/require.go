@@ -1,0 +1,45 @@
+package lab
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// Require skips a test where no lab can run, and says why. Where CI=true that is a failure: there a lab must run.
+func Require(t *testing.T, programs ...string) {
+	t.Helper()
+	skip := t.Skipf
+	if os.Getenv("CI") == "true" {
+		skip = t.Fatalf
+	}
+	if os.Geteuid() != 0 {
+		skip("a lab needs root")
+	}
+	for _, program := range append([]string{"ip", "nsenter", "unshare", "losetup", "mkfs.ext4"}, programs...) {
+		if _, err := exec.LookPath(program); err != nil {
+			skip("a lab needs %s: %v", program, err)
+		}
+	}
+}
+
+// New starts a lab for a test and ends it with the test.
+func New(t *testing.T, name string) *Lab {
+	t.Helper()
+	Require(t)
+	l, err := Start(t.Context(), Config{Name: name, Logf: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			log, _ := l.Run(context.Background(), "journalctl", "--no-pager", "--quiet", "-u", "labd", "-n", "50")
+			t.Logf("labd's journal:\n%s", log)
+		}
+		if err := l.Close(); err != nil {
+			t.Errorf("end the lab: %v", err)
+		}
+	})
+	return l
+}
