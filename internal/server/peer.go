@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os/user"
-	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +27,8 @@ func identity(ctx context.Context) caller {
 }
 
 // ConnContext puts the identity of a unix socket's peer, which the kernel vouches for (SO_PEERCRED, unix(7)), into
-// the context of its requests. Any other connection may do nothing.
+// the context of its requests. The socket's mode lets root and group labd connect and nobody else, so whoever is there
+// may read. A connection of any other kind may do nothing.
 func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	unixConn, ok := conn.(*net.UnixConn)
 	if !ok {
@@ -45,27 +45,9 @@ func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	}); err != nil || credErr != nil {
 		return ctx
 	}
-	c := caller{name: fmt.Sprintf("uid %d", cred.Uid)}
+	c := caller{name: fmt.Sprintf("uid %d", cred.Uid), mayRead: true, mayApply: cred.Uid == 0}
 	if u, err := user.LookupId(strconv.Itoa(int(cred.Uid))); err == nil {
 		c.name = u.Username
 	}
-	c.mayApply = cred.Uid == 0
-	c.mayRead = c.mayApply || inGroup(cred)
 	return context.WithValue(ctx, identityKey{}, c)
-}
-
-func inGroup(cred *unix.Ucred) bool {
-	group, err := user.LookupGroup(Group)
-	if err != nil {
-		return false
-	}
-	if strconv.Itoa(int(cred.Gid)) == group.Gid {
-		return true
-	}
-	u, err := user.LookupId(strconv.Itoa(int(cred.Uid)))
-	if err != nil {
-		return false
-	}
-	ids, err := u.GroupIds()
-	return err == nil && slices.Contains(ids, group.Gid)
 }
