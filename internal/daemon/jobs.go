@@ -130,7 +130,7 @@ func (d *daemon) networkPass(ctx context.Context) error {
 	if err := d.lock.Acquire(); err != nil {
 		return fmt.Errorf("keep routes and rules: %w", err)
 	}
-	repairs, err := d.control.Reconcile(ctx, d.network.lastFacts(), report)
+	repairs, err := d.control.Reconcile(ctx, report)
 	if repairs > 0 {
 		d.log.Info("routes and rules repaired", "repairs", repairs)
 		if _, again := d.network.Refresh(ctx); again != nil {
@@ -160,7 +160,7 @@ func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, e
 		if req.Action == apiv1.ActionNetworkOff {
 			return network.PlanOff(d.network.lastFacts())
 		}
-		return network.PlanApply(d.network.lastFacts(), report, req.Action == apiv1.ActionNetworkOn)
+		return network.PlanApply(report, req.Action == apiv1.ActionNetworkOn)
 	default:
 		return nil, fmt.Errorf("%w: unknown action %q", server.ErrBadRequest, req.Action)
 	}

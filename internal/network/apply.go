@@ -226,9 +226,10 @@ const rulesTimeout = 15 * time.Second
 
 // Reconcile makes one pass of keeping routes and rules so: what PlanApply would do but for forwarding, without a
 // journal entry, since the mark in the kernel is the record. It does nothing where labctl net off was stored meanwhile,
-// or where something changed since f was observed. A container that fails does not keep the others from being served.
+// or where something changed since the facts of the report were observed. A container that fails does not keep the others from being served.
 // It returns how many changes it made.
-func (c *Controller) Reconcile(ctx context.Context, f *Facts, r *Report) (repairs int, err error) {
+func (c *Controller) Reconcile(ctx context.Context, r *Report) (repairs int, err error) {
+	f := r.facts
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if value, err := c.state.Switch(); err != nil || value == SwitchOff || !r.Active || f.At.Before(c.changed) {

@@ -261,8 +261,8 @@ func (b *bed) wantVerdict(when, want string) {
 
 func (b *bed) planApply(on bool) *plan.Plan {
 	b.t.Helper()
-	f, r := b.look()
-	p, err := PlanApply(f, r, on)
+	_, r := b.look()
+	p, err := PlanApply(r, on)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -48,6 +48,8 @@ type Report struct {
 	Repairs       uint64
 	// Want is what should be on the host and in the containers, by the policy, whether or not it is switched on.
 	Want Desired
+	// facts are what the report was made from, so that a plan is never made from others.
+	facts *Facts
 }
 
 // ContainerReport says how the look into one container went.
@@ -91,7 +93,7 @@ type Desired struct {
 // Diagnose is pure.
 func Diagnose(f *Facts, p Policy) *Report {
 	d := &diagnosis{facts: f, policy: p, report: &Report{
-		At: f.At, Switch: f.Switch, Active: p.Active(f.Switch), RoutesPresent: len(f.Host.Own), Repairs: f.Repairs,
+		facts: f, At: f.At, Switch: f.Switch, Active: p.Active(f.Switch), RoutesPresent: len(f.Host.Own), Repairs: f.Repairs,
 		Want: Desired{Chains: map[int]netfilter.Chains{}, Owners: f.standing(p)},
 	}}
 	d.sources = p.From
@@ -121,6 +123,15 @@ func Diagnose(f *Facts, p Policy) *Report {
 		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Name, b.Name))
 	})
 	finding.Sort(d.report.Findings)
+	// In the order of the names, whoever had its prefix first: rules in another order are not other rules.
+	for _, n := range d.report.Networks {
+		d.report.Want.Routes = append(d.report.Want.Routes, n.Routes...)
+		if len(n.Rules.Raw)+len(n.Rules.Forward) > 0 {
+			chains := d.report.Want.Chains[n.Container]
+			chains.Raw, chains.Forward = append(chains.Raw, n.Rules.Raw...), append(chains.Forward, n.Rules.Forward...)
+			d.report.Want.Chains[n.Container] = chains
+		}
+	}
 	return d.report
 }
 
@@ -215,13 +226,7 @@ func (d *diagnosis) network(c candidate) {
 	dev := d.facts.Host.towards(c.container.Address)
 	route := Route{Dst: subnet, Via: c.container.Address, Dev: dev, Table: mainTable, Protocol: Protocol}
 	n.Routes, n.Rules = []Route{route}, rules(c, subnet, d.sources)
-	d.report.Want.Routes = append(d.report.Want.Routes, route)
 	d.report.Want.Owners[subnet] = c.owner()
-	if len(n.Rules.Raw)+len(n.Rules.Forward) > 0 {
-		chains := d.report.Want.Chains[c.container.ID]
-		chains.Raw, chains.Forward = append(chains.Raw, n.Rules.Raw...), append(chains.Forward, n.Rules.Forward...)
-		d.report.Want.Chains[c.container.ID] = chains
-	}
 	for _, name := range append(slices.Clone(d.facts.Host.Uplinks), dev) {
 		if !slices.Contains(d.report.Want.Forwarding, name) {
 			d.report.Want.Forwarding = append(d.report.Want.Forwarding, name)

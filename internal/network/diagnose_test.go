@@ -301,7 +301,7 @@ func TestPlanDigest(t *testing.T) {
 	digest := func(change func(f *Facts)) string {
 		f := sampleFacts(t, sampleContainer(t, 101, "172.18.0.0/24"))
 		change(f)
-		p, err := PlanApply(f, Diagnose(f, DefaultPolicy()), false)
+		p, err := PlanApply(Diagnose(f, DefaultPolicy()), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -323,5 +323,21 @@ func TestPlanDigest(t *testing.T) {
 		if digest(change) == same {
 			t.Errorf("%s does not change the digest", name)
 		}
+	}
+}
+
+// In whatever order the networks got their prefixes, the rules stand in the same one: else every pass would repair.
+func TestOrderOfRules(t *testing.T) {
+	two := func(owners Owners) Desired {
+		c := sampleContainer(t, 101, "172.18.0.0/24")
+		c.Docker.Networks = append(c.Docker.Networks, docker.Network{Name: "bridge", Driver: "bridge", Bridge: "docker0", Subnets: prefixes("172.17.0.0/16")})
+		c.Interfaces = append(c.Interfaces, Address{"docker0", netip.MustParsePrefix("172.17.0.1/16")})
+		f := sampleFacts(t, c)
+		f.Owners = owners
+		return Diagnose(f, DefaultPolicy()).Want
+	}
+	first := two(Owners{})
+	if diff := cmp.Diff(first, two(first.Owners), cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})); diff != "" || len(first.Routes) != 2 {
+		t.Errorf("-first +later:\n%s", diff)
 	}
 }

@@ -84,13 +84,13 @@ func testReachable(t *testing.T, sample string, backend netfilter.Backend) {
 	b.ct.run(iptables, "-t", "raw", "-I", "PREROUTING", "1", "-s", "203.0.113.9/32", "-j", "ACCEPT")
 	b.wantVerdict("jump not first", VerdictDrift)
 	b.policy.Mode = ModeReconcile
-	b.reconcile(2, false)
+	b.reconcile(1)
 	b.wantVerdict("reconciled", VerdictOK)
 	b.wantPing("reconciled", true)
 	b.host.ip("route del 172.18.0.0/24")
-	b.reconcile(1, false)
+	b.reconcile(1)
 	b.wantPing("route put back", true)
-	b.reconcile(0, false)
+	b.reconcile(0)
 	if _, r := b.look(); r.Repairs == 0 || r.RoutesPresent != 1 {
 		t.Errorf("repairs %d, routes %d", r.Repairs, r.RoutesPresent)
 	}
@@ -102,7 +102,7 @@ func testReachable(t *testing.T, sample string, backend netfilter.Backend) {
 	if diff := cmp.Diff(before, b.ct.rules(backend)); diff != "" {
 		t.Errorf("rules of others, -before +after:\n%s", diff)
 	}
-	b.reconcile(0, false) // off survives
+	b.reconcile(0) // off survives
 	b.wantPing("off and reconciled", false)
 
 	b.run(b.planApply(true))
@@ -112,16 +112,13 @@ func testReachable(t *testing.T, sample string, backend netfilter.Backend) {
 	}
 }
 
-// reconcile makes one pass; changes is how many it should make: one or none where it does not matter how many.
-func (b *bed) reconcile(atLeast int, fails bool) {
+// reconcile makes one pass that should make so many changes.
+func (b *bed) reconcile(want int) {
 	b.t.Helper()
-	f, r := b.look()
-	n, err := b.control.Reconcile(b.t.Context(), f, r)
-	if (err != nil) != fails {
-		b.t.Fatalf("reconcile: %v", err)
-	}
-	if (n > 0) != (atLeast > 0) {
-		b.t.Fatalf("reconcile made %d changes, want %d", n, atLeast)
+	_, r := b.look()
+	n, err := b.control.Reconcile(b.t.Context(), r)
+	if err != nil || n != want {
+		b.t.Fatalf("reconcile made %d changes, want %d; %v", n, want, err)
 	}
 }
 
@@ -236,12 +233,10 @@ func stale2route(t *testing.T, b *bed) Route {
 func TestRouteFollowsTheContainer(t *testing.T) {
 	b := newBed(t, "docker-28.5", netfilter.NFT)
 	b.run(b.planApply(true))
-	b.ct.ip("addr add 10.77.0.55/24 dev eth0")
-	b.ct.ip("addr del 10.77.0.101/24 dev eth0")
 	b.ct.ip("addr flush dev eth0")
 	b.ct.ip("addr add 10.77.0.55/24 dev eth0")
 	b.ct.ip("route replace default via 10.77.0.1")
-	b.reconcile(1, false)
+	b.reconcile(2) // the new one in, the old one out
 	b.wantPing("moved", true)
 	if got := b.host.run("ip", "route", "show", "proto", "176"); strings.Count(got, "\n") != 1 || !strings.Contains(got, "10.77.0.55") {
 		t.Errorf("routes: %q", got)
@@ -249,7 +244,7 @@ func TestRouteFollowsTheContainer(t *testing.T) {
 	// It stops: its routes go. Its prefix stays its own.
 	pids := b.containers.pids
 	b.containers.pids = map[int]int{}
-	b.reconcile(1, false)
+	b.reconcile(1)
 	if got := b.host.run("ip", "route", "show", "proto", "176"); got != "" {
 		t.Errorf("routes of a stopped container: %q", got)
 	}
@@ -257,12 +252,12 @@ func TestRouteFollowsTheContainer(t *testing.T) {
 		t.Errorf("owners %v", f.Owners)
 	}
 	b.containers.pids = pids
-	b.reconcile(1, false)
+	b.reconcile(1)
 	b.wantPing("running again", true)
 	b.containers.docker = func(context.Context, int) (*docker.Info, error) {
 		return &docker.Info{FirewallBackend: "iptables"}, nil
 	}
-	b.reconcile(1, false)
+	b.reconcile(2)
 	if rules := b.ct.rules(netfilter.NFT); strings.Contains(rules, "LABD") {
 		t.Errorf("the network is gone and its rules are not:\n%s", rules)
 	}
@@ -290,7 +285,7 @@ func TestDockerHangs(t *testing.T) {
 	b.wantVerdict("for a while", VerdictOK)
 	b.clock = lastGoodFor + time.Minute
 	b.wantVerdict("too long", VerdictUnknown)
-	b.reconcile(0, false)
+	b.reconcile(0)
 	b.wantPing("Docker hangs", true)
 
 	// A daemon that restarts has no socket for a moment. After a while it is gone, and its rules with it.
@@ -313,7 +308,7 @@ func TestDockerHangs(t *testing.T) {
 			t.Error("no error")
 		}
 	}
-	b.reconcile(0, false)
+	b.reconcile(0)
 	b.wantPing("the look hangs", true)
 }
 
@@ -339,16 +334,16 @@ func TestUserDrop(t *testing.T) {
 func TestReconcileIgnoresOldFacts(t *testing.T) {
 	b := newBed(t, "docker-20.10", netfilter.NFT)
 	b.policy.Mode = ModeReconcile
-	f, r := b.look()
+	_, r := b.look()
 	b.off()
-	if n, err := b.control.Reconcile(t.Context(), f, r); n != 0 || err != nil {
+	if n, err := b.control.Reconcile(t.Context(), r); n != 0 || err != nil {
 		t.Errorf("after off: %d changes, %v", n, err)
 	}
 	if err := b.observer.state.SetSwitch(SwitchOn); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := b.control.Reconcile(t.Context(), f, r); n != 0 || err != nil {
+	if n, err := b.control.Reconcile(t.Context(), r); n != 0 || err != nil {
 		t.Errorf("facts from before: %d changes, %v", n, err)
 	}
-	b.reconcile(1, false)
+	b.reconcile(2)
 }

@@ -59,7 +59,8 @@ type guards struct {
 }
 
 // PlanApply is what makes the routes and rules that are missing, once; with on it also stores that they be kept so.
-func PlanApply(f *Facts, r *Report, on bool) (*plan.Plan, error) {
+func PlanApply(r *Report, on bool) (*plan.Plan, error) {
+	f := r.facts
 	p := &plan.Plan{Title: "Make the routes and rules of Docker networks"}
 	if on {
 		p.Title = "Make the routes and rules of Docker networks, and keep them so"
@@ -273,7 +274,7 @@ func PlanOff(f *Facts) (*plan.Plan, error) {
 		return nil, err
 	}
 	if err := addStep(p, opSweep, struct{}{}, plan.Step{
-		Title:    fmt.Sprintf("Take away %d routes of the host and the chains in %d containers", len(routes), len(marked)),
+		Title:    "Take away every route and chain with labd's mark: " + seen(routes, marked),
 		How:      fmt.Sprintf("netlink, protocol %d; iptables-restore --noflush in the host and in every running container", Protocol),
 		Verified: "look for the mark again", Undone: "labctl net on", Risk: finding.RiskLow,
 	}); err != nil {
@@ -287,4 +288,19 @@ func PlanOff(f *Facts) (*plan.Plan, error) {
 	var err error
 	p.Digest, err = plan.Digest(map[string]any{"action": "off", "routes": routes, "marked": marked})
 	return p, err
+}
+
+// seen says what of labd's was found.
+func seen(routes, marked plan.Set) string {
+	var parts []string
+	for _, r := range routes {
+		parts = append(parts, "route "+r)
+	}
+	for _, id := range marked {
+		parts = append(parts, "chains in container "+id)
+	}
+	if len(parts) == 0 {
+		return "none is known"
+	}
+	return strings.Join(parts, "; ")
 }
