@@ -303,6 +303,9 @@ func (l *Lab) Wait(ctx context.Context, limit time.Duration, ok func() bool) err
 	return nil
 }
 
+// background is for what must outlive the context of a caller.
+func background() context.Context { return context.Background() }
+
 // InNetNS runs f on a thread that is in the network namespace at path; what f opens (a listener) stays in it.
 func InNetNS(path string, f func() error) error {
 	return onThread(func() error {

@@ -64,7 +64,7 @@ func (l *Lab) StartPVE(ctx context.Context, storages ...string) (*pvesim.Server,
 
 // isBlockDevice follows a path of the host as the host would, and tells whether a block device is there.
 func (l *Lab) isBlockDevice(path string) error {
-	if _, err := run(l.Command(context.Background(), "test", "-b", path)); err != nil {
+	if _, err := run(l.Command(background(), "test", "-b", path)); err != nil {
 		return fs.ErrNotExist
 	}
 	return nil

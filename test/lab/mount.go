@@ -21,8 +21,15 @@ const idCount = 65536
 func onThread(f func() error) error {
 	done := make(chan error)
 	go func() {
-		// Never unlocked: the thread ends with this goroutine.
 		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The process's first thread cannot end before the process, and would keep the namespaces: it holds still
+			// while another does it.
+			defer runtime.UnlockOSThread()
+			done <- onThread(f)
+			return
+		}
+		// Never unlocked: the thread ends with this goroutine.
 		done <- f()
 	}()
 	return <-done

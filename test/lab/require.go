@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"testing"
@@ -34,7 +33,7 @@ func New(t *testing.T, name string) *Lab {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			log, _ := l.Run(context.Background(), "journalctl", "--no-pager", "--quiet", "-u", "labd", "-n", "50")
+			log, _ := l.Run(background(), "journalctl", "--no-pager", "--quiet", "-u", "labd", "-n", "50")
 			t.Logf("labd's journal:\n%s", log)
 		}
 		if err := l.Close(); err != nil {
