@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"labd/internal/host"
 	"labd/internal/lxc"
 	"labd/internal/netfilter"
@@ -240,28 +242,29 @@ func (c *Controller) Reconcile(ctx context.Context, r *Report) (repairs int, err
 		return 0, nil
 	}
 	defer c.touched()
-	errs := make([]error, len(rules)+1)
-	var wg sync.WaitGroup
+	errs := make([]error, len(rules))
+	var group errgroup.Group
+	group.SetLimit(maxAtOnce)
 	for i, p := range rules {
-		wg.Go(func() {
+		group.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, rulesTimeout)
 			defer cancel()
 			if err := c.setRules(ctx, p); err != nil {
 				errs[i] = fmt.Errorf("container %d: %w", p.Container, err)
 			}
+			return nil
 		})
 	}
-	wg.Wait()
+	err = group.Wait()
 	for _, err := range errs {
 		if err == nil {
 			repairs++
 		}
 	}
-	repairs-- // the last error is of the routes
-	errs[len(rules)] = c.changeRoutes(routes)
-	if errs[len(rules)] == nil {
+	routesErr := c.changeRoutes(routes)
+	if routesErr == nil {
 		repairs += len(routes.Add) + len(routes.Remove)
 	}
 	c.state.repairs.Add(uint64(repairs))
-	return repairs, errors.Join(errs...)
+	return repairs, errors.Join(append(errs, err, routesErr)...)
 }

@@ -96,6 +96,10 @@ func Diagnose(f *Facts, p Policy) *Report {
 		facts: f, At: f.At, Switch: f.Switch, Active: p.Active(f.Switch), RoutesPresent: len(f.Host.Own), Repairs: f.Repairs,
 		Want: Desired{Chains: map[int]netfilter.Chains{}, Owners: f.standing(p)},
 	}}
+	d.own, d.wanted = make(map[Route]bool, len(f.Host.Own)), map[int]int{}
+	for _, r := range f.Host.Own {
+		d.own[r] = true
+	}
 	d.sources = p.From
 	if len(d.sources) == 0 {
 		for _, uplink := range f.Host.Uplinks {
@@ -140,6 +144,8 @@ type diagnosis struct {
 	policy  Policy
 	sources []netip.Prefix
 	report  *Report
+	own     map[Route]bool // labd's routes that are there
+	wanted  map[int]int    // how many networks are wanted, by container
 }
 
 // candidate is a network of a container, in the order in which prefixes are given out.
@@ -177,7 +183,7 @@ func (d *diagnosis) candidates() []candidate {
 			if d.report.Want.Owners[s] == c.owner() {
 				return 0
 			}
-			if slices.ContainsFunc(d.facts.Host.Own, func(r Route) bool { return r.Dst == s && r.Via == c.container.Address }) {
+			if d.own[d.route(c, s)] {
 				return 1
 			}
 		}
@@ -223,16 +229,23 @@ func (d *diagnosis) network(c candidate) {
 		d.find(*refusal)
 		return
 	}
-	dev := d.facts.Host.towards(c.container.Address)
-	route := Route{Dst: subnet, Via: c.container.Address, Dev: dev, Table: mainTable, Protocol: Protocol}
+	route := d.route(c, subnet)
+	d.wanted[c.container.ID]++
 	n.Routes, n.Rules = []Route{route}, rules(c, subnet, d.sources)
 	d.report.Want.Owners[subnet] = c.owner()
-	for _, name := range append(slices.Clone(d.facts.Host.Uplinks), dev) {
+	for _, name := range append(slices.Clone(d.facts.Host.Uplinks), route.Dev) {
 		if !slices.Contains(d.report.Want.Forwarding, name) {
 			d.report.Want.Forwarding = append(d.report.Want.Forwarding, name)
 		}
 	}
 	d.state(&n, c, route)
+}
+
+// route is the route to a subnet in a container.
+func (d *diagnosis) route(c candidate, subnet netip.Prefix) Route {
+	return Route{
+		Dst: subnet, Via: c.container.Address, Dev: d.facts.Host.towards(c.container.Address), Table: mainTable, Protocol: Protocol,
+	}
 }
 
 // mainTable is the kernel's main routing table (RT_TABLE_MAIN).
@@ -285,7 +298,7 @@ func rules(c candidate, subnet netip.Prefix, sources []netip.Prefix) netfilter.C
 
 // state compares what is wanted for a network with what is there.
 func (d *diagnosis) state(n *Network, c candidate, route Route) {
-	routed := slices.Contains(d.facts.Host.Own, route)
+	routed := d.own[route]
 	own, inPlace := c.container.Rules.Own()
 	open := (inPlace || len(n.Rules.Raw)+len(n.Rules.Forward) == 0) && containsAll(own.Raw, n.Rules.Raw) && containsAll(own.Forward, n.Rules.Forward)
 	trace := routed || containsAny(own.Raw, n.Rules.Raw) || containsAny(own.Forward, n.Rules.Forward)

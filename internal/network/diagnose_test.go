@@ -341,3 +341,32 @@ func TestOrderOfRules(t *testing.T) {
 		t.Errorf("-first +later:\n%s", diff)
 	}
 }
+
+// 64 containers with 16 networks each, nothing to do: what every pass of the loop costs without I/O.
+func BenchmarkDiagnose(b *testing.B) {
+	f := sampleFacts(b)
+	rules := ruleset(b, "docker-20.10")
+	for id := range 64 {
+		c := sampleContainer(b, 100+id, "172.18.0.0/24")
+		c.Rules = rules
+		c.Docker = &docker.Info{FirewallBackend: "iptables"}
+		for n := range 16 {
+			bridge, subnet := fmt.Sprintf("br-%d", n), netip.PrefixFrom(netip.AddrFrom4([4]byte{172, byte(16 + n), byte(id), 1}), 24)
+			c.Docker.Networks = append(c.Docker.Networks, docker.Network{Name: bridge, Driver: "bridge", Bridge: bridge, Subnets: []netip.Prefix{subnet.Masked()}})
+			c.Interfaces = append(c.Interfaces, Address{bridge, subnet})
+		}
+		f.Containers = append(f.Containers, c)
+	}
+	p := DefaultPolicy()
+	want := Diagnose(f, p).Want
+	if len(want.Routes) != 64*16 {
+		b.Fatalf("%d routes", len(want.Routes))
+	}
+	f.Host.Own, f.Owners = want.Routes, want.Owners
+	b.ReportAllocs()
+	for b.Loop() {
+		r := Diagnose(f, p)
+		diffRoutes(f, r)
+		diffRules(f, r)
+	}
+}

@@ -9,8 +9,12 @@ import (
 	"labd/internal/netfilter"
 )
 
-// Protocol is the routing protocol number that marks labd's routes.
-const Protocol = 176
+// Protocol is the routing protocol number that marks labd's routes. ProtocolFile is what a file below
+// /etc/iproute2/rt_protos.d holds for ip(8) to show it by name.
+const (
+	Protocol     = 176
+	ProtocolFile = "176\tlabd\n"
+)
 
 // Facts are what was observed.
 type Facts struct {

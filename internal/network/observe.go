@@ -24,6 +24,7 @@ type Observer struct {
 	state      *State
 	containers containers
 	now        func() time.Time
+	slots      chan struct{} // one for each program that may run at a time
 
 	mu   sync.Mutex
 	busy map[int]bool     // containers whose last observation still hangs
@@ -41,7 +42,7 @@ type lastGood struct {
 func NewObserver(h *host.Host, policy Policy, state *State, now func() time.Time) *Observer {
 	return &Observer{
 		host: h, policy: policy, state: state, containers: lxcContainers{h}, now: now,
-		busy: map[int]bool{}, good: map[int]lastGood{},
+		slots: make(chan struct{}, maxAtOnce), busy: map[int]bool{}, good: map[int]lastGood{},
 	}
 }
 
@@ -189,9 +190,8 @@ func (o *Observer) look(ctx context.Context, id int) Container {
 		defer cancel()
 		info, dockerErr = ct.Docker(ctx)
 	}()
-	c.Err = observeLinks(ct, &c)
-	if c.Err == nil {
-		c.Backend, c.Rules, c.Err = namespaceOf(o.host, ct).Detect(ctx)
+	if c.Err = observeLinks(ct, &c); c.Err == nil {
+		c.Err = o.observeRules(ctx, ct, &c)
 	}
 	<-asked
 	c.Docker = info
@@ -203,6 +203,17 @@ func (o *Observer) look(ctx context.Context, id int) Container {
 		c.Hostile = errors.Is(dockerErr, lxc.ErrForeignPeer) || errors.Is(dockerErr, docker.ErrTooLarge) || errors.Is(dockerErr, docker.ErrTooMany)
 	}
 	return c
+}
+
+func (o *Observer) observeRules(ctx context.Context, ct container, c *Container) (err error) {
+	select {
+	case o.slots <- struct{}{}:
+		defer func() { <-o.slots }()
+	case <-ctx.Done():
+		return fmt.Errorf("read the rules of container %d: %w", c.ID, ctx.Err())
+	}
+	c.Backend, c.Rules, err = namespaceOf(o.host, ct).Detect(ctx)
+	return err
 }
 
 // linkTimeout bounds one netlink request.

@@ -169,13 +169,18 @@ func (r Route) String() string {
 // could not be asked keeps its routes.
 func diffRoutes(f *Facts, r *Report) routesParams {
 	out := routesParams{Add: []Route{}, Remove: []Route{}, Owners: r.Want.Owners}
+	there, wanted := map[Route]bool{}, map[Route]bool{}
+	for _, have := range f.Host.Own {
+		there[have] = true
+	}
 	for _, want := range r.Want.Routes {
-		if !slices.Contains(f.Host.Own, want) {
+		wanted[want] = true
+		if !there[want] {
 			out.Add = append(out.Add, want)
 		}
 	}
 	for _, have := range f.Host.Own {
-		if !slices.Contains(r.Want.Routes, have) && !f.undecided(have) {
+		if !wanted[have] && !f.undecided(have) {
 			out.Remove = append(out.Remove, have)
 		}
 	}

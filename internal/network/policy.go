@@ -24,8 +24,8 @@ type Policy struct {
 	Pools []netip.Prefix `toml:"pools"`
 	// From are the sources that may reach the containers; empty means the prefixes that the uplink is connected to.
 	From []netip.Prefix `toml:"from"`
-	// Uplink is the host's interface to the LAN; empty means the one of the default route, else every interface with
-	// an address that is not a bridge of containers.
+	// Uplink is the host's interface to the LAN; empty means the one of the default route, and where there is none every
+	// interface with an address: a host that is its lab's own router.
 	Uplink string `toml:"uplink"`
 	// Ignore names containers ("lxc/101") and networks ("network/101/web_default") to leave alone; * stands for any
 	// text without a slash.

@@ -2,9 +2,7 @@ package network
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"labd/internal/finding"
@@ -52,10 +50,8 @@ func (d *diagnosis) refuse(c candidate, subnet netip.Prefix) *finding.Finding {
 			return overlap(fmt.Sprintf("%s, from where the containers are to be reached", source))
 		}
 	}
-	for _, other := range slices.SortedFunc(maps.Keys(d.report.Want.Owners), netip.Prefix.Compare) {
-		if owner := d.report.Want.Owners[other]; owner != c.owner() && other.Overlaps(subnet) {
-			return overlap(fmt.Sprintf("%s of network %s, which had it first", other, owner))
-		}
+	if other, owner := d.holder(c.owner(), subnet); owner != "" {
+		return overlap(fmt.Sprintf("%s of network %s, which had it first", other, owner))
 	}
 	for i := range d.facts.Containers {
 		if other := d.facts.Containers[i].Address; other.IsValid() && subnet.Contains(other) {
@@ -63,6 +59,17 @@ func (d *diagnosis) refuse(c candidate, subnet netip.Prefix) *finding.Finding {
 		}
 	}
 	return d.refuseContainer(c, subnet)
+}
+
+// holder is another owner of a prefix that overlaps the subnet, and the prefix: the first in the order of prefixes, so
+// that the same facts always give the same words.
+func (d *diagnosis) holder(self Owner, subnet netip.Prefix) (first netip.Prefix, owner Owner) {
+	for prefix, o := range d.report.Want.Owners {
+		if prefix.Overlaps(subnet) && o != self && (owner == "" || prefix.Compare(first) < 0) {
+			first, owner = prefix, o
+		}
+	}
+	return first, owner
 }
 
 // refuseContainer says why this container cannot have it.
@@ -127,7 +134,7 @@ func (d *diagnosis) refuseContainer(c candidate, subnet netip.Prefix) *finding.F
 			},
 		}
 	}
-	if programmed := d.countOf(c.container.ID); programmed >= d.policy.MaxNetworks {
+	if d.wanted[c.container.ID] >= d.policy.MaxNetworks {
 		return hostile(
 			fmt.Sprintf("the container has more than %d networks", d.policy.MaxNetworks), "more networks of one container than network.max_networks are left alone",
 			finding.Remedy{Title: "remove networks that nothing uses, or raise network.max_networks in labd.toml", Risk: finding.RiskLow, Commands: []string{
@@ -164,17 +171,6 @@ func bridgeCarries(c candidate, subnet netip.Prefix) bool {
 		}
 	}
 	return false
-}
-
-// countOf is how many networks of a container are wanted so far.
-func (d *diagnosis) countOf(id int) int {
-	n := 0
-	for _, r := range d.report.Networks {
-		if r.Container == id && len(r.Routes) > 0 {
-			n++
-		}
-	}
-	return n
 }
 
 // overlap names an address or a route of the host that a subnet overlaps, or "". Labd's own routes do not count.

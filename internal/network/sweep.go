@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"labd/internal/lxc"
 	"labd/internal/netfilter"
@@ -50,7 +51,10 @@ func (c *Controller) verifySwept(ctx context.Context) error {
 	})
 }
 
-// eachNamespace calls do for the host's network namespace and for that of every running container, all at once: one
+// maxAtOnce is in how many network namespaces programs of the host run at the same time.
+const maxAtOnce = 16
+
+// eachNamespace calls do for the host's network namespace and for that of every running container, many at once: one
 // that hangs must not keep the others waiting.
 func (c *Controller) eachNamespace(ctx context.Context, do func(context.Context, netfilter.Namespace) error) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
@@ -58,17 +62,19 @@ func (c *Controller) eachNamespace(ctx context.Context, do func(context.Context,
 	ids, err := c.containers.Running(ctx)
 	errs := make([]error, len(ids)+2)
 	errs[0] = err
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	var group errgroup.Group
+	group.SetLimit(maxAtOnce)
+	group.Go(func() error {
 		if err := do(ctx, netfilter.Namespace{Host: c.host, Proc: filepath.Join(c.host.Procfs, "self/net")}); err != nil {
 			errs[1] = fmt.Errorf("on the host: %w", err)
 		}
+		return nil
 	})
 	for i, id := range ids {
-		wg.Go(func() {
+		group.Go(func() error {
 			ct, err := c.containers.Open(ctx, id)
 			if errors.Is(err, lxc.ErrNotRunning) {
-				return // its namespace is gone, and everything in it
+				return nil // its namespace is gone, and everything in it
 			}
 			if err == nil {
 				err = errors.Join(do(ctx, namespaceOf(c.host, ct)), ct.Close())
@@ -76,8 +82,8 @@ func (c *Controller) eachNamespace(ctx context.Context, do func(context.Context,
 			if err != nil {
 				errs[i+2] = fmt.Errorf("in container %d: %w", id, err)
 			}
+			return nil
 		})
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, group.Wait())...)
 }
