@@ -13,6 +13,7 @@ import (
 
 	"labd/internal/docker"
 	"labd/internal/finding"
+	"labd/internal/host"
 	"labd/internal/netfilter"
 	"labd/internal/plan"
 )
@@ -346,4 +347,22 @@ func TestReconcileIgnoresOldFacts(t *testing.T) {
 		t.Errorf("facts from before: %d changes, %v", n, err)
 	}
 	b.reconcile(2)
+}
+
+// A labd that looks at moved trees leaves the machine that it runs on alone.
+func TestMovedPathsChangeNothing(t *testing.T) {
+	b := newBed(t, "docker-20.10", netfilter.NFT)
+	p := b.planApply(false)
+	b.run(p)
+	paths := b.observer.host.Paths
+	paths.PVE = t.TempDir()
+	moved := NewController(host.New(paths, ""), b.observer.state)
+	moved.containers = b.containers
+	if err := moved.Sweep(t.Context()); !errors.Is(err, host.ErrNoPrograms) {
+		t.Errorf("sweep: %v", err)
+	}
+	if err := moved.changeRoutes(routesParams{Remove: b.observe().Host.Own}); !errors.Is(err, host.ErrNoPrograms) {
+		t.Errorf("routes: %v", err)
+	}
+	b.wantPing("moved paths", true)
 }

@@ -15,6 +15,11 @@ import (
 
 // changeRoutes adds before it removes, so that a prefix that moves is never without a route.
 func (c *Controller) changeRoutes(p routesParams) error {
+	if len(p.Add)+len(p.Remove) > 0 {
+		if err := c.mayAct(); err != nil {
+			return err
+		}
+	}
 	for _, r := range p.Add {
 		if err := addRoute(r); err != nil {
 			return fmt.Errorf("add route %s: %w", r, err)

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"labd/internal/host"
 	"labd/internal/lxc"
 	"labd/internal/netfilter"
 )
@@ -19,6 +20,9 @@ const sweepTimeout = 20 * time.Second
 // Sweep takes away everything with labd's mark: routes in every table, chains and tables on the host and in every
 // running container. It finds them in the kernel and needs no state. It goes on after an error and returns all of them.
 func (c *Controller) Sweep(ctx context.Context) error {
+	if err := c.mayAct(); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.touched()
@@ -27,6 +31,15 @@ func (c *Controller) Sweep(ctx context.Context) error {
 	errs = append(errs, c.eachNamespace(ctx, func(ctx context.Context, space netfilter.Namespace) error { return space.Remove(ctx) }))
 	// Nobody has a prefix any more.
 	return errors.Join(append(errs, c.state.remove(ownersFile))...)
+}
+
+// mayAct keeps a labd that looks at moved trees from changing the machine that it runs on: the kernel's routes cannot be
+// moved.
+func (c *Controller) mayAct() error {
+	if c.host.ExecPATH() == "" {
+		return fmt.Errorf("change routes and rules: %w", host.ErrNoPrograms)
+	}
+	return nil
 }
 
 // Off stores the off switch and sweeps, without a plan: for the removal of the package.
