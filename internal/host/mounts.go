@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 
 	"github.com/moby/sys/mountinfo"
 )
@@ -36,8 +37,11 @@ func (h *Host) Mounts(ctx context.Context) ([]Mount, error) {
 	return ParseMountinfo(data)
 }
 
+var blankLines = regexp.MustCompile(`(?m)^\s*\n`)
+
 // ParseMountinfo reads the format of /proc/PID/mountinfo (proc(5)).
 func ParseMountinfo(data []byte) ([]Mount, error) {
+	data = blankLines.ReplaceAll(data, nil) // a table kept as a file may have some; the parser takes none
 	infos, err := mountinfo.GetMountsFromReader(bytes.NewReader(data), nil)
 	if err != nil {
 		return nil, fmt.Errorf("read the mount table: %w", err)

@@ -1,0 +1,353 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"labd/internal/finding"
+	"labd/internal/host"
+	"labd/internal/plan"
+	"labd/test/fixture"
+)
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// base is a PVE node with a directory storage on a disk of its own.
+const base = `
+-- dev/sda --
+-- dev/sdb --
+-- dev/disk/by-uuid/ROOT --
+-- dev/disk/by-uuid/USB1 --
+-- etc/fstab --
+UUID=ROOT / ext4 errors=remount-ro 0 1
+-- etc/systemd/system/mnt-pve-usb1.mount --
+[Install]
+WantedBy=multi-user.target
+
+[Mount]
+Options=defaults
+Type=ext4
+What=/dev/disk/by-uuid/USB1
+Where=/mnt/pve/usb1
+
+[Unit]
+Description=Mount storage 'usb1' under /mnt/pve
+
+-- etc/systemd/system/multi-user.target.wants/mnt-pve-usb1.mount -> /etc/systemd/system/mnt-pve-usb1.mount --
+-- etc/pve/local -> nodes/pve1 --
+-- etc/pve/nodes/pve1/lrm_status --
+-- etc/pve/storage.cfg --
+dir: local
+	path /var/lib/vz
+	content backup,iso,vztmpl
+
+dir: usb1
+	path /mnt/pve/usb1
+	content backup,images
+	is_mountpoint 1
+	nodes pve1
+
+-- proc/1/mountinfo --
+20 1 8:1 / / rw - ext4 /dev/sda1 rw
+30 20 8:16 / /mnt/pve/usb1 rw - ext4 /dev/sdb rw
+`
+
+// unmounted and gone are what befalls the disk.
+const unmounted = "\n-- proc/1/mountinfo --\n20 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+
+// world materialises base with files replaced, or removed where a patch says "-- name -> (gone) --".
+func world(t testing.TB, patches ...string) *host.Host {
+	t.Helper()
+	dir := t.TempDir()
+	files := map[string]txtar.File{}
+	name := func(f txtar.File) string { n, _, _ := strings.Cut(f.Name, " -> "); return n }
+	for _, text := range append([]string{base}, patches...) {
+		for _, f := range txtar.Parse([]byte(text)).Files {
+			if strings.HasSuffix(f.Name, " -> (gone)") {
+				delete(files, name(f))
+				continue
+			}
+			files[name(f)] = f
+		}
+	}
+	var archive txtar.Archive
+	for f := range maps.Values(files) {
+		archive.Files = append(archive.Files, f)
+	}
+	if err := fixture.Materialise(dir, txtar.Format(&archive)); err != nil {
+		t.Fatal(err)
+	}
+	paths := host.DefaultPaths()
+	paths.Procfs, paths.Dev, paths.Etc, paths.PVE = filepath.Join(dir, "proc"), filepath.Join(dir, "dev"), filepath.Join(dir, "etc"), filepath.Join(dir, "etc/pve")
+	paths.State = filepath.Join(dir, "state")
+	return host.New(paths, "")
+}
+
+func look(t testing.TB, h *host.Host) (*Facts, *Report) {
+	t.Helper()
+	f, err := NewObserver(h, "pve1", NewMemory(h.State), func() time.Time { return noon }).Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, Diagnose(f, DefaultPolicy())
+}
+
+const pulled = "\n-- dev/disk/by-uuid/USB1 -> (gone) --\n-- dev/sdb -> (gone) --\n" + unmounted
+
+func cfg(sections string) string {
+	return "\n-- etc/pve/storage.cfg --\ndir: local\n\tpath /var/lib/vz\n\tcontent iso\n\n" + sections
+}
+
+const usb1 = "dir: usb1\n\tpath /mnt/pve/usb1\n\tcontent backup\n\tis_mountpoint 1\n\tnodes pve1\n\n"
+
+func TestVerdicts(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		patches []string
+		want    string
+	}{
+		{"mounted", nil, "ok"},
+		{"there and not mounted", []string{unmounted}, "down storage.down"},
+		{"pulled", []string{pulled}, "gone storage.device-gone"},
+		{"pulled while mounted", []string{"\n-- dev/disk/by-uuid/USB1 -> (gone) --\n"}, "gone storage.device-gone"},
+		{"pulled and switched off", []string{pulled, cfg(usb1[:len(usb1)-1] + "\tdisable\n\n")}, "gone storage.device-gone"},
+		{"switched off", []string{unmounted, cfg(usb1[:len(usb1)-1] + "\tdisable\n\n")}, "disabled"},
+		{"no directory of links", []string{pulled, "\n-- dev/disk/by-uuid/ROOT -> (gone) --\n"}, "unknown"},
+		{"a dangling link", []string{pulled, "\n-- dev/disk/by-uuid/USB1 -> ../../sdb --\n"}, "gone storage.device-gone"},
+		{"named in fstab", []string{pulled, "\n-- etc/systemd/system/mnt-pve-usb1.mount -> (gone) --\n-- etc/fstab --\nUUID=USB1 /mnt/pve/usb1 ext4 nofail 0 2\n"}, "gone storage.device-gone"},
+		{"named nowhere", []string{unmounted, "\n-- etc/systemd/system/mnt-pve-usb1.mount -> (gone) --\n"}, "down storage.down"},
+		{"unit of another mount point", []string{pulled, "\n-- etc/systemd/system/mnt-pve-usb1.mount --\n[Mount]\nWhat=/dev/disk/by-uuid/USB1\nWhere=/mnt/other\n"}, "down storage.down"},
+		{"without is_mountpoint and gone", []string{pulled, cfg(strings.Replace(usb1, "\tis_mountpoint 1\n", "", 1))}, "masked storage.masked"},
+		{"without is_mountpoint and not mounted", []string{unmounted, cfg(strings.Replace(usb1, "\tis_mountpoint 1\n", "", 1))}, "masked storage.masked"},
+		{"without is_mountpoint and mounted", []string{cfg(strings.Replace(usb1, "\tis_mountpoint 1\n", "", 1))}, "ok"},
+		{"malformed", []string{cfg("dir: usb1\n\tcontent backup\n\n")}, "malformed storage.malformed"},
+		{"a type PVE does not know", []string{cfg("truenas: usb1\n\tserver a\n\n")}, "unsupported storage.unsupported"},
+		{"a type labd does not judge", []string{cfg("nfs: usb1\n\tserver a\n\texport /x\n\n")}, "unknown"},
+		{"another node's", []string{"\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg(strings.Replace(usb1, "nodes pve1", "nodes pve2", 1))}, "absent"},
+		{"nobody's", []string{"\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg(strings.Replace(usb1, "nodes pve1", "nodes old", 1))}, "orphan-node storage.orphan-node"},
+		{"mount table unreadable", []string{"\n-- proc/1/mountinfo -> (gone) --\n"}, "unknown"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, r := look(t, world(t, tt.patches...))
+			got := "absent"
+			if e, ok := r.Entry("usb1"); ok {
+				got = strings.TrimSpace(e.Verdict + " " + strings.Join(finding.Codes(r.Findings, r.Subject(e)), ","))
+				if e.Reason == "" {
+					t.Error("no reason is given")
+				}
+			}
+			if got != tt.want {
+				t.Errorf("got %q, want %q; entries %+v", got, tt.want, r.Entries)
+			}
+		})
+	}
+}
+
+func members(names ...string) string {
+	var list []string
+	for i, n := range names {
+		list = append(list, fmt.Sprintf(`"%s": { "id": %d, "online": %d, "ip": "10.0.0.%d"}`, n, i+1, 1-i%2, i+1))
+	}
+	return fmt.Sprintf(`{"nodename": %q, "version": 4, "cluster": { "name": "lab", "version": 2, "nodes": %d, "quorate": 1 }, "nodelist": { %s } }`+"\n", names[0], len(names), strings.Join(list, ", "))
+}
+
+// Every guard refuses, and says why.
+func TestRefusals(t *testing.T) {
+	for _, tt := range []struct {
+		name, patch, want string
+	}{
+		{"live", base, "not gone"},
+		{"merely down", unmounted, "not gone"},
+		{"storage.cfg missing", pulled + "\n-- etc/pve/storage.cfg -> (gone) --\n", "missing or empty"},
+		{"storage.cfg empty", pulled + "\n-- etc/pve/storage.cfg --\n", "missing or empty"},
+		{"cluster file system down", pulled + "\n-- etc/pve/local -> (gone) --\n", "not mounted"},
+		{"no quorum", pulled + "\n-- etc/pve/.members --\n" + strings.Replace(members("pve1", "pve2"), `"quorate": 1`, `"quorate": 0`, 1), "quorum"},
+		{"malformed neighbour", pulled + cfg(usb1+"dir: broken\n\tcontent iso\n\n"), "malformed"},
+		{"unknown neighbour", pulled + cfg(usb1+"truenas: x1\n\tserver a\n\n"), "does not know the type"},
+		{"shared", pulled + cfg(strings.Replace(usb1, "is_mountpoint 1\n", "is_mountpoint 1\n\tshared 1\n", 1)), "shared"},
+		{"a storage below it", pulled + cfg(usb1+"dir: inner\n\tpath /mnt/pve/usb1/inner\n\n"), "below"},
+		{"a guest's disk", pulled + "\n-- etc/pve/nodes/pve9/qemu-server/100.conf --\nscsi0: usb1:100/vm-100-disk-0.qcow2\n", "100.conf"},
+		{"a backup job", pulled + "\n-- etc/pve/jobs.cfg --\nvzdump: backup-1\n\tschedule 02:00\n\tstorage usb1\n\n", "jobs.cfg"},
+		{"vzdump.conf", pulled + "\n-- etc/vzdump.conf --\nstorage: usb1\n", "vzdump.conf"},
+		{"fstab", pulled + "\n-- etc/systemd/system/mnt-pve-usb1.mount -> (gone) --\n-- etc/fstab --\nUUID=USB1 /mnt/pve/usb1 ext4 nofail 0 2\n", "fstab"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, r := look(t, world(t, tt.patch))
+			p, err := PlanRemoval(f, r, "usb1")
+			var refused *plan.RefusedError
+			if !errors.As(err, &refused) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("plan %v, error %v; want a refusal that says %q", p, err, tt.want)
+			}
+			if e, ok := r.Entry("usb1"); ok && !e.CandidateAt.IsZero() {
+				t.Error("it is a candidate")
+			}
+		})
+	}
+	f, r := look(t, world(t))
+	for _, id := range []string{"local", "nope", "../x"} {
+		if _, err := PlanRemoval(f, r, id); err == nil {
+			t.Errorf("a plan to remove %q", id)
+		}
+	}
+}
+
+func TestPlan(t *testing.T) {
+	ops := func(patches ...string) (out []string, p *plan.Plan) {
+		f, r := look(t, world(t, patches...))
+		p, err := PlanRemoval(f, r, "usb1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range p.Steps {
+			out = append(out, s.Op)
+		}
+		return out, p
+	}
+	single, p := ops(pulled)
+	want := []string{opDisable, opStopUnit, opDelete, opRemoveUnit, opRemoveDir}
+	if diff := cmp.Diff(want, single); diff != "" || len(p.Digest) != 64 {
+		t.Errorf("digest %q, -want +got:\n%s", p.Digest, diff)
+	}
+	// In a cluster an entry for several nodes, or for all, loses this node only; the offline member stays.
+	cluster := "\n-- etc/pve/.members --\n" + members("pve1", "pve2", "pve3")
+	for name, section := range map[string]string{
+		"pve2,pve3": strings.Replace(usb1, "\tnodes pve1\n", "", 1),
+		"pve2":      strings.Replace(usb1, "nodes pve1", "nodes pve1,pve2,old", 1),
+	} {
+		got, p := ops(pulled, cluster, cfg(section))
+		if got[2] != opDropNode || !strings.Contains(p.Steps[2].How, "nodes="+name) || strings.Contains(p.Steps[2].How, "delete") {
+			t.Errorf("%s: %v, %s", name, got, p.Steps[2].How)
+		}
+	}
+	// The digest follows the facts, and nothing else: not the order of a set, not a comment, not a file's time.
+	h := world(t, pulled)
+	digest := func(section string) string {
+		t.Helper()
+		file := filepath.Join(h.PVE, "storage.cfg")
+		if err := os.WriteFile(file, []byte("dir: local\n\tpath /var/lib/vz\n\tcontent iso\n\n"+section), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		f, r := look(t, h)
+		p, err := PlanRemoval(f, r, "usb1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Digest
+	}
+	a := digest(strings.Replace(usb1, "content backup", "content images,backup", 1))
+	b := digest("# a comment\n" + strings.Replace(usb1, "content backup", "content backup,images", 1))
+	c := digest(strings.Replace(usb1, "nodes pve1", "nodes pve1\n\tshared 0", 1))
+	if a != b || a == c {
+		t.Errorf("digests %s %s %s", a, b, c)
+	}
+}
+
+func TestGrace(t *testing.T) {
+	h := world(t, pulled)
+	at := noon
+	o := NewObserver(h, "pve1", NewMemory(h.State), func() time.Time { return at })
+	see := func(o *Observer) Entry {
+		t.Helper()
+		f, err := o.Observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Diagnose(f, DefaultPolicy())
+		if err := o.memory.Note(r); err != nil {
+			t.Fatal(err)
+		}
+		e, _ := r.Entry("usb1")
+		return e
+	}
+	if e := see(o); !e.CandidateAt.Equal(noon.Add(72 * time.Hour)) {
+		t.Errorf("candidate at %v", e.CandidateAt)
+	}
+	at = noon.Add(100 * time.Hour)
+	o = NewObserver(h, "pve1", NewMemory(h.State), func() time.Time { return at }) // labd was restarted
+	if e := see(o); !e.GoneSince.Equal(noon) || e.CandidateAt.After(at) {
+		t.Errorf("after a restart: gone since %v, candidate at %v", e.GoneSince, e.CandidateAt)
+	}
+	// It comes back for a moment: the grace begins anew.
+	link := filepath.Join(h.Dev, "disk/by-uuid/USB1")
+	if err := os.WriteFile(link, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	see(o)
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	if e := see(o); !e.GoneSince.Equal(at) {
+		t.Errorf("after it came back: gone since %v, want %v", e.GoneSince, at)
+	}
+	// A torn state file begins the grace anew, and never ends it early.
+	if err := os.WriteFile(filepath.Join(h.State, "storage-seen.json"), []byte(`{"version":1,"go`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o = NewObserver(h, "pve1", NewMemory(h.State), func() time.Time { return at })
+	if e := see(o); !e.GoneSince.Equal(at) {
+		t.Errorf("after a torn file: gone since %v", e.GoneSince)
+	}
+}
+
+// Whatever the configuration, no plan touches a storage that is live, shared, local, referenced or undecided.
+func TestNoPlanTouchesALiveStorage(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	pick := func(list ...string) string { return list[random.IntN(len(list))] }
+	planned := 0
+	for range 300 {
+		device := pick("there", "gone", "unknown")
+		mounted := pick("yes", "no") == "yes"
+		flags := pick("", "", "\tshared 1\n", "\tdisable\n")
+		insists := pick("\tis_mountpoint 1\n", "\tis_mountpoint 1\n", "")
+		nodes := pick("\tnodes pve1\n", "", "\tnodes pve2\n", "\tnodes old\n")
+		neighbour := pick("", "", "", "dir: broken\n\tcontent iso\n\n", "truenas: x1\n\tserver a\n\n", "dir: inner\n\tpath /mnt/pve/usb1/x\n\n")
+		reference := pick("", "", "", "\n-- etc/pve/nodes/pve1/lxc/101.conf --\nrootfs: usb1:101/vm-101-disk-0.raw,size=8G\n")
+		patches := []string{cfg("dir: usb1\n\tpath /mnt/pve/usb1\n\tcontent backup\n" + insists + flags + nodes + "\n" + neighbour), reference}
+		if device != "there" {
+			patches = append(patches, "\n-- dev/disk/by-uuid/USB1 -> (gone) --\n")
+		}
+		if device == "unknown" {
+			patches = append(patches, "\n-- dev/disk/by-uuid/ROOT -> (gone) --\n")
+		}
+		if !mounted {
+			patches = append(patches, unmounted)
+		}
+		f, r := look(t, world(t, patches...))
+		p, err := PlanRemoval(f, r, "usb1")
+		if err != nil {
+			continue
+		}
+		planned++
+		here := nodes == "" || strings.Contains(nodes, "pve1")
+		if device != "gone" || strings.Contains(flags, "shared") || neighbour != "" || reference != "" || !here || !mounted && insists == "" {
+			t.Fatalf("device %s, mounted %v, %q %q %q %q %q: plan %+v", device, mounted, flags, insists, nodes, neighbour, reference, p)
+		}
+		if _, err := PlanRemoval(f, r, "local"); err == nil {
+			t.Fatal("a plan to remove local")
+		}
+	}
+	if planned == 0 {
+		t.Error("no configuration led to a plan: this test sees nothing")
+	}
+}
+
+func FuzzFstab(f *testing.F) {
+	f.Add([]byte("UUID=x /mnt/a\\040b ext4 defaults 0 2\n# c\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, line := range parseFstab(data) {
+			if line.what == "" || line.point == "" {
+				t.Errorf("empty field in %+v", line)
+			}
+		}
+	})
+}
