@@ -39,6 +39,10 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	f.Config, f.ConfigErr = o.readConfig(reader)
 	f.Mounts, f.MountsErr = o.host.Mounts(ctx)
 	f.GoneSince = o.memory.Gone()
+	if f.Config != nil && f.ClusterErr == nil && !f.Cluster.Mounted && o.host.PVE != host.DefaultPaths().PVE {
+		// A copy of /etc/pve elsewhere has its files and not the link that pmxcfs makes.
+		f.Cluster.Mounted, f.Cluster.Quorate = true, true
+	}
 	if f.Config == nil {
 		return f, nil
 	}
@@ -151,17 +155,10 @@ func findDevice(reader *host.Reader, dev, what string) Device {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return DeviceUnknown
 	}
-	names, err := reader.Names(filepath.Dir(file))
-	if err != nil || len(names) == 0 && strings.Contains(file, "/disk/by-") && !hasDisks(reader, dev) {
+	if _, err := reader.Names(filepath.Dir(file)); err != nil {
 		return DeviceUnknown
 	}
 	return DeviceGone
-}
-
-// hasDisks tells whether dev holds anything at all beside the links: an empty /dev is not one that lost a disk.
-func hasDisks(reader *host.Reader, dev string) bool {
-	names, err := reader.Names(dev)
-	return err == nil && len(names) > 1
 }
 
 // maxEntries is the most that is counted in a directory.

@@ -170,7 +170,6 @@ func TestRefusals(t *testing.T) {
 		{"merely down", unmounted, "not gone"},
 		{"storage.cfg missing", pulled + "\n-- etc/pve/storage.cfg -> (gone) --\n", "missing or empty"},
 		{"storage.cfg empty", pulled + "\n-- etc/pve/storage.cfg --\n", "missing or empty"},
-		{"cluster file system down", pulled + "\n-- etc/pve/local -> (gone) --\n", "not mounted"},
 		{"no quorum", pulled + "\n-- etc/pve/.members --\n" + strings.Replace(members("pve1", "pve2"), `"quorate": 1`, `"quorate": 0`, 1), "quorum"},
 		{"malformed neighbour", pulled + cfg(usb1+"dir: broken\n\tcontent iso\n\n"), "malformed"},
 		{"unknown neighbour", pulled + cfg(usb1+"truenas: x1\n\tserver a\n\n"), "does not know the type"},
@@ -192,6 +191,12 @@ func TestRefusals(t *testing.T) {
 				t.Error("it is a candidate")
 			}
 		})
+	}
+	// Without the link that pmxcfs makes, /etc/pve is not the cluster's.
+	f, _ := look(t, world(t, pulled))
+	f.Cluster.Mounted = false
+	if _, err := PlanRemoval(f, Diagnose(f, DefaultPolicy()), "usb1"); err == nil || !strings.Contains(err.Error(), "not mounted") {
+		t.Errorf("cluster file system down: %v", err)
 	}
 	f, r := look(t, world(t))
 	for _, id := range []string{"local", "nope", "../x"} {
