@@ -20,7 +20,7 @@ type Runner struct {
 	Ops     Ops
 	// StepTimeout is DefaultStepTimeout when zero.
 	StepTimeout time.Duration
-	mu sync.Mutex
+	mu          sync.Mutex
 }
 
 // ErrBusy says that another apply is running.
