@@ -21,17 +21,24 @@ const (
 
 func newRegistry(version string, hung func() int, loops []*reconcile.Loop, jobs ...prometheus.Collector) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
+	registry.MustRegister(newBuildInfo(version), newHungReads(hung), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), loopCollector(loops))
+	registry.MustRegister(jobs...)
+	return registry
+}
+
+func newBuildInfo(version string) prometheus.Collector {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: metricBuildInfo, Help: "Version of labd and of the Go that built it; always 1.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	hungReads := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	return build
+}
+
+func newHungReads(hung func() int) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: metricHungReads, Help: "Reads of files that were given up and still block a thread.",
 	}, func() float64 { return float64(hung()) })
-	registry.MustRegister(build, hungReads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), loopCollector(loops))
-	registry.MustRegister(jobs...)
-	return registry
 }
 
 // loopCollector gives the figures of the loops.

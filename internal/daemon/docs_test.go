@@ -1,0 +1,99 @@
+package daemon
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"labd/internal/config"
+	"labd/internal/disk"
+	"labd/internal/network"
+	"labd/internal/storage"
+)
+
+var update = flag.Bool("update", false, "write the generated parts of the documentation")
+
+const metricsPage = "../../docs/metrics.md"
+
+var descPattern = regexp.MustCompile(`fqName: "([^"]+)", help: "([^"]*)", unit: "[^"]*", constLabels: \{[^}]*\}, variableLabels: \{([^}]*)\}`)
+
+// docs/metrics.md names every metric of labd with its help and labels, and no other.
+func TestMetricsPage(t *testing.T) {
+	descs := make(chan *prometheus.Desc, 256)
+	for _, c := range []prometheus.Collector{
+		disk.NewCollector(func() *disk.Report { return nil }), storage.NewCollector(func() *storage.Report { return nil }),
+		network.NewCollector(func() *network.Report { return nil }), loopCollector(nil), newBuildInfo("v"), newHungReads(func() int { return 0 }),
+	} {
+		c.Describe(descs)
+	}
+	close(descs)
+	var rows []string
+	for d := range descs {
+		m := descPattern.FindStringSubmatch(d.String())
+		if m == nil {
+			t.Fatalf("cannot read %s", d)
+		}
+		labels := strings.ReplaceAll(m[3], ",", ", ")
+		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s |\n", m[1], labels, m[2]))
+	}
+	slices.Sort(rows)
+	table := "| metric | labels | meaning |\n|---|---|---|\n" + strings.Join(rows, "")
+	page, err := os.ReadFile(metricsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, have, _ := strings.Cut(string(page), "| metric |")
+	if *update {
+		if err := os.WriteFile(metricsPage, []byte(head+table), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(table, "| metric |"+have); diff != "" {
+		t.Errorf("docs/metrics.md is not up to date (go test ./internal/daemon -update), -want +got:\n%s", diff)
+	}
+}
+
+var keyPattern = regexp.MustCompile(`(?m)^([a-z_]+)\s*=`)
+
+// docs/configuration.md names every key, and its example is a valid configuration of the default values.
+func TestConfigurationPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```toml\n")
+	example, _, found := strings.Cut(rest, "```\n")
+	if !found {
+		t.Fatal("no example in docs/configuration.md")
+	}
+	cfg, err := config.Parse([]byte(example))
+	if err != nil {
+		t.Fatalf("the example is refused: line%v", err)
+	}
+	if diff := cmp.Diff(config.Default(), cfg, cmp.Comparer(func(a, b config.Config) bool { return fmt.Sprint(a) == fmt.Sprint(b) })); diff != "" {
+		t.Errorf("the example does not show the defaults, -want +got:\n%s", diff)
+	}
+	named := map[string]bool{}
+	section := ""
+	for line := range strings.Lines(example) {
+		if strings.HasPrefix(line, "[") {
+			section = strings.Trim(strings.TrimSpace(line), "[]")
+			named[section] = true
+		} else if m := keyPattern.FindStringSubmatch(line); m != nil {
+			named[section+"."+m[1]] = true
+		}
+	}
+	for _, key := range config.Keys() {
+		if !named[key] {
+			t.Errorf("docs/configuration.md does not name %s", key)
+		}
+	}
+}
