@@ -22,6 +22,7 @@ import (
 // demo is one run.
 type demo struct {
 	out       io.Writer
+	colour    bool
 	bin, unit string
 
 	start   time.Time
@@ -39,9 +40,17 @@ const name = "demo"
 
 func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.out, format+"\n", args...) }
 
+// paint puts an ANSI colour around text on a terminal.
+func (d *demo) paint(code, text string) string {
+	if !d.colour {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
 // title begins a part.
 func (d *demo) title(text string) {
-	d.say("\n\x1b[1m== %s\x1b[0m", text)
+	d.say("\n%s", d.paint("1", "== "+text))
 }
 
 func (d *demo) run(ctx context.Context) error {
@@ -110,7 +119,7 @@ func (d *demo) startStorage(ctx context.Context) (err error) {
 // prompt shows a command as a person would type it, runs it on the host and prints what it prints. Exit codes of
 // check commands are part of the show.
 func (d *demo) prompt(ctx context.Context, args ...string) error {
-	d.say("\n\x1b[36mroot@%s:~#\x1b[0m %s", d.lab.Node, strings.Join(args, " "))
+	d.say("\n%s %s", d.paint("36", "root@"+d.lab.Node+":~#"), strings.Join(args, " "))
 	out, err := d.lab.Command(ctx, args[0], args[1:]...).CombinedOutput()
 	for line := range strings.Lines(string(out)) {
 		fmt.Fprint(d.out, line)
@@ -198,7 +207,7 @@ func (d *demo) showNetwork(ctx context.Context) error {
 
 // ping sends one packet from the LAN client to the Docker container and says what came of it.
 func (d *demo) ping(ctx context.Context) bool {
-	d.say("\n\x1b[36mclient@lan:~$\x1b[0m ping -c 1 %s", d.web)
+	d.say("\n%s ping -c 1 %s", d.paint("36", "client@lan:~$"), d.web)
 	answered := d.lab.Ping(ctx, d.web)
 	if answered {
 		d.say("1 packet sent, 1 received: answered")

@@ -12,8 +12,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	d := &demo{out: os.Stdout, bin: "bin", unit: "systemd/labd.service"}
-	err := d.run(ctx)
+	info, err := os.Stdout.Stat()
+	d := &demo{out: os.Stdout, colour: err == nil && info.Mode()&os.ModeCharDevice != 0, bin: "bin", unit: "systemd/labd.service"}
+	err = d.run(ctx)
 	if err == nil && os.Getenv("DEMO_EXIT") == "" {
 		d.say("\nThe lab stays up until Ctrl-C. Metrics: http://%s/metrics", d.metrics)
 		d.say("A shell on its host: %s", d.shell())

@@ -35,17 +35,36 @@ func cgroupPath(name string) (string, error) {
 
 // takeName locks a lab's name; the lock ends with the owner.
 func takeName(base, name string) (*os.File, error) {
-	if err := os.MkdirAll(base, 0o755); err != nil {
-		return nil, fmt.Errorf("take the lab's name: %w", err)
+	path := filepath.Join(base, name+".lock")
+	for {
+		if err := os.MkdirAll(base, 0o755); err != nil {
+			return nil, fmt.Errorf("take the lab's name: %w", err)
+		}
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // another lab's end removed the directory in between
+		}
+		if err != nil {
+			return nil, fmt.Errorf("take the lab's name: %w", err)
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			return nil, errors.Join(fmt.Errorf("a lab %s runs already: %w", name, err), f.Close())
+		}
+		// The owner before may have removed the file between our opening and locking it.
+		held, err1 := f.Stat()
+		there, err2 := os.Stat(path)
+		if err1 == nil && err2 == nil && os.SameFile(held, there) {
+			return f, nil
+		}
+		_ = f.Close()
 	}
-	f, err := os.OpenFile(filepath.Join(base, name+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("take the lab's name: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("a lab %s runs already: %w", name, err), f.Close())
-	}
-	return f, nil
+}
+
+// giveName removes the lock, and the directory of all labs when this was the last.
+func giveName(lock *os.File) error {
+	err := os.Remove(lock.Name())
+	_ = os.Remove(filepath.Dir(lock.Name()))
+	return errors.Join(err, lock.Close())
 }
 
 // Cleanup takes away what a lab left whose owner was killed. It is no error when nothing is left; it is one when the
@@ -58,7 +77,7 @@ func Cleanup(base, name string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(cleanup(filepath.Join(base, name), name), lock.Close())
+	return errors.Join(cleanup(filepath.Join(base, name), name), giveName(lock))
 }
 
 // CleanupStale takes away every lab below base whose owner is dead and returns their names.
@@ -83,7 +102,7 @@ func CleanupStale(base string) ([]string, error) {
 		if err != nil {
 			continue // its owner lives
 		}
-		errs = append(errs, cleanup(filepath.Join(base, e.Name()), e.Name()), lock.Close())
+		errs = append(errs, cleanup(filepath.Join(base, e.Name()), e.Name()), giveName(lock))
 		names = append(names, e.Name())
 	}
 	return names, errors.Join(errs...)

@@ -82,7 +82,7 @@ func Start(ctx context.Context, cfg Config) (_ *Lab, err error) {
 	}
 	l.dir = filepath.Join(base, cfg.Name)
 	if err := cleanup(l.dir, cfg.Name); err != nil {
-		return nil, errors.Join(fmt.Errorf("clean up after an earlier lab %s: %w", cfg.Name, err), l.lock.Close())
+		return nil, errors.Join(fmt.Errorf("clean up after an earlier lab %s: %w", cfg.Name, err), giveName(l.lock))
 	}
 	defer func() {
 		if err != nil {
@@ -103,7 +103,7 @@ func (l *Lab) Close() error {
 	if l.cgroup != nil {
 		_ = l.cgroup.Close()
 	}
-	return errors.Join(cleanup(l.dir, l.Name), l.lock.Close())
+	return errors.Join(cleanup(l.dir, l.Name), giveName(l.lock))
 }
 
 // Dir is the lab's directory on the machine.
