@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -135,7 +136,7 @@ func TestInitProcess(t *testing.T) {
 		t.Cleanup(func() { unix.Close(fd) })
 		return fd
 	}
-	asked := 0
+	var asked atomic.Uint64
 	for _, tt := range []struct {
 		name   string
 		answer func(t *testing.T) func(int32, *net.UnixConn)
@@ -161,12 +162,12 @@ func TestInitProcess(t *testing.T) {
 			}
 		}, true},
 		{"restarted meanwhile", func(*testing.T) func(int32, *net.UnixConn) {
-			asked = 0
+			asked.Store(0)
 			return func(command int32, c *net.UnixConn) {
 				if command == cmdGetInitPID {
-					asked++
+					asked.Add(1)
 				}
-				respond(c, 0, pid+uint64(max(0, asked-1)))
+				respond(c, 0, pid+max(1, asked.Load())-1)
 			}
 		}, false},
 		{"no init yet", func(*testing.T) func(int32, *net.UnixConn) {
