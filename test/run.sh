@@ -18,8 +18,10 @@ failed=$(grep -cE '^[[:space:]]*--- FAIL' "$log" || true)
 skipped=$(grep -cE '^[[:space:]]*--- SKIP' "$log" || true)
 if [ "$skipped" -gt 0 ]; then
 	echo "== skipped, and why"
-	grep -A 2 -E '^[[:space:]]*--- SKIP' "$log"
-	if [ "${CI:-}" = true ]; then
+	grep -B 2 -E '^[[:space:]]*--- SKIP' "$log"
+	# Samples of third parties are not part of the repository and may be absent; everything else must run.
+	samples=$(grep -c 'LABD_FIXTURES names no directory' "$log" || true)
+	if [ "${CI:-}" = true ] && [ "$skipped" -gt "$samples" ]; then
 		echo "a test was skipped where CI=true" >&2
 		code=1
 	fi

@@ -12,6 +12,7 @@ import (
 
 	"labd/internal/finding"
 	"labd/internal/host"
+	"labd/internal/policy"
 	"labd/test/fixture"
 )
 
@@ -24,9 +25,9 @@ func tree(t testing.TB, archive []byte, release string) (dir string, o *Observer
 	}
 	paths := host.DefaultPaths()
 	paths.Sysfs, paths.Kmsg, paths.Procfs = filepath.Join(dir, "sys"), filepath.Join(dir, "dmesg"), filepath.Join(dir, "proc")
-	policy := DefaultPolicy()
-	policy.ReadTimeout = Duration(200 * time.Millisecond)
-	return dir, NewObserver(host.New(paths, release), policy, func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) })
+	p := DefaultPolicy()
+	p.ReadTimeout = policy.Duration(200 * time.Millisecond)
+	return dir, NewObserver(host.New(paths, release), p, func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) })
 }
 
 func archive(t testing.TB, name string) []byte {

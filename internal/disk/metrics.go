@@ -1,9 +1,9 @@
 package disk
 
 import (
-	"strings"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"labd/internal/metric"
 )
 
 // Names of this domain's metrics.
@@ -32,50 +32,29 @@ func Rungs() []string {
 	return []string{RungPCI, RungDriver, RungController, RungNamespace, RungBlock, RungOK}
 }
 
-type collector struct{ latest func() *Report }
-
 // NewCollector gives the metrics of the last report.
-func NewCollector(latest func() *Report) prometheus.Collector { return collector{latest} }
-
-func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descOK, descRung, descInfo, descLive, descSize, descProblems, descObserved} {
-		ch <- d
-	}
+func NewCollector(latest func() *Report) prometheus.Collector {
+	return metric.Collector[Report]{Latest: latest, Figures: figures, Descs: []*prometheus.Desc{
+		descOK, descRung, descInfo, descLive, descSize, descProblems, descObserved,
+	}}
 }
 
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	r := c.latest()
-	if r == nil {
-		return
-	}
-	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
-	}
+func figures(r *Report, out metric.Sink) {
 	for _, d := range r.Drives {
 		id, ctrl := string(d.Subject()), d.Controller()
 		if ctrl == nil {
 			ctrl = &Controller{}
 		}
-		gauge(descOK, truth(d.Rung == RungOK), id, ctrl.Name)
+		out.Truth(descOK, d.Rung == RungOK, id, ctrl.Name)
 		for _, rung := range Rungs() {
-			gauge(descRung, truth(d.Rung == rung), id, rung)
+			out.Truth(descRung, d.Rung == rung, id, rung)
 		}
-		gauge(descInfo, 1, id, ctrl.Name, d.PCIID(), d.Driver, valid(ctrl.Model), valid(ctrl.Serial), valid(ctrl.Firmware))
-		gauge(descLive, truth(ctrl.State == "live"), id, ctrl.Name)
-		gauge(descProblems, float64(len(d.Problems)), id)
+		out.Gauge(descInfo, 1, id, ctrl.Name, d.PCIID(), d.Driver, ctrl.Model, ctrl.Serial, ctrl.Firmware)
+		out.Truth(descLive, ctrl.State == "live", id, ctrl.Name)
+		out.Gauge(descProblems, float64(len(d.Problems)), id)
 		for _, ns := range ctrl.Namespaces {
-			gauge(descSize, float64(ns.SizeBytes), id, ns.Device)
+			out.Gauge(descSize, float64(ns.SizeBytes), id, ns.Device)
 		}
 	}
-	gauge(descObserved, float64(r.At.UnixMilli())/1000)
-}
-
-// valid makes a label value of foreign text: Prometheus takes only UTF-8.
-func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
+	out.Time(descObserved, r.At)
 }

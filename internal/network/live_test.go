@@ -16,6 +16,7 @@ import (
 	"labd/internal/host"
 	"labd/internal/netfilter"
 	"labd/internal/plan"
+	"labd/internal/policy"
 )
 
 // The whole way with real packets, for the rule shapes of Docker before and from 28 on, on both iptables backends.
@@ -267,7 +268,7 @@ func TestRouteFollowsTheContainer(t *testing.T) {
 // A Docker that hangs costs its own container's facts, in bounded time, and what is there stays there.
 func TestDockerHangs(t *testing.T) {
 	b := newBed(t, "docker-28.5", netfilter.NFT)
-	b.observer.policy.Timeout = Duration(300 * time.Millisecond)
+	b.observer.policy.Timeout = policy.Duration(300 * time.Millisecond)
 	b.run(b.planApply(true))
 	release := make(chan struct{})
 	defer close(release)

@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"labd/internal/metric"
 )
 
 // Names of this domain's metrics.
@@ -41,57 +43,35 @@ func Verdicts() []string {
 	return []string{VerdictOK, VerdictPlanned, VerdictRefused, VerdictDrift, VerdictUnreachable, VerdictUnknown}
 }
 
-type collector struct{ latest func() *Report }
-
 // NewCollector gives the metrics of the last report.
-func NewCollector(latest func() *Report) prometheus.Collector { return collector{latest} }
-
-// Describe sends the descriptions.
-func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
+func NewCollector(latest func() *Report) prometheus.Collector {
+	return metric.Collector[Report]{Latest: latest, Figures: figures, Descs: []*prometheus.Desc{
 		descNetworks, descOK, descRoutes, descRoutesNow, descRules, descRulesNow, descDiscovery, descRepairs, descActive, descObserved,
-	} {
-		ch <- d
-	}
+	}}
 }
 
-// Collect sends the figures.
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	r := c.latest()
-	if r == nil {
-		return
-	}
-	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
-	}
+func figures(r *Report, out metric.Sink) {
 	count, series := map[string]int{}, map[int]int{}
 	for _, n := range r.Networks {
 		count[n.Verdict]++
 		if n.Mode == ModeDirect && series[n.Container] < maxSeries {
 			series[n.Container]++
-			gauge(descOK, truth(n.Verdict == VerdictOK), string(n.Subject()))
+			out.Truth(descOK, n.Verdict == VerdictOK, string(n.Subject()))
 		}
 	}
 	for _, v := range Verdicts() {
-		gauge(descNetworks, float64(count[v]), v)
+		out.Gauge(descNetworks, float64(count[v]), v)
 	}
 	for _, ct := range r.Containers {
 		id := "lxc/" + strconv.Itoa(ct.ID)
 		chains := r.Want.Chains[ct.ID]
-		gauge(descRules, float64(len(chains.Raw)+len(chains.Forward)), id)
-		gauge(descRulesNow, float64(ct.RulesPresent), id)
-		gauge(descDiscovery, truth(ct.OK), id)
+		out.Gauge(descRules, float64(len(chains.Raw)+len(chains.Forward)), id)
+		out.Gauge(descRulesNow, float64(ct.RulesPresent), id)
+		out.Truth(descDiscovery, ct.OK, id)
 	}
-	gauge(descRoutes, float64(len(r.Want.Routes)))
-	gauge(descRoutesNow, float64(r.RoutesPresent))
-	gauge(descActive, truth(r.Active))
-	ch <- prometheus.MustNewConstMetric(descRepairs, prometheus.CounterValue, float64(r.Repairs))
-	gauge(descObserved, float64(r.At.UnixMilli())/1000)
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
+	out.Gauge(descRoutes, float64(len(r.Want.Routes)))
+	out.Gauge(descRoutesNow, float64(r.RoutesPresent))
+	out.Truth(descActive, r.Active)
+	out.Counter(descRepairs, float64(r.Repairs))
+	out.Time(descObserved, r.At)
 }

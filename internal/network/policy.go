@@ -1,13 +1,14 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
-	"path"
 	"strings"
 	"time"
 
 	"labd/internal/docker"
+	"labd/internal/policy"
 )
 
 // Modes of Policy.Mode.
@@ -35,23 +36,10 @@ type Policy struct {
 	// MaxNetworks is how many networks of one container are programmed at the most.
 	MaxNetworks int `toml:"max_networks"`
 	// Timeout is how long the look into one container may take.
-	Timeout Duration `toml:"timeout"`
+	Timeout policy.Duration `toml:"timeout"`
 	// Resync is how often labd looks again without a cause.
-	Resync Duration `toml:"resync"`
+	Resync policy.Duration `toml:"resync"`
 }
-
-// Duration is a time span written as in Go: "30s", "5m".
-type Duration time.Duration
-
-// UnmarshalText reads a duration.
-func (d *Duration) UnmarshalText(text []byte) error {
-	value, err := time.ParseDuration(string(text))
-	*d = Duration(value)
-	return err
-}
-
-// MarshalText writes a duration.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
 // Limits of a Docker subnet that gets a route, in bits of the IPv4 prefix length.
 const (
@@ -67,8 +55,8 @@ func DefaultPolicy() Policy {
 		From:        []netip.Prefix{},
 		Ignore:      []string{},
 		MaxNetworks: 32,
-		Timeout:     Duration(1500 * time.Millisecond),
-		Resync:      Duration(30 * time.Second),
+		Timeout:     policy.Duration(1500 * time.Millisecond),
+		Resync:      policy.Duration(30 * time.Second),
 	}
 }
 
@@ -90,8 +78,11 @@ func (p Policy) Validate() error {
 			}
 		}
 	}
+	if err := policy.CheckPatterns("ignore", p.Ignore); err != nil {
+		return err
+	}
 	for _, pattern := range p.Ignore {
-		if _, err := path.Match(pattern, ""); err != nil || !strings.HasPrefix(pattern, "lxc/") && !strings.HasPrefix(pattern, "network/") {
+		if !strings.HasPrefix(pattern, "lxc/") && !strings.HasPrefix(pattern, "network/") {
 			return fmt.Errorf("key %q: %q names neither lxc/ID nor network/ID/NAME", "ignore", pattern)
 		}
 	}
@@ -101,13 +92,10 @@ func (p Policy) Validate() error {
 	if p.MaxNetworks < 1 {
 		return fmt.Errorf("key %q must be at least 1", "max_networks")
 	}
-	if time.Duration(p.Timeout) < 100*time.Millisecond || time.Duration(p.Timeout) > time.Minute {
-		return fmt.Errorf("key %q must be from 100ms to 1m", "timeout")
-	}
-	if time.Duration(p.Resync) < time.Second || time.Duration(p.Resync) > time.Hour {
-		return fmt.Errorf("key %q must be from 1s to 1h", "resync")
-	}
-	return nil
+	return errors.Join(
+		p.Timeout.Within("timeout", 100*time.Millisecond, time.Minute),
+		p.Resync.Within("resync", time.Second, time.Hour),
+	)
 }
 
 // Active tells whether labd keeps routes and rules so, by the stored switch ("on", "off" or "") and the mode.
@@ -116,11 +104,4 @@ func (p Policy) Active(stored string) bool {
 }
 
 // ignored tells whether the policy leaves a subject alone.
-func (p Policy) ignored(subject string) bool {
-	for _, pattern := range p.Ignore {
-		if ok, _ := path.Match(pattern, subject); ok {
-			return true
-		}
-	}
-	return false
-}
+func (p Policy) ignored(subject string) bool { return policy.Matches(p.Ignore, subject) }

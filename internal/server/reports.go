@@ -1,11 +1,8 @@
 package server
 
 import (
-	"cmp"
-	"fmt"
 	"net/http"
 	"slices"
-	"time"
 
 	apiv1 "labd/api/v1"
 	"labd/internal/disk"
@@ -141,116 +138,4 @@ func networkToAPI(n network.Network, findings []finding.Finding) apiv1.NetworkIt
 		item.Rules = append(item.Rules, "-t filter -A LABD-FWD "+rule.String())
 	}
 	return item
-}
-
-// allFindings are the findings of all jobs, worst first, with the oldest time of their reports.
-func (s *Server) allFindings() (findings []finding.Finding, at time.Time, notes []string) {
-	add := func(fs []finding.Finding, seen time.Time, ns []string) {
-		findings, notes = append(findings, fs...), append(notes, ns...)
-		if at.IsZero() || seen.Before(at) {
-			at = seen
-		}
-	}
-	if r, ok := s.NVMe.Latest(); ok {
-		add(r.Findings, r.At, r.Notes)
-	}
-	if r, ok := s.Storage.Latest(); ok {
-		add(r.Findings, r.At, r.Notes)
-	}
-	if r, ok := s.Network.Latest(); ok {
-		add(r.Findings, r.At, r.Notes)
-	}
-	finding.Sort(findings)
-	return findings, at, notes
-}
-
-func (s *Server) findings(w http.ResponseWriter, r *http.Request) {
-	s.observeOnce(r)
-	findings, at, notes := s.allFindings()
-	items := findingsToAPI(findings)
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindFindingReport, at, items, items, notes))
-}
-
-// status answers GET /v1/status: a line for each job, and all findings.
-func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	s.observeOnce(r)
-	findings, at, notes := s.allFindings()
-	items := []apiv1.StatusItem{s.nvmeStatus(), s.storageStatus(), s.networkStatus()}
-	slices.SortStableFunc(items, func(a, b apiv1.StatusItem) int { return cmp.Compare(badness(b.Verdict), badness(a.Verdict)) })
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindStatusReport, at, items, findingsToAPI(findings), notes))
-}
-
-// observeOnce makes sure that every job has a report where no loop makes one, as in a labd for one command.
-func (s *Server) observeOnce(r *http.Request) {
-	// An error leaves that job without a report, and its line says so.
-	_, _ = get(r, s.NVMe)
-	_, _ = get(r, s.Storage)
-	_, _ = get(r, s.Network)
-}
-
-func badness(verdict string) int {
-	return slices.Index([]string{"ok", "info", "unknown", "warn", "fail"}, verdict)
-}
-
-// statusItem counts what is well and takes the worst finding as the verdict.
-func statusItem(id, one, many string, total, well int, findings []finding.Finding, at time.Time) apiv1.StatusItem {
-	item := apiv1.StatusItem{ID: id, Verdict: "ok", ObservedAt: at.UTC()}
-	switch worst := finding.Worst(findings); {
-	case at.IsZero():
-		item.Verdict, item.Summary = "unknown", "not observed yet"
-		return item
-	case worst != 0:
-		item.Verdict = worst.String()
-	}
-	switch total {
-	case 0:
-		item.Summary = "no " + many
-	case 1:
-		item.Summary = fmt.Sprintf("1 %s, %d ok", one, well)
-	default:
-		item.Summary = fmt.Sprintf("%d %s, %d ok", total, many, well)
-	}
-	return item
-}
-
-func (s *Server) nvmeStatus() apiv1.StatusItem {
-	report, ok := s.NVMe.Latest()
-	if !ok {
-		return statusItem("nvme", "", "", 0, 0, nil, time.Time{})
-	}
-	well := 0
-	for _, d := range report.Drives {
-		if d.Rung == disk.RungOK {
-			well++
-		}
-	}
-	return statusItem("nvme", "NVMe function", "NVMe functions", len(report.Drives), well, report.Findings, report.At)
-}
-
-func (s *Server) storageStatus() apiv1.StatusItem {
-	report, ok := s.Storage.Latest()
-	if !ok {
-		return statusItem("storage", "", "", 0, 0, nil, time.Time{})
-	}
-	well := 0
-	for _, e := range report.Entries {
-		if e.Verdict == storage.VerdictOK {
-			well++
-		}
-	}
-	return statusItem("storage", "storage", "storages", len(report.Entries), well, report.Findings, report.At)
-}
-
-func (s *Server) networkStatus() apiv1.StatusItem {
-	report, ok := s.Network.Latest()
-	if !ok {
-		return statusItem("network", "", "", 0, 0, nil, time.Time{})
-	}
-	well := 0
-	for _, n := range report.Networks {
-		if n.Verdict == network.VerdictOK {
-			well++
-		}
-	}
-	return statusItem("network", "Docker network", "Docker networks", len(report.Networks), well, report.Findings, report.At)
 }

@@ -2,6 +2,8 @@ package storage
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"labd/internal/metric"
 )
 
 // Names of this domain's metrics.
@@ -25,45 +27,27 @@ var (
 	descObserved   = prometheus.NewDesc(MetricObserved, "When the storages were last observed, in Unix time.", nil, nil)
 )
 
-type collector struct{ latest func() *Report }
-
 // NewCollector gives the metrics of the last report.
-func NewCollector(latest func() *Report) prometheus.Collector { return collector{latest} }
-
-func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descOK, descVerdict, descGoneSince, descCandidate, descReferences, descReadable, descObserved} {
-		ch <- d
-	}
+func NewCollector(latest func() *Report) prometheus.Collector {
+	return metric.Collector[Report]{Latest: latest, Figures: figures, Descs: []*prometheus.Desc{
+		descOK, descVerdict, descGoneSince, descCandidate, descReferences, descReadable, descObserved,
+	}}
 }
 
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	r := c.latest()
-	if r == nil {
-		return
-	}
-	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
-	}
-	gauge(descReadable, truth(r.Readable))
-	gauge(descObserved, float64(r.At.UnixMilli())/1000)
+func figures(r *Report, out metric.Sink) {
+	out.Truth(descReadable, r.Readable)
+	out.Time(descObserved, r.At)
 	for _, e := range r.Entries {
 		id := string(r.Subject(e))
-		gauge(descOK, truth(e.Verdict == VerdictOK), id, e.Type)
+		out.Truth(descOK, e.Verdict == VerdictOK, id, e.Type)
 		for _, v := range Verdicts() {
-			gauge(descVerdict, truth(e.Verdict == v), id, v)
+			out.Truth(descVerdict, e.Verdict == v, id, v)
 		}
 		if e.Verdict != VerdictGone {
 			continue
 		}
-		gauge(descGoneSince, float64(e.GoneSince.UnixMilli())/1000, id)
-		gauge(descCandidate, truth(!e.CandidateAt.IsZero() && !e.CandidateAt.After(r.At)), id)
-		gauge(descReferences, float64(len(e.References)), id)
+		out.Time(descGoneSince, e.GoneSince, id)
+		out.Truth(descCandidate, !e.CandidateAt.IsZero() && !e.CandidateAt.After(r.At), id)
+		out.Gauge(descReferences, float64(len(e.References)), id)
 	}
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
 }
