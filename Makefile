@@ -10,7 +10,7 @@ GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 
 # Debian 12 packages. What runs labd's jobs, what the lab is made of, and what only the tests need.
-DEMO_PACKAGES := docker.io iptables nftables iproute2 iputils-ping lxc uidmap busybox-static e2fsprogs pci.ids util-linux mount
+DEMO_PACKAGES := docker.io iptables nftables iproute2 iputils-ping lxc uidmap busybox-static e2fsprogs pci.ids util-linux mount systemd
 TEST_PACKAGES := $(DEMO_PACKAGES) procps gcc libc6-dev debootstrap prometheus shellcheck
 
 .PHONY: build demo test lint unit bench packages-demo packages-test clean

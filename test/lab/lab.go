@@ -197,7 +197,7 @@ func (l *Lab) makeNetworks(ctx context.Context) error {
 		{"-n", lan, "link", "set", "eth0", "up"},
 		{"-n", lan, "route", "add", "default", "via", HostLAN},
 		// The host routes between its LAN and its guests, as PVE's documentation on routed setups has it.
-		{"netns", "exec", pve, "sysctl", "-q", "net.ipv4.ip_forward=1"},
+		{"netns", "exec", pve, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"},
 	} {
 		if _, err := run(exec.CommandContext(ctx, "ip", args...)); err != nil {
 			return fmt.Errorf("make the lab's networks: %w", err)
