@@ -36,6 +36,7 @@ func (c *CT) Address() string { return "10.77.0." + strconv.Itoa(c.ID) }
 
 // lxcConfig is the part of a container's configuration that PVE generates alike (PVE::LXC, update_lxc_config).
 const lxcConfig = `lxc.uts.name = ct%[1]d
+lxc.init.cmd = /lib/systemd/systemd
 lxc.rootfs.path = dir:/var/lib/lxc/%[1]d/rootfs
 lxc.idmap = u 0 %[2]d %[3]d
 lxc.idmap = g 0 %[2]d %[3]d
