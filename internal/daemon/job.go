@@ -2,11 +2,11 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"labd/internal/finding"
 )
@@ -20,10 +20,18 @@ type job[F, R any] struct {
 	kinds   []string
 	tracker *finding.Tracker
 
-	flight singleflight.Group
 	report atomic.Pointer[R]
-	mu     sync.Mutex
-	facts  F
+
+	mu    sync.Mutex
+	facts F
+	// running is the observation that is being made, next the one that follows it for those who asked meanwhile.
+	running, next *observation
+}
+
+// observation is one look at the world that several may wait for.
+type observation struct {
+	done chan struct{}
+	err  error
 }
 
 // observeTimeout bounds one observation; each wait inside has a shorter deadline of its own.
@@ -38,19 +46,55 @@ func (j *job[F, R]) Latest() (*R, bool) {
 // latest is the last report, or nil.
 func (j *job[F, R]) latest() *R { return j.report.Load() }
 
-// Refresh observes now. Callers at the same time share one observation, which goes on when a caller gives up.
+// Refresh observes now and returns the new report, or the last one with an error. An observation that began before the
+// call does not count, since it may have missed what the caller knows of; callers who ask while one runs share the next.
+// An observation goes on when a caller gives up.
 func (j *job[F, R]) Refresh(ctx context.Context) (*R, error) {
-	done := j.flight.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), observeTimeout)
-		defer cancel()
-		return nil, j.pass(ctx)
-	})
+	o := j.join()
 	select {
-	case result := <-done:
-		return j.report.Load(), result.Err
+	case <-o.done:
+		return j.report.Load(), o.err
 	case <-ctx.Done():
 		return j.report.Load(), ctx.Err()
 	}
+}
+
+// join returns an observation that begins after the call.
+func (j *job[F, R]) join() *observation {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.running == nil {
+		j.running = &observation{done: make(chan struct{})}
+		go j.run(j.running)
+		return j.running
+	}
+	if j.next == nil {
+		j.next = &observation{done: make(chan struct{})}
+	}
+	return j.next
+}
+
+// run makes an observation, and then the next one where somebody waits for it.
+func (j *job[F, R]) run(o *observation) {
+	for o != nil {
+		o.err = j.observeOnce()
+		close(o.done)
+		j.mu.Lock()
+		o, j.running, j.next = j.next, j.next, nil
+		j.mu.Unlock()
+	}
+}
+
+// observeOnce makes one pass within its time. A panic in it is an error of this job, not the end of the daemon.
+func (j *job[F, R]) observeOnce() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), observeTimeout)
+	defer cancel()
+	return j.pass(ctx)
 }
 
 func (j *job[F, R]) pass(ctx context.Context) error {

@@ -151,7 +151,7 @@ func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, e
 		if err != nil {
 			return nil, err
 		}
-		return storage.PlanRemoval(d.storage.lastFacts(), report, req.IDs[0])
+		return storage.PlanRemoval(report.Facts(), report, req.IDs[0])
 	case apiv1.ActionNetworkApply, apiv1.ActionNetworkOn, apiv1.ActionNetworkOff:
 		report, err := d.network.Refresh(ctx)
 		if err != nil {
@@ -168,7 +168,7 @@ func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, e
 
 // StoragePlan is the plan of one storage from the facts of the last report.
 func (d *daemon) StoragePlan(report *storage.Report, id string) (*plan.Plan, error) {
-	return storage.PlanRemoval(d.storage.lastFacts(), report, id)
+	return storage.PlanRemoval(report.Facts(), report, id)
 }
 
 // pveTimeout bounds one request to PVE: a change waits ten seconds for PVE's own lock.

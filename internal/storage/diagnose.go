@@ -37,7 +37,12 @@ type Report struct {
 	Entries  []Entry
 	Findings []finding.Finding
 	Notes    []string
+
+	facts *Facts
 }
+
+// Facts are what the report was made of.
+func (r *Report) Facts() *Facts { return r.facts }
 
 // Entry is one entry of storage.cfg as this node sees it.
 type Entry struct {
@@ -71,7 +76,7 @@ func (r *Report) Entry(id string) (Entry, bool) {
 
 // Diagnose is pure.
 func Diagnose(f *Facts, p Policy) *Report {
-	r := &Report{At: f.At, Node: f.Node, Readable: f.Config != nil}
+	r := &Report{At: f.At, Node: f.Node, Readable: f.Config != nil, facts: f}
 	if f.ClusterErr != nil {
 		r.Notes = append(r.Notes, fmt.Sprintf("the cluster's files cannot be read, so nothing is planned: %v", f.ClusterErr))
 	} else if !f.Cluster.Mounted {

@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"labd/internal/finding"
+)
+
+// testJob counts its observations; each waits for a permit.
+func testJob(permit chan struct{}) (*job[int, int], *atomic.Int64) {
+	var began atomic.Int64
+	return &job[int, int]{
+		observe: func(context.Context) (int, error) {
+			n := int(began.Add(1))
+			<-permit
+			if n == 4 {
+				panic("broken")
+			}
+			return n, nil
+		},
+		diagnose: func(n int) *int { return &n },
+		findings: func(*int) []finding.Finding { return nil },
+		tracker:  finding.NewTracker(),
+	}, &began
+}
+
+// Who asks while an observation runs gets one that began after the question, and shares it with others who asked.
+func TestRefreshIsFresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		permit := make(chan struct{})
+		j, began := testJob(permit)
+		results := make(chan int, 4)
+		ask := func() {
+			go func() {
+				r, err := j.Refresh(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				results <- *r
+			}()
+			synctest.Wait()
+		}
+		ask()
+		for range 3 {
+			ask()
+		}
+		permit <- struct{}{}
+		if got := <-results; got != 1 {
+			t.Errorf("the first is answered with observation %d", got)
+		}
+		permit <- struct{}{}
+		for range 3 {
+			if got := <-results; got != 2 {
+				t.Errorf("who asked meanwhile is answered with observation %d, want 2", got)
+			}
+		}
+		synctest.Wait()
+		if n := began.Load(); n != 2 {
+			t.Errorf("%d observations, want 2", n)
+		}
+		// A caller who gives up gets the last report, and the observation goes on.
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if r, err := j.Refresh(ctx); err == nil || *r != 2 {
+			t.Errorf("gave up: %d, %v", *r, err)
+		}
+		permit <- struct{}{}
+		synctest.Wait()
+		if r, ok := j.Latest(); !ok || *r != 3 {
+			t.Errorf("afterwards: %d", *r)
+		}
+		go func() { permit <- struct{}{} }()
+		if r, err := j.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "broken") || *r != 3 {
+			t.Errorf("a panic: %d, %v", *r, err)
+		}
+	})
+}
