@@ -41,6 +41,8 @@ type saved struct {
 	Nodes    string `json:"nodes"`
 	// Create are the parameters that make the entry again.
 	Create map[string]string `json:"create"`
+	// Properties are what the entry must then have, as identity gives them.
+	Properties map[string]string `json:"properties"`
 }
 
 // Ops are the operations of this domain's plans.
@@ -55,7 +57,7 @@ func (a *Applier) Ops() plan.Ops {
 			UndoFunc: func(ctx context.Context, p entryParams, s saved) error { return a.restoreEntry(ctx, p.ID, s) },
 		},
 		opDropNode: plan.Typed[entryParams, saved]{
-			CheckFunc: a.checkSame, CaptureFunc: a.capture, DoFunc: a.dropNode, VerifyFunc: a.verifyDropped,
+			CheckFunc: a.checkBeforeAll, CaptureFunc: a.capture, DoFunc: a.dropNode, VerifyFunc: a.verifyDropped,
 			UndoFunc: func(ctx context.Context, p entryParams, s saved) error { return a.restoreNodes(ctx, p.ID, s) },
 		},
 		opStopUnit:   a.stopUnit(),
@@ -104,7 +106,8 @@ func (a *Applier) checkBeforeAll(ctx context.Context, p entryParams) error {
 		return fmt.Errorf("ask PVE for running tasks: %w", err)
 	}
 	for _, task := range tasks {
-		if task.ID == p.ID {
+		// Removing a volume or pruning backups of a guest is a task on "GUEST@STORAGE" (PVE::API2::Storage::Content).
+		if task.ID == p.ID || strings.HasSuffix(task.ID, "@"+p.ID) {
 			return &plan.RefusedError{Reason: fmt.Sprintf("PVE's task %s works on storage %s", task.UPID, p.ID), Hint: "wait until it has ended"}
 		}
 	}
@@ -120,7 +123,7 @@ func (a *Applier) capture(ctx context.Context, p entryParams) (saved, error) {
 		return saved{}, &plan.ChangedError{What: fmt.Sprintf("storage %s is not in storage.cfg any more", p.ID)}
 	}
 	create, err := config.CreateParams(p.ID)
-	return saved{Disabled: section.Disabled(), Nodes: strings.Join(section.Nodes(), ","), Create: create}, err
+	return saved{Disabled: section.Disabled(), Nodes: strings.Join(section.Nodes(), ","), Create: create, Properties: identity(section)}, err
 }
 
 // change makes one change through the API. An unknown outcome is no failure yet: the step's verification reads what
@@ -180,8 +183,12 @@ func (a *Applier) verifyDeleted(ctx context.Context, p entryParams) error {
 }
 
 func (a *Applier) dropNode(ctx context.Context, p entryParams) error {
+	config, _, err := a.readEntry(ctx, p.ID)
+	if err != nil {
+		return err
+	}
 	return a.change(ctx, "restrict storage "+p.ID, func(c PVE) error {
-		return c.UpdateStorage(ctx, p.ID, map[string]string{"nodes": p.Nodes}, "")
+		return c.UpdateStorage(ctx, p.ID, map[string]string{"nodes": p.Nodes}, config.Digest)
 	})
 }
 
@@ -232,7 +239,7 @@ func (a *Applier) restoreEntry(ctx context.Context, id string, s saved) error {
 		return err
 	}
 	if section != nil {
-		if s.Create["path"] == section.Path() && s.Create["type"] == section.Type {
+		if maps.Equal(identity(section), s.Properties) {
 			return nil // the removal never took place, or was undone already
 		}
 		return fmt.Errorf("another storage is called %s by now", id)
@@ -245,7 +252,7 @@ func (a *Applier) restoreEntry(ctx context.Context, id string, s saved) error {
 	if _, section, err = a.readEntry(ctx, id); err != nil {
 		return err
 	}
-	if section == nil || section.Path() != s.Create["path"] {
+	if section == nil || !maps.Equal(identity(section), s.Properties) {
 		return fmt.Errorf("storage %s is not in storage.cfg as before", id)
 	}
 	return nil
@@ -264,7 +271,16 @@ func (a *Applier) restoreNodes(ctx context.Context, id string, s saved) error {
 	if strings.Join(section.Nodes(), ",") == s.Nodes {
 		return nil
 	}
-	return a.change(ctx, "set the nodes of storage "+id+" back", func(c PVE) error {
+	if err := a.change(ctx, "set the nodes of storage "+id+" back", func(c PVE) error {
 		return c.UpdateStorage(ctx, id, map[string]string{"nodes": s.Nodes}, "")
-	})
+	}); err != nil {
+		return err
+	}
+	if _, section, err = a.readEntry(ctx, id); err != nil {
+		return err
+	}
+	if section == nil || strings.Join(section.Nodes(), ",") != s.Nodes {
+		return fmt.Errorf("the nodes of storage %s are not as before", id)
+	}
+	return nil
 }

@@ -31,6 +31,9 @@ type Facts struct {
 	// References are the places that name a storage, by id; ReferencesErr says that they may be incomplete.
 	References    map[string][]pve.Reference
 	ReferencesErr error
+	// Users is what user.cfg says of storages; UsersErr is why it could not be read.
+	Users    pve.UserConfig
+	UsersErr error
 	// GoneSince is since when a storage has been found gone, by id.
 	GoneSince map[string]time.Time
 }

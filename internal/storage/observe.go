@@ -90,6 +90,11 @@ func (o *Observer) readConfig(reader *host.Reader) (*pve.StorageConfig, error) {
 }
 
 func (o *Observer) readReferences(f *Facts, fsys pve.FS, reader *host.Reader) {
+	users, err := reader.File(filepath.Join(o.host.PVE, "user.cfg"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.UsersErr = fmt.Errorf("read user.cfg: %w", err)
+	}
+	f.Users = pve.ParseUserConfig(users)
 	all, err := pve.ReadReferences(fsys)
 	if err != nil {
 		f.ReferencesErr = fmt.Errorf("look for references: %w", err)

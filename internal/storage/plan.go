@@ -151,31 +151,44 @@ func buildRemoval(f *Facts, r *Report, e Entry) (*plan.Plan, error) {
 		p.Steps = append(p.Steps, step)
 		return err
 	}
-	// Disabled first: DELETE takes no digest, so the change with one is the guard against another writer, and nothing
-	// tries to use the storage from then on. The unit goes last: as long as the entry is there, PVE's panel shows it.
-	if err := add(opDisable, entry, plan.Step{
-		Title: "Switch the entry off", How: "PUT /storage/" + e.ID + " disable=1, with PVE's digest", Verified: "read storage.cfg again", Undone: "switch it on again",
-	}); err != nil {
-		return nil, err
-	}
-	if err := add(opStopUnit, unit, plan.Step{
-		Title: "Stop its mount unit", How: "systemctl stop " + unit.Unit, Verified: "nothing is mounted at " + unit.Point,
-		Undone: "start it again if its device is back",
-	}); err != nil {
-		return nil, err
-	}
-	op, words := opDelete, plan.Step{
-		Title: "Remove the entry from PVE", How: "DELETE /storage/" + e.ID, Verified: "read storage.cfg again", Undone: "add the entry again, switched off",
+	stop := func() error {
+		return add(opStopUnit, unit, plan.Step{
+			Title: "Stop its mount unit", How: "systemctl stop " + unit.Unit, Verified: "nothing is mounted at " + unit.Point,
+			Undone: "start it again if its device is back",
+		})
 	}
 	if others := otherNodes(f, e); len(others) > 0 {
+		// The entry lives on for the other nodes, so it is never switched off: that would hold for them as well. This PUT
+		// takes a digest itself, which is the guard against another writer.
 		entry.Nodes = strings.Join(others, ",")
-		op, words = opDropNode, plan.Step{
-			Title: "Restrict the entry to the other nodes", How: "PUT /storage/" + e.ID + " nodes=" + entry.Nodes, Verified: "read storage.cfg again", Undone: "set the former nodes",
+		if err := add(opDropNode, entry, plan.Step{
+			Title: "Restrict the entry to the other nodes", How: "PUT /storage/" + e.ID + " nodes=" + entry.Nodes + ", with PVE's digest",
+			Verified: "read storage.cfg again", Undone: "set the former nodes",
+		}); err != nil {
+			return nil, err
 		}
-		p.Notes = append(p.Notes, "The entry stays for "+entry.Nodes+", switched off; labctl fix-storage on the last of them removes it.")
-	}
-	if err := add(op, entry, words); err != nil {
-		return nil, err
+		if err := stop(); err != nil {
+			return nil, err
+		}
+		p.Notes = append(p.Notes, "The entry stays as it is for "+entry.Nodes+"; only "+f.Node+" loses it. labctl fix-storage on the last node that has it removes it.")
+	} else {
+		// Switched off first: DELETE takes no digest, so the change with one is the guard against another writer, and
+		// nothing tries to use the storage from then on. The unit file goes after the entry: as long as the entry is
+		// there, PVE's panel shows the unit, and a removal that fails half-way leaves a storage that is still whole.
+		if err := add(opDisable, entry, plan.Step{
+			Title: "Switch the entry off", How: "PUT /storage/" + e.ID + " disable=1, with PVE's digest", Verified: "read storage.cfg again", Undone: "switch it on again",
+		}); err != nil {
+			return nil, err
+		}
+		if err := stop(); err != nil {
+			return nil, err
+		}
+		if err := add(opDelete, entry, plan.Step{
+			Title: "Remove the entry from PVE", How: "DELETE /storage/" + e.ID, Verified: "read storage.cfg again", Undone: "add the entry again, switched off",
+		}); err != nil {
+			return nil, err
+		}
+		p.Notes = append(p.Notes, lostWithEntry(f, e.ID)...)
 	}
 	if err := add(opRemoveUnit, unit, plan.Step{
 		Title: "Disable and remove its mount unit, so that no boot waits for it", How: "systemctl disable " + unit.Unit + "; remove " + unit.File + "; daemon-reload; reset-failed",
@@ -191,10 +204,42 @@ func buildRemoval(f *Facts, r *Report, e Entry) (*plan.Plan, error) {
 	if d := f.Directories[e.Path]; !e.mounted && d.Entries > 0 {
 		p.Notes = append(p.Notes, fmt.Sprintf("%d entries lie in %s, on the file system below the mount point. They stay.", d.Entries, e.Path))
 	}
-	p.Notes = append(p.Notes, "PVE also drops the storage's ACL entries and its place in pools; undo does not bring those back.")
 	var err error
 	p.Digest, err = plan.Digest(g)
 	return p, err
+}
+
+// lostWithEntry names what PVE takes out of user.cfg together with an entry and undo does not bring back, each with the
+// command that does (PVE::AccessControl::remove_storage_access).
+func lostWithEntry(f *Facts, id string) []string {
+	if f.UsersErr != nil {
+		return []string{fmt.Sprintf("PVE also drops the storage's ACL entries and its place in pools, and which those are cannot be read (%v). Undo does not bring them back.", f.UsersErr)}
+	}
+	var notes []string
+	acls, pools := f.Users.OfStorage(id)
+	for _, acl := range acls {
+		var words []string
+		for _, subject := range acl.Subjects {
+			kind := "--users"
+			switch {
+			case strings.HasPrefix(subject, "@"):
+				kind, subject = "--groups", subject[1:]
+			case strings.Contains(subject, "!"):
+				kind = "--tokens"
+			}
+			words = append(words, kind, "'"+subject+"'")
+		}
+		propagate := 0
+		if acl.Propagate {
+			propagate = 1
+		}
+		notes = append(notes, fmt.Sprintf("PVE also drops an ACL entry, which undo does not bring back: pveum acl modify %s %s --roles %s --propagate %d",
+			acl.Path, strings.Join(words, " "), strings.Join(acl.Roles, ","), propagate))
+	}
+	for _, pool := range pools {
+		notes = append(notes, fmt.Sprintf("PVE also takes it out of pool %s, which undo does not bring back: pvesh set /pools/%s --storage %s", pool, pool, id))
+	}
+	return notes
 }
 
 // otherNodes are the nodes that keep the entry: those it is restricted to, or all members, but this one. An offline

@@ -230,8 +230,12 @@ func TestPlan(t *testing.T) {
 		"pve2":      strings.Replace(usb1, "nodes pve1", "nodes pve1,pve2,old", 1),
 	} {
 		got, p := ops(pulled, cluster, cfg(section))
-		if got[2] != opDropNode || !strings.Contains(p.Steps[2].How, "nodes="+name) || strings.Contains(p.Steps[2].How, "delete") {
-			t.Errorf("%s: %v, %s", name, got, p.Steps[2].How)
+		// It is never switched off: the others may well use it.
+		if diff := cmp.Diff([]string{opDropNode, opStopUnit, opRemoveUnit, opRemoveDir}, got); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", name, diff)
+		}
+		if how := p.Steps[0].How; !strings.Contains(how, "nodes="+name+",") || strings.Contains(how, "delete") {
+			t.Errorf("%s: %s", name, how)
 		}
 	}
 	// The digest follows the facts, and nothing else: not the order of a set, not a comment, not a file's time.
