@@ -67,6 +67,9 @@ func Diagnose(f *Facts, p Policy) *Report {
 	if f.LogErr != nil {
 		r.Notes = append(r.Notes, fmt.Sprintf("the kernel log cannot be read, so causes stay unknown: %v", f.LogErr))
 	}
+	for _, problem := range f.Problems {
+		r.Notes = append(r.Notes, "a PCI function that may be a drive: "+problem)
+	}
 	for _, fn := range f.Functions {
 		d := Drive{Function: fn, Chip: chip(fn)}
 		found := climb(f, &d)

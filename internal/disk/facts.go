@@ -8,11 +8,33 @@ type Facts struct {
 	Release string // of the running kernel, as in uname -r
 	// Functions are the PCI functions of class 0x0108xx, by address.
 	Functions []Function
+	// Problems are what could not be read of PCI functions whose class is therefore unknown, one sentence each.
+	Problems []string
+	System   System
 	// Log are the kernel log's events about NVMe controllers of this boot, oldest first.
 	Log []Event
 	// LogErr is why the kernel log could not be read; LogLost says that its oldest records are gone.
 	LogErr  error
 	LogLost bool
+}
+
+// System is what decides which remedies fit this host.
+type System struct {
+	// ProcVersion is /proc/version, where Debian names the package of the kernel.
+	ProcVersion string
+	// CommandLine is the kernel's.
+	CommandLine string
+	// QuirksParameter says that the nvme module has the parameter quirks (7.x), Quirks is its value.
+	QuirksParameter bool
+	Quirks          string
+	DMI     DMI
+	// BootTool says that proxmox-boot-tool keeps this host's boot partitions.
+	BootTool bool
+}
+
+// DMI is how the machine's firmware names it (/sys/class/dmi/id); the kernel treats some drives otherwise on some boards.
+type DMI struct {
+	SysVendor, ProductName, BoardVendor, BoardName string
 }
 
 // Function is one PCI function of class 0x0108xx.
@@ -24,13 +46,40 @@ type Function struct {
 	Driver                  string // the driver it is bound to, or ""
 	DriverOverride          string
 	Enabled                 bool   // enable counts at least one user
-	PowerState              string // D0, D3hot, …; "" where the kernel does not say
+	Power                   Power
 	Link                    Link
+	// ASPM are the link's power-saving states that are switched on: l0s_aspm, l1_aspm, l1_1_aspm, clkpm, ….
+	ASPM []string
+	AER  AER
+	// Port is the port that the function is plugged into; without Address on a root bus, as in virtual machines.
+	Port                    Port
 	Controllers             []Controller
 	// Problems are attributes that could not be read, one sentence each.
 	Problems []string
 	// Unread says that not even vendor and device could be read.
 	Unread bool
+}
+
+// Power is the power management of a function.
+type Power struct {
+	State         string // D0, D3hot, …; "" where the kernel does not say
+	Control       string // auto or on
+	RuntimeStatus string // active, suspended, …
+	// D3ColdAllowed is d3cold_allowed; false also where the kernel does not say.
+	D3ColdAllowed bool
+}
+
+// AER are the counts of advanced error reporting since boot. Known is false without that capability.
+type AER struct {
+	Known                        bool
+	Correctable, NonFatal, Fatal uint64
+}
+
+// Port is a PCIe root or downstream port. The AER counts of a root port are those of all messages that it received.
+type Port struct {
+	Address string
+	Link    Link
+	AER     AER
 }
 
 // Link is the PCIe link as sysfs has it: speeds as text ("8.0 GT/s PCIe"), widths in lanes, 0 when unknown.
@@ -42,7 +91,10 @@ type Link struct {
 // Controller is one nvmeN below a function.
 type Controller struct {
 	Name, State, Model, Serial, Firmware, Transport string
-	Namespaces                                      []Namespace
+	// Quirks are what the kernel says that it does differently for the drive (7.x), by name; QuirksKnown that it says so.
+	Quirks      []string
+	QuirksKnown bool
+	Namespaces  []Namespace
 	// Generic counts character devices ngXnY without a block device.
 	Generic int
 }

@@ -3,6 +3,7 @@ package disk
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,15 +17,19 @@ type EventKind string
 const (
 	EventFound          EventKind = "found"           // pci function …
 	EventReady          EventKind = "ready"           // …/read/poll queues
-	EventNotReady       EventKind = "not-ready"       // Device not ready; aborting initialisation
+	EventNotReady       EventKind = "not-ready"       // Device not ready; aborting initialisation, …reset, …shutdown
 	EventProbeFailed    EventKind = "probe-failed"    // Removing after probe failure, probe failed
+	EventSameSubsystem  EventKind = "same-subsystem"  // Duplicate cntlid …, Subsystem does not support multiple controllers
 	EventIDsRejected    EventKind = "ids-rejected"    // globally duplicate IDs, ignoring nsid … because of duplicate IDs
 	EventIDsCleared     EventKind = "ids-cleared"     // clearing duplicate IDs
 	EventIDsTwice       EventKind = "ids-twice"       // duplicate IDs in subsystem
+	EventIDsChanged     EventKind = "ids-changed"     // identifiers changed
 	EventDown           EventKind = "down"            // controller is down; will reset
 	EventDisabled       EventKind = "disabled"        // Disabling device after reset failure
 	EventTimeout        EventKind = "timeout"         // I/O … timeout
 	EventInaccessible   EventKind = "inaccessible"    // Unable to change power state … device inaccessible
+	EventPowerRefused   EventKind = "power-refused"   // Refused to change power state
+	EventBusError       EventKind = "bus-error"       // frozen state error detected, failure state error detected
 	EventUnsupportedCSI EventKind = "unsupported-csi" // block device for nsid … not supported
 	EventBogusCRTO      EventKind = "bogus-crto"      // bad crto: the fix for such drives is in this kernel
 )
@@ -35,47 +40,98 @@ type Event struct {
 	Kind EventKind
 	// Address is the PCI function, "" where the log does not tell; Controller is nvmeN where the line names one.
 	Address, Controller string
-	Text                string
+	// NSID is the namespace that the line is about, 0 when it names none.
+	NSID int
+	// Operation is what the driver was doing or did: initialisation, reset, shutdown for not-ready; aborting, reset
+	// controller, completion polled, disable controller for a time-out.
+	Operation string
+	// QueueID is the queue of a time-out, 0 for the admin queue.
+	QueueID int
+	Text    string
 }
 
-// wordings are tried in order; each begins behind "nvme nvmeN: " or "nvme 0000:01:00.0: ".
+// wordings are tried in order; each begins behind "nvme nvmeN: " or "nvme 0000:01:00.0: ". The groups nsid, op and qid
+// become fields of the event.
 var wordings = []struct {
 	kind    EventKind
 	pattern *regexp.Regexp
 }{
 	{EventFound, regexp.MustCompile(`^pci function `)},
 	{EventReady, regexp.MustCompile(`^\d+/\d+/\d+ default/read/poll queues`)},
-	{EventNotReady, regexp.MustCompile(`^Device not ready; aborting (initialisation|reset|shutdown), CSTS=`)},
-	{EventProbeFailed, regexp.MustCompile(`^Removing after probe failure|^probe with driver nvme failed|^error -?\w+: probe failed|^Identify Controller failed|^Could not set queue count|^Reading (CAP|CRTO|VS) failed|^Minimum device page size`)},
-	{EventIDsRejected, regexp.MustCompile(`^globally duplicate IDs for nsid|^ignoring nsid \d+ because of duplicate IDs`)},
-	{EventIDsCleared, regexp.MustCompile(`^clearing duplicate IDs for nsid`)},
-	{EventIDsTwice, regexp.MustCompile(`^duplicate IDs (in subsystem )?for nsid`)},
+	{EventNotReady, regexp.MustCompile(`^Device not ready; aborting (?P<op>initialisation|reset|shutdown)`)},
+	{EventProbeFailed, regexp.MustCompile(`^Removing after probe failure|^probe with driver nvme failed|^error -?\w+: probe failed|^Identify Controller failed|^Could not set queue count|^Reading (CAP|CRTO|VS) failed|^Minimum device page size|^IO queues (not created|lost)`)},
+	{EventSameSubsystem, regexp.MustCompile(`^Duplicate cntlid \d+ with |^Subsystem does not support multiple controllers`)},
+	{EventIDsRejected, regexp.MustCompile(`^globally duplicate IDs for nsid (?P<nsid>\d+)|^ignoring nsid (?P<nsid>\d+) because of duplicate IDs`)},
+	{EventIDsCleared, regexp.MustCompile(`^clearing duplicate IDs for nsid (?P<nsid>\d+)`)},
+	{EventIDsTwice, regexp.MustCompile(`^duplicate IDs (?:in subsystem )?for nsid (?P<nsid>\d+)|^Duplicate unshared namespace (?P<nsid>\d+)|^IDs don't match for shared namespace (?P<nsid>\d+)`)},
+	{EventIDsChanged, regexp.MustCompile(`^identifiers changed for nsid (?P<nsid>\d+)`)},
 	{EventDown, regexp.MustCompile(`^controller is down; will reset: CSTS=`)},
 	{EventDisabled, regexp.MustCompile(`^Disabling device after reset failure`)},
-	{EventTimeout, regexp.MustCompile(`^I/O (?:tag )?\d+ (?:\([^)]*\) )?(?:opcode \S+ \([^)]*\) )?QID \d+ timeout, (aborting|reset controller|completion polled|disable controller)`)},
-	{EventInaccessible, regexp.MustCompile(`^Unable to change power state from \S+ to D0, device inaccessible`)},
-	{EventUnsupportedCSI, regexp.MustCompile(`^block device for nsid \d+ not supported`)},
+	{EventTimeout, regexp.MustCompile(`^I/O (?:tag )?\d+ (?:\([^)]*\) )?(?:opcode \S+ \([^)]*\) )?QID (?P<qid>\d+) timeout, (?P<op>aborting|reset controller|completion polled|disable controller)`)},
+	{EventInaccessible, regexp.MustCompile(`^Unable to change power state from \S+ to \S+, device inaccessible|^can't change power state from \S+ to \S+ \(config space inaccessible\)`)},
+	{EventPowerRefused, regexp.MustCompile(`^[Rr]efused to change power state from \S+ to D0`)},
+	{EventBusError, regexp.MustCompile(`^frozen state error detected|^failure state error detected`)},
+	{EventUnsupportedCSI, regexp.MustCompile(`^block device for nsid (?P<nsid>\d+) not supported`)},
 	{EventBogusCRTO, regexp.MustCompile(`^bad crto:`)},
 }
 
+// Before the colon stands the driver that is bound, "pci" when there is none, and the device.
 var (
-	subject     = regexp.MustCompile(`^nvme (nvme\d+|[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): (.*)$`)
+	subject     = regexp.MustCompile(`^(?:nvme|pci|vfio-pci) (nvme\d+|[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): (.*)$`)
 	pciFunction = regexp.MustCompile(`^pci function ([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])`)
 )
 
-// maxEvents is how many events are kept for one controller.
-const maxEvents = 64
+// classify tells what the text behind the device's name says, and fills e. It is false for all else.
+func classify(text string, e *Event) bool {
+	for _, w := range wordings {
+		m := w.pattern.FindStringSubmatch(text)
+		if m == nil {
+			continue
+		}
+		e.Kind = w.kind
+		for i, group := range w.pattern.SubexpNames() {
+			if m[i] == "" {
+				continue
+			}
+			number, _ := strconv.Atoi(m[i]) // of digits, where it counts; too many of them are no namespace that exists
+			switch group {
+			case "nsid":
+				e.NSID = number
+			case "qid":
+				e.QueueID = number
+			case "op":
+				e.Operation = m[i]
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// maxEvents is how many events of one kind are kept for one controller, maxAll how many in all. A drive that fills the
+// log drives out neither its own other events nor those of another.
+const (
+	maxEvents = 16
+	maxAll    = 4096
+)
 
 // logParser turns records into events. Controller numbers are given out anew, so a line belongs to the function that
 // the last "pci function" line before it gave to its number.
 type logParser struct {
 	function map[string]string // PCI address by controller name
 	events   []Event
-	count    map[string]int
+	count    map[eventKey]int
 }
 
+type eventKey struct {
+	address, controller string
+	kind                EventKind
+}
+
+func (e Event) key() eventKey { return eventKey{e.Address, e.Controller, e.Kind} }
+
 func newLogParser() *logParser {
-	return &logParser{function: map[string]string{}, count: map[string]int{}}
+	return &logParser{function: map[string]string{}, count: map[eventKey]int{}}
 }
 
 func (p *logParser) add(rec host.KernelRecord) {
@@ -84,6 +140,9 @@ func (p *logParser) add(rec host.KernelRecord) {
 		return
 	}
 	e := Event{Time: rec.Time, Text: rec.Text}
+	if !classify(m[2], &e) {
+		return
+	}
 	if strings.HasPrefix(m[1], "nvme") {
 		e.Controller = m[1]
 		if f := pciFunction.FindStringSubmatch(m[2]); f != nil {
@@ -93,25 +152,51 @@ func (p *logParser) add(rec host.KernelRecord) {
 	} else {
 		e.Address = m[1]
 	}
-	for _, w := range wordings {
-		if w.pattern.MatchString(m[2]) {
-			e.Kind = w.kind
-			p.keep(e)
-			return
-		}
-	}
+	p.keep(e)
 }
 
-// keep adds an event, dropping the oldest of the same controller when there are too many.
+// keep adds an event, dropping the oldest of the same controller and kind when there are too many.
 func (p *logParser) keep(e Event) {
-	key := e.Address + "/" + e.Controller
-	if p.count[key] >= maxEvents {
-		i := slices.IndexFunc(p.events, func(o Event) bool { return o.Address == e.Address && o.Controller == e.Controller })
+	oldest := func(Event) bool { return true }
+	switch {
+	case p.count[e.key()] >= maxEvents:
+		oldest = func(o Event) bool { return o.key() == e.key() }
+		fallthrough
+	case len(p.events) >= maxAll:
+		i := slices.IndexFunc(p.events, oldest)
+		if p.count[p.events[i].key()]--; p.count[p.events[i].key()] == 0 {
+			delete(p.count, p.events[i].key())
+		}
 		p.events = slices.Delete(p.events, i, i+1)
-		p.count[key]--
 	}
-	p.count[key]++
+	p.count[e.key()]++
 	p.events = append(p.events, e)
+}
+
+// lastProbe are the events about a function since the kernel last found it, that line included. What an earlier probe
+// of it said no longer counts.
+func lastProbe(log []Event, address string) []Event {
+	var out []Event
+	for _, e := range log {
+		if e.Address != address {
+			continue
+		}
+		if e.Kind == EventFound {
+			out = nil
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// last is the newest event of these kinds among events.
+func last(events []Event, kinds ...EventKind) (Event, bool) {
+	for _, e := range slices.Backward(events) {
+		if slices.Contains(kinds, e.Kind) {
+			return e, true
+		}
+	}
+	return Event{}, false
 }
 
 // logReader reads the kernel log bit by bit.

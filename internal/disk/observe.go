@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -32,13 +31,13 @@ func NewObserver(h *host.Host, policy Policy, now func() time.Time) *Observer {
 	return &Observer{host: h, timeout: time.Duration(policy.ReadTimeout), now: now, names: newNames(h), log: newLogReader(h.KernelLog())}
 }
 
-// Observe reads sysfs, the mount table and what is new in the kernel log. Drives are read side by side, and every
-// attribute has a deadline: a broken drive spoils its own facts only.
+// Observe reads sysfs, the mount table and what is new in the kernel log. Drives are read side by side, each with a
+// bound on the time that its attributes may hang: a broken drive spoils its own facts only.
 func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	f := &Facts{At: o.now(), Release: o.host.KernelRelease()}
-	reader := o.host.NewReader(o.timeout)
-	defer reader.Close()
-	addresses, err := reader.Names(o.busDir())
+	bus := newAttributes(o.host, o.timeout)
+	defer bus.close()
+	addresses, err := bus.reader.Names(o.busDir())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list PCI functions: %w", err)
 	}
@@ -46,67 +45,30 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	results := make([]*Function, len(addresses))
 	var wg sync.WaitGroup
 	for i, address := range addresses {
-		class, err := reader.Attr(filepath.Join(o.busDir(), address, "class"))
-		if err != nil || !strings.HasPrefix(class, "0x0108") {
-			continue
+		if strings.HasPrefix(bus.get(o.busDir(), address, "class"), classNVM) {
+			wg.Go(func() { results[i] = o.function(address, mounts) })
 		}
-		wg.Go(func() { results[i] = o.function(address, mounts) })
 	}
 	wg.Wait()
+	f.System = o.system(bus)
+	f.Problems = bus.problems
 	for _, fn := range results {
 		if fn != nil {
 			f.Functions = append(f.Functions, *fn)
 		}
 	}
-	o.names.fill(f.Functions)
+	o.names.fill(f.Functions, o.timeout)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	f.Log, f.LogLost, f.LogErr = o.log.poll()
 	return f, nil
 }
 
+// classNVM begins the PCI class of non-volatile memory controllers (PCI code and ID assignment, base class 01h,
+// sub-class 08h).
+const classNVM = "0x0108"
+
 func (o *Observer) busDir() string { return filepath.Join(o.host.Sysfs, "bus/pci/devices") }
-
-// attributes reads the attributes of one drive and notes what cannot be read.
-type attributes struct {
-	reader   *host.Reader
-	problems []string
-}
-
-// get returns an attribute, "" when the kernel does not have it or it cannot be read.
-func (a *attributes) get(parts ...string) string {
-	path := filepath.Join(parts...)
-	value, err := a.reader.Attr(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		a.problems = append(a.problems, err.Error())
-	}
-	return value
-}
-
-func (a *attributes) number(parts ...string) int64 {
-	n, err := strconv.ParseInt(a.get(parts...), 0, 64)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
-func (a *attributes) id(parts ...string) uint16 {
-	n, err := strconv.ParseUint(a.get(parts...), 0, 16)
-	if err != nil {
-		return 0
-	}
-	return uint16(n)
-}
-
-func (a *attributes) names(parts ...string) []string {
-	path := filepath.Join(parts...)
-	names, err := a.reader.Names(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		a.problems = append(a.problems, err.Error())
-	}
-	return names
-}
 
 var (
 	controllerName = regexp.MustCompile(`^nvme\d+$`)
@@ -118,26 +80,29 @@ var (
 
 // function reads one PCI function and everything below it.
 func (o *Observer) function(address string, mounts []host.Mount) *Function {
-	a := &attributes{reader: o.host.NewReader(o.timeout)}
-	defer a.reader.Close()
+	a := newAttributes(o.host, o.timeout)
+	defer a.close()
 	dir := filepath.Join(o.busDir(), address)
 	fn := &Function{
 		Address: address, Vendor: a.id(dir, "vendor"), Device: a.id(dir, "device"), SubVendor: a.id(dir, "subsystem_vendor"),
-		SubDevice: a.id(dir, "subsystem_device"), PowerState: a.get(dir, "power_state"), Enabled: a.number(dir, "enable") > 0,
+		SubDevice: a.id(dir, "subsystem_device"), Enabled: a.number(dir, "enable") > 0,
 	}
 	fn.Unread = fn.Vendor == 0 || fn.Vendor == 0xffff
 	if override := a.get(dir, "driver_override"); override != "(null)" { // what an unset override reads as
 		fn.DriverOverride = override
 	}
-	if target, err := a.reader.Link(filepath.Join(dir, "driver")); err == nil {
-		fn.Driver = filepath.Base(target)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		a.problems = append(a.problems, err.Error())
+	fn.Driver = a.link(dir, "driver")
+	fn.Power = Power{
+		State: a.get(dir, "power_state"), Control: a.get(dir, "power/control"), RuntimeStatus: a.get(dir, "power/runtime_status"),
+		D3ColdAllowed: a.number(dir, "d3cold_allowed") == 1,
 	}
-	fn.Link = Link{
-		CurrentSpeed: a.get(dir, "current_link_speed"), MaxSpeed: a.get(dir, "max_link_speed"),
-		CurrentWidth: int(a.number(dir, "current_link_width")), MaxWidth: int(a.number(dir, "max_link_width")),
+	fn.Link, fn.AER = link(a, dir), aer(a, dir, "aer_dev_correctable", "aer_dev_nonfatal", "aer_dev_fatal")
+	for _, state := range a.names(dir, "link") {
+		if a.number(dir, "link", state) == 1 {
+			fn.ASPM = append(fn.ASPM, state)
+		}
 	}
+	fn.Port = o.port(a, dir)
 	for _, name := range a.names(dir, "nvme") {
 		if controllerName.MatchString(name) {
 			fn.Controllers = append(fn.Controllers, o.controller(a, filepath.Join(dir, "nvme", name), name, mounts))
@@ -154,6 +119,8 @@ func (o *Observer) controller(a *attributes, dir, name string, mounts []host.Mou
 	}
 	for _, child := range a.names(dir) {
 		switch {
+		case child == "quirks":
+			c.Quirks, c.QuirksKnown = quirkNames(a.get(dir, child)), true
 		case namespaceName.MatchString(child):
 			c.Namespaces = append(c.Namespaces, o.namespace(a, dir, child, mounts))
 		case genericName.MatchString(child):

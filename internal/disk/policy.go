@@ -11,7 +11,7 @@ import (
 type Policy struct {
 	// Ignore are PCI addresses to leave out of findings; * stands for any text.
 	Ignore []string `toml:"ignore"`
-	// ReadTimeout is how long one attribute may take before it is given up.
+	// ReadTimeout is how long the attributes of one drive may hang, all together, before they are given up.
 	ReadTimeout policy.Duration `toml:"read_timeout"`
 	// Resync is how often labd looks again.
 	Resync policy.Duration `toml:"resync"`

@@ -16,6 +16,11 @@ type Release struct {
 	// PVE says that it is a Proxmox kernel, Revision is its package revision: 3 in 6.2.16-3-pve.
 	PVE      bool
 	Revision int
+	// Vendor says that a distribution other than Debian and Proxmox made it, as 5.14.0-362.el9 or 6.2.0-39-generic:
+	// such kernels have fixes, and bugs, that their number does not tell.
+	Vendor bool
+	// Candidate says that it is a release candidate (-rcN).
+	Candidate bool
 }
 
 var releasePattern = regexp.MustCompile(`^(\d{1,3})\.(\d{1,4})(?:\.(\d{1,5}))?(?:-(\d{1,6}))?(.*)$`)
@@ -31,14 +36,34 @@ func ParseRelease(text string) (Release, error) {
 		return n
 	}
 	r := Release{Text: strings.TrimSpace(text), Major: number(m[1]), Minor: number(m[2]), Patch: number(m[3]), PatchKnown: m[3] != ""}
-	r.PVE = m[4] != "" && (strings.HasPrefix(m[5], "-pve") || strings.Contains(m[5], "~bpo") && strings.HasSuffix(m[5], "-pve"))
+	// Backports for the former PVE release say so in between: 6.2.16-11-bpo11-pve.
+	r.PVE = m[4] != "" && (m[5] == "-pve" || strings.HasPrefix(m[5], "-bpo") && strings.HasSuffix(m[5], "-pve"))
+	r.Candidate = m[4] == "" && strings.HasPrefix(m[5], "-rc")
 	if r.PVE {
 		r.Revision = number(m[4])
 	} else if m[4] != "" && r.Patch == 0 {
 		// A distribution's ABI number stands where the stable release would.
 		r.PatchKnown = false
+		r.Vendor = !strings.HasSuffix(m[5], "-amd64") && !strings.HasSuffix(m[5], "-arm64")
 	}
 	return r, nil
+}
+
+// versionPattern finds the package that Debian writes behind the release in /proc/version: "Debian 6.1.119-1".
+var versionPattern = regexp.MustCompile(`\bDebian (\d{1,3})\.(\d{1,4})\.(\d{1,5})-`)
+
+// Refine takes the stable release from /proc/version, where Debian names it, when that is about the same kernel.
+func (r Release) Refine(procVersion string) Release {
+	if !strings.HasPrefix(procVersion, "Linux version "+r.Text+" ") {
+		return r // paths or [kernel] release are moved
+	}
+	m := versionPattern.FindStringSubmatch(procVersion)
+	if m == nil || m[1] != strconv.Itoa(r.Major) || m[2] != strconv.Itoa(r.Minor) {
+		return r
+	}
+	r.Patch, _ = strconv.Atoi(m[3]) // digits only, few enough
+	r.PatchKnown, r.Vendor = true, false
+	return r
 }
 
 // before tells whether r is an earlier version than major.minor.
@@ -78,6 +103,8 @@ func stableFix(r Release, patch int) Fix {
 // 5.19 (354201c53e61), the fix with 6.6, 6.5.5 and 6.1.55 (6cc834ba6299, "nvme: avoid bogus CRTO values").
 func (r Release) CRTO() Fix {
 	switch {
+	case r.Vendor && r.before(6, 6), r.Candidate && r.is(6, 6): // the fix came with 6.6-rc2
+		return FixUnknown
 	case r.before(5, 19):
 		return NeverHad
 	case !r.before(6, 6):
@@ -99,6 +126,8 @@ func (r Release) CRTO() Fix {
 // fixed it in pve-kernel 6.2.16-6 (bug 4770).
 func (r Release) DuplicateIDs() Fix {
 	switch {
+	case r.Vendor && r.before(6, 5), r.Candidate && r.is(6, 5): // the fix came with 6.5-rc2
+		return FixUnknown
 	case r.before(5, 18):
 		return NeverHad
 	case !r.before(6, 5):

@@ -15,6 +15,10 @@ const (
 	NVMeIDsCleared   Code = "nvme.ids-cleared"
 	NVMeResetting    Code = "nvme.resetting"
 	NVMeDead         Code = "nvme.dead"
+	NVMeDropped      Code = "nvme.dropped"
+	NVMeTimeouts     Code = "nvme.timeouts"
+	NVMeLostIRQ      Code = "nvme.lost-interrupts"
+	NVMeLinkDegraded Code = "nvme.link-degraded"
 )
 
 // Codes of the storage job.
@@ -59,6 +63,10 @@ func Defs() []Def {
 		{NVMeIDsCleared, Info, "The kernel cleared the namespace's ids because another drive has the same ones; the drive works."},
 		{NVMeResetting, Fail, "The controller is being reset and offers no disk meanwhile."},
 		{NVMeDead, Fail, "The kernel gave the controller up while it was in use."},
+		{NVMeDropped, Fail, "The drive worked in this boot, dropped out and lost its driver."},
+		{NVMeTimeouts, Warn, "Commands to the drive timed out in this boot."},
+		{NVMeLostIRQ, Warn, "The drive finishes commands and its interrupts do not arrive."},
+		{NVMeLinkDegraded, Warn, "The PCIe link is slower or narrower than drive and slot can do."},
 		{NVMeNoNamespace, Fail, "The controller is live and offers no namespace, so there is no disk."},
 		{StorageDeviceGone, Fail, "The device that the storage's mount unit names does not exist."},
 		{StorageDown, Warn, "The storage is not usable now, but nothing says that its device is gone."},
