@@ -2,6 +2,8 @@ package storage
 
 import (
 	"fmt"
+	"path"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -58,8 +60,12 @@ type Entry struct {
 	Ignored bool
 
 	section *pve.StorageSection
+	// point is where it should be mounted, source what, and mounted whether anything is.
+	point   string
 	source  Source
 	mounted bool
+	// automount says that systemd waits there to mount it for whoever looks.
+	automount bool
 }
 
 // Subject is storage/<node>/<id>.
@@ -157,7 +163,8 @@ func onMember(f *Facts, s *pve.StorageSection) bool {
 }
 
 // judgeDirectory judges a dir storage by the mount that it should be on. A device that is gone counts even when the
-// entry is switched off, or its old mount lives on.
+// entry is switched off. A mount counts as dead only when its own device is gone as well: somebody may have mounted
+// another disk there by hand.
 func judgeDirectory(f *Facts, e *Entry) {
 	set := func(verdict, reason string, args ...any) { e.Verdict, e.Reason = verdict, fmt.Sprintf(reason, args...) }
 	if f.MountsErr != nil {
@@ -165,23 +172,31 @@ func judgeDirectory(f *Facts, e *Entry) {
 		return
 	}
 	s := e.section
-	point := mountPoint(s)
 	insists := s.MountPoint() != ""
-	source, hasSource := f.Sources[point]
-	e.source = source
-	_, e.mounted = host.MountAt(f.Mounts, point)
-	device := f.Devices[source.What]
+	point, source, hasSource := f.sourceOf(s)
+	e.point, e.source = point, source
+	mount, mounted := mountedAt(f.Mounts, point)
+	e.mounted, e.automount = mounted, mount.Type == "autofs"
+	device, mountDevice := f.Devices[source.What], mountDevice(f, mount)
 	switch {
-	case hasSource && device == DeviceGone && e.mounted:
+	case hasSource && device == DeviceGone && mounted && mountDevice == DeviceGone:
 		set(VerdictGone, "%s does not exist any more; its mount at %s lives on without it", source.What, point)
+	case hasSource && device == DeviceGone && mounted && mountDevice == DeviceUnknown:
+		set(VerdictUnknown, "%s does not exist; whether %s, which is mounted at %s, does cannot be told", source.What, mount.Source, point)
+	case hasSource && device == DeviceGone && mounted && s.Disabled():
+		set(VerdictDisabled, "switched off in storage.cfg")
+	case hasSource && device == DeviceGone && mounted:
+		set(VerdictOK, "%s is mounted; %s, which %s names for %s, does not exist, so it will not be mounted at the next boot", mount.Source, source.What, where(source), point)
 	case hasSource && device == DeviceGone && insists:
 		set(VerdictGone, "%s, which %s names for %s, does not exist", source.What, where(source), point)
-	case hasSource && device == DeviceGone:
-		set(VerdictMasked, "%s does not exist, and PVE writes to the file system below %s instead", source.What, point)
 	case s.Disabled():
 		set(VerdictDisabled, "switched off in storage.cfg")
-	case e.mounted:
+	case hasSource && device == DeviceGone:
+		set(VerdictMasked, "%s does not exist, and PVE writes to the file system below %s instead", source.What, point)
+	case mounted && insists, mounted && point == path.Clean(s.Path()):
 		set(VerdictOK, "mounted")
+	case mounted:
+		judgePlainDirectory(f, e, set)
 	case hasSource && device == DevicePresent && !insists:
 		set(VerdictMasked, "%s is there and not mounted, and PVE writes to the file system below %s instead", source.What, point)
 	case hasSource && device == DevicePresent:
@@ -193,6 +208,14 @@ func judgeDirectory(f *Facts, e *Entry) {
 	default:
 		judgePlainDirectory(f, e, set)
 	}
+}
+
+// mountDevice is the state of what a mount is of. What is no device node, as a dataset, a share or a bind mount, is there.
+func mountDevice(f *Facts, m host.Mount) Device {
+	if device, ok := f.Devices[m.Source]; ok {
+		return device
+	}
+	return DevicePresent
 }
 
 // judgePlainDirectory judges a directory that is no mount point and need not be one.
@@ -211,7 +234,7 @@ func judgePlainDirectory(f *Facts, e *Entry, set func(string, string, ...any)) {
 }
 
 func where(s Source) string {
-	if s.InFstab {
+	if filepath.Base(s.File) == "fstab" {
 		return "fstab"
 	}
 	return "unit " + s.Unit

@@ -25,14 +25,17 @@ func (r *Report) explain(f *Facts, e Entry) finding.Finding {
 	case VerdictGone:
 		out.Code, out.Severity = finding.StorageDeviceGone, finding.Fail
 		out.Cause = "its disk was taken out, or died"
+		if isKernelName(e.source.What) {
+			out.Cause, out.Confidence = "its disk was taken out or died, or has another name now, since the kernel gives such names in the order of discovery", finding.Likely
+		}
 		if e.mounted {
-			evidence("mount table", mountPoint(e.section)+" is still mounted")
+			evidence("mount table", e.point+" is still mounted")
 		} else {
-			evidence("mount table", mountPoint(e.section)+" is not mounted")
+			evidence("mount table", e.point+" is not mounted")
 		}
 		evidence("/dev", e.source.What+" does not exist")
-		if d := f.Directories[e.Path]; !e.mounted && d.Entries > 0 {
-			evidence(e.Path, fmt.Sprintf("%d entries lie below the mount point, on the file system under it; labd does not touch them", d.Entries))
+		if d := f.Directories[e.point]; !e.mounted && d.Entries > 0 {
+			evidence(e.point, fmt.Sprintf("%d entries lie below the mount point, on the file system under it; labd does not touch them", d.Entries))
 		}
 		remedy(finding.RiskNone, "put the disk back and start its unit", "systemctl start "+e.source.Unit)
 		if e.Refusal == "" {

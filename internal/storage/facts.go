@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"iter"
 	"path"
 	"strings"
 	"time"
@@ -42,9 +43,12 @@ type Facts struct {
 type Source struct {
 	// What is the device as written: a path, or UUID=…, LABEL=…, PARTUUID=…, PARTLABEL=… in fstab.
 	What string
+	// Point is where it should be mounted.
+	Point string
 	// Unit is the mount unit's name. File is the unit file, or fstab.
 	Unit, File string
-	// InFstab says that the unit is generated from fstab.
+	// InFstab says that fstab has a line for the point: the unit is generated from it, or would be when the unit file
+	// is gone.
 	InFstab bool
 	// Wants are the links that enable the unit.
 	Wants []string
@@ -70,19 +74,42 @@ type Directory struct {
 	Err error
 }
 
-// devicePath is where a device is found below dev, or "" for what is no local device.
-func devicePath(dev, what string) string {
-	for prefix, dir := range map[string]string{
-		"UUID=": "disk/by-uuid", "LABEL=": "disk/by-label", "PARTUUID=": "disk/by-partuuid", "PARTLABEL=": "disk/by-partlabel",
-	} {
-		if value, ok := strings.CutPrefix(what, prefix); ok {
-			return path.Join(dev, dir, strings.Trim(value, `"`))
+// sourceOf is where a storage should be mounted, and the source for it, if any. PVE may insist on a mount point; else
+// it is the nearest directory at or above the path that a unit or fstab names.
+func (f *Facts) sourceOf(s *pve.StorageSection) (point string, source Source, ok bool) {
+	if point = s.MountPoint(); point != "" {
+		source, ok = f.Sources[path.Clean(point)]
+		return path.Clean(point), source, ok
+	}
+	for dir := range upwards(s.Path()) {
+		if source, ok = f.Sources[dir]; ok {
+			return dir, source, true
 		}
 	}
-	if rest, ok := strings.CutPrefix(what, "/dev/"); ok {
-		return path.Join(dev, rest)
+	return path.Clean(s.Path()), Source{}, false
+}
+
+// mountedAt is the file system that is seen at a point. An automount is none: it only waits for somebody to look.
+func mountedAt(mounts []host.Mount, point string) (host.Mount, bool) {
+	m, ok := host.MountAt(mounts, point)
+	return m, ok && m.Type != "autofs"
+}
+
+// upwards yields a directory and those above it, without the root.
+func upwards(dir string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for dir = path.Clean(dir); dir != "/" && dir != "."; dir = path.Dir(dir) {
+			if !yield(dir) {
+				return
+			}
+		}
 	}
-	return ""
+}
+
+// isBelow tells whether p is dir or lies below it.
+func isBelow(p, dir string) bool {
+	p, dir = path.Clean(p), path.Clean(dir)
+	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
 }
 
 // mountOf is the mount that a path lies on.

@@ -59,9 +59,12 @@ func (m *Memory) load() {
 	}
 }
 
-// Note keeps what a report found gone, since when it was first found so, and forgets what came back. It writes only
-// when something changed.
+// Note keeps what a report found gone, since when it was first found so, and forgets what came back. A report
+// without storage.cfg says nothing of any storage, so it changes nothing. It writes only when something changed.
 func (m *Memory) Note(r *Report) error {
+	if !r.Readable {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.load()

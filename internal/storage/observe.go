@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,14 +53,19 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 		if s.Malformed != "" || s.Type != "dir" || s.Path() == "" || !s.OnNode(o.node) {
 			continue
 		}
-		point := mountPoint(s)
-		if source, ok := findSource(reader, o.host.Etc, fstab, point); ok {
-			f.Sources[point] = source
-			f.Devices[source.What] = findDevice(reader, o.host.Dev, source.What)
+		o.findSources(f, reader, fstab, s)
+		point, source, ok := f.sourceOf(s)
+		if ok {
+			f.Devices[source.What] = findSourceDevice(reader, o.host.Paths, source.What)
 			needReferences = needReferences || f.Devices[source.What] == DeviceGone
 		}
-		if m, ok := mountOf(f.Mounts, s.Path()); f.MountsErr == nil && (!ok || !isNetworkFS(m.Type)) {
-			f.Directories[s.Path()] = readDirectory(reader, s.Path())
+		if m, ok := mountedAt(f.Mounts, point); ok && devicePath(o.host.Dev, m.Source) != "" {
+			f.Devices[m.Source] = findDevice(reader, o.host.Dev, m.Source)
+		}
+		for _, dir := range []string{s.Path(), point} {
+			if m, ok := mountOf(f.Mounts, dir); f.MountsErr == nil && (!ok || !isNetworkFS(m.Type)) {
+				f.Directories[dir] = readDirectory(reader, dir)
+			}
 		}
 	}
 	if needReferences {
@@ -68,12 +74,21 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	return f, nil
 }
 
-// mountPoint is the directory that should be a mount point for a dir storage: the one PVE insists on, else its path.
-func mountPoint(s *pve.StorageSection) string {
+// findSources looks for what should be mounted where PVE insists on a mount point, else at the storage's path and above.
+func (o *Observer) findSources(f *Facts, reader *host.Reader, fstab []fstabLine, s *pve.StorageSection) {
+	points := upwards(s.Path())
 	if point := s.MountPoint(); point != "" {
-		return point
+		points = slices.Values([]string{filepath.Clean(point)})
 	}
-	return s.Path()
+	for point := range points {
+		if _, known := f.Sources[point]; known {
+			return
+		}
+		if source, ok := findSource(reader, o.host.Etc, fstab, point); ok {
+			f.Sources[point] = source
+			return
+		}
+	}
 }
 
 var errNoConfig = errors.New("storage.cfg is missing or empty: the cluster file system is down, or nothing was ever configured")
@@ -105,27 +120,58 @@ func (o *Observer) readReferences(f *Facts, fsys pve.FS, reader *host.Reader) {
 		f.ReferencesErr = fmt.Errorf("look for references: %w", err)
 	}
 	for _, s := range f.Config.Sections {
-		f.References[s.ID] = append(all.Of(s.ID, s.Path()), pve.VzdumpReferences(vzdump, s.ID, s.Path())...)
+		dir := s.Path()
+		if point := s.MountPoint(); point != "" && isBelow(dir, point) {
+			dir = point // the whole file system goes away with its unit
+		}
+		f.References[s.ID] = append(all.Of(s.ID, dir), pve.VzdumpReferences(vzdump, s.ID, dir)...)
 	}
 }
 
-// findSource looks for what should be mounted at a point: in a unit file below /etc, which wins over fstab
-// (systemd.unit(5), unit load path), else in fstab.
+// findSource looks for what should be mounted at a point: in a unit file below /etc with its drop-ins, which wins over
+// fstab (systemd.unit(5), unit load path), else in fstab.
 func findSource(reader *host.Reader, etc string, fstab []fstabLine, point string) (Source, bool) {
 	unit := host.MountUnitName(point)
+	line, inFstab := fstabLine{}, false
+	for _, l := range fstab {
+		if filepath.Clean(l.point) == point {
+			line, inFstab = l, true
+		}
+	}
 	file := filepath.Join(etc, "systemd/system", unit)
 	if data, err := reader.File(file); err == nil {
 		parsed := host.ParseUnit(data)
-		if what := parsed.Value("Mount", "What"); what != "" && filepath.Clean(parsed.Value("Mount", "Where")) == filepath.Clean(point) {
-			return Source{What: what, Unit: unit, File: file, Wants: findWants(reader, etc, unit)}, true
+		if what := parsed.Value("Mount", "What"); what != "" && filepath.Clean(parsed.Value("Mount", "Where")) == point {
+			if changed := dropInWhat(reader, file+".d"); changed != "" {
+				what = changed
+			}
+			return Source{What: what, Point: point, Unit: unit, File: file, InFstab: inFstab, Wants: findWants(reader, etc, unit)}, true
 		}
 	}
-	for _, line := range fstab {
-		if filepath.Clean(line.point) == filepath.Clean(point) {
-			return Source{What: line.what, Unit: unit, File: filepath.Join(etc, "fstab"), InFstab: true}, true
+	if !inFstab {
+		return Source{}, false
+	}
+	return Source{What: line.what, Point: point, Unit: unit, File: filepath.Join(etc, "fstab"), InFstab: true}, true
+}
+
+// dropInWhat is what the drop-ins of a unit put in the place of its device, or "". They apply in the order of their
+// names (systemd.unit(5)).
+func dropInWhat(reader *host.Reader, dir string) (what string) {
+	names, err := reader.Names(dir)
+	if err != nil {
+		return ""
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".conf") {
+			continue
+		}
+		if data, err := reader.File(filepath.Join(dir, name)); err == nil {
+			if v := host.ParseUnit(data).Value("Mount", "What"); v != "" {
+				what = v
+			}
 		}
 	}
-	return Source{}, false
+	return what
 }
 
 // findWants lists the links that enable a unit, in the .wants and .requires directories below /etc.
@@ -146,24 +192,6 @@ func findWants(reader *host.Reader, etc, unit string) []string {
 		}
 	}
 	return links
-}
-
-// findDevice tells whether a device is there. It is gone only when the directory it should be in can be read and lacks
-// it: a missing /dev/disk/by-uuid says nothing about a disk.
-func findDevice(reader *host.Reader, dev, what string) Device {
-	file := devicePath(dev, what)
-	if file == "" {
-		return DeviceUnknown
-	}
-	if _, err := reader.Stat(file); err == nil {
-		return DevicePresent
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return DeviceUnknown
-	}
-	if _, err := reader.Names(filepath.Dir(file)); err != nil {
-		return DeviceUnknown
-	}
-	return DeviceGone
 }
 
 // maxEntries is the most that is counted in a directory.

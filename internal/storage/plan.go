@@ -2,7 +2,7 @@ package storage
 
 import (
 	"fmt"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 
@@ -45,14 +45,12 @@ type dirParams struct {
 
 // guards are the facts that a removal depends on.
 type guards struct {
-	Entry      entryParams `json:"entry"`
-	Verdict    string      `json:"verdict"`
-	Unit       unitParams  `json:"unit"`
-	Mounted    bool        `json:"mounted"`
-	Members    plan.Set    `json:"members"`
-	Quorate    bool        `json:"quorate"`
-	References int         `json:"references"`
-	Blocked    plan.Set    `json:"blocked"`
+	Entry   entryParams `json:"entry"`
+	Verdict string      `json:"verdict"`
+	Unit    unitParams  `json:"unit"`
+	Mounted bool        `json:"mounted"`
+	Members plan.Set    `json:"members"`
+	Quorate bool        `json:"quorate"`
 }
 
 // PlanRemoval is what removes one dead storage. It is refused, with a *plan.RefusedError, for anything that is not
@@ -92,10 +90,14 @@ func refusal(f *Facts, e Entry) string {
 		return "PVE makes the storage local anew by itself"
 	case s.Shared():
 		return "it is marked as shared, so this node alone cannot tell that it is gone"
-	case isSystemPath(e.Path) || isSystemPath(mountPoint(s)):
+	case isSystemPath(e.Path) || isSystemPath(e.point):
 		return "its path is part of the system"
+	case !isBelow(e.Path, e.point) || s.MountPoint() == "" && e.point != e.Path:
+		return "its path " + e.Path + " and the mount point " + e.point + " differ, and other things may lie on that"
 	case e.source.InFstab:
 		return "its mount comes from /etc/fstab, which labd does not change; comment the line out first"
+	case e.automount:
+		return "an automount unit watches " + e.point + "; stop, disable and remove that first"
 	case f.ReferencesErr != nil:
 		return f.ReferencesErr.Error()
 	}
@@ -103,14 +105,15 @@ func refusal(f *Facts, e Entry) string {
 		if other.Malformed != "" {
 			return fmt.Sprintf("the section of %s in storage.cfg is malformed, and PVE refuses every change while it is", other.ID)
 		}
-		if other.ID != e.ID && other.Path() != "" && strings.HasPrefix(other.Path()+"/", strings.TrimSuffix(e.Path, "/")+"/") {
-			return fmt.Sprintf("storage %s lies below its path", other.ID)
+		if other.ID != e.ID && other.Path() != "" && (isBelow(other.Path(), e.Path) || isBelow(other.Path(), e.point) || other.MountPoint() != "" && path.Clean(other.MountPoint()) == e.point) {
+			return fmt.Sprintf("storage %s lies below its path or mount point", other.ID)
 		}
 	}
 	for _, skipped := range f.Config.Skipped {
 		if skipped.UnknownType {
 			return fmt.Sprintf("PVE does not know the type of storage %s and would drop its section with any change", skipped.ID)
 		}
+		return fmt.Sprintf("PVE skips the section of %s in storage.cfg (%s) and would drop it with any change", skipped.ID, skipped.Reason)
 	}
 	if len(e.References) > 0 {
 		first := e.References[0]
@@ -123,24 +126,24 @@ func refusal(f *Facts, e Entry) string {
 	return ""
 }
 
-// isSystemPath tells a path that must never be unmounted or removed.
-func isSystemPath(path string) bool {
-	path = filepath.Clean(path)
+// isSystemPath tells a path that must never be unmounted or removed: the root, a directory of the system and what holds
+// one, and anything inside those that belong to nobody but the system.
+func isSystemPath(dir string) bool {
 	for _, system := range []string{"/etc/pve", "/boot/efi", "/usr/bin", "/var/lib/vz", "/var/lib/labd", "/root", "/home", "/proc", "/sys", "/dev", "/run", "/tmp"} {
-		if path == "/" || path == system || strings.HasPrefix(system, path+"/") {
+		if isBelow(system, dir) {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc([]string{"/etc", "/boot", "/usr", "/bin", "/sbin", "/lib", "/proc", "/sys", "/dev"}, func(system string) bool { return isBelow(dir, system) })
 }
 
 func buildRemoval(f *Facts, r *Report, e Entry) (*plan.Plan, error) {
 	entry := entryParams{ID: e.ID, Properties: identity(e.section)}
-	unit := unitParams{Unit: e.source.Unit, File: e.source.File, Wants: e.source.Wants, Point: mountPoint(e.section), What: e.source.What}
+	unit := unitParams{Unit: e.source.Unit, File: e.source.File, Wants: e.source.Wants, Point: e.point, What: e.source.What}
 	if unit.Wants == nil {
 		unit.Wants = []string{}
 	}
-	g := guards{Entry: entry, Verdict: e.Verdict, Unit: unit, Mounted: e.mounted, Quorate: f.Cluster.Quorate, References: len(e.References)}
+	g := guards{Entry: entry, Verdict: e.Verdict, Unit: unit, Mounted: e.mounted, Quorate: f.Cluster.Quorate}
 	for _, m := range f.Cluster.Members {
 		g.Members = append(g.Members, m.Name)
 	}
@@ -201,8 +204,8 @@ func buildRemoval(f *Facts, r *Report, e Entry) (*plan.Plan, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if d := f.Directories[e.Path]; !e.mounted && d.Entries > 0 {
-		p.Notes = append(p.Notes, fmt.Sprintf("%d entries lie in %s, on the file system below the mount point. They stay.", d.Entries, e.Path))
+	if d := f.Directories[e.point]; !e.mounted && d.Entries > 0 {
+		p.Notes = append(p.Notes, fmt.Sprintf("%d entries lie in %s, on the file system below the mount point. They stay.", d.Entries, e.point))
 	}
 	var err error
 	p.Digest, err = plan.Digest(g)

@@ -93,6 +93,19 @@ func world(t testing.TB, patches ...string) *host.Host {
 	return host.New(paths, "")
 }
 
+// pulledLive is a disk that was pulled while it was mounted.
+const pulledLive = "\n-- dev/disk/by-uuid/USB1 -> (gone) --\n-- dev/sdb -> (gone) --\n"
+
+// mountedFrom is a mount table with that type and source at the storage's mount point.
+func mountedFrom(typeAndSource string) string {
+	return unmounted + "30 20 8:16 / /mnt/pve/usb1 rw - " + typeAndSource + " rw\n"
+}
+
+// unitOf is the mount unit with another device.
+func unitOf(what string) string {
+	return "\n-- etc/systemd/system/mnt-pve-usb1.mount --\n[Mount]\nWhat=" + what + "\nWhere=/mnt/pve/usb1\n"
+}
+
 func look(t testing.TB, h *host.Host) (*Facts, *Report) {
 	t.Helper()
 	f, err := NewObserver(h, "pve1", NewMemory(h.State), func() time.Time { return noon }).Observe(t.Context())
@@ -119,7 +132,27 @@ func TestVerdicts(t *testing.T) {
 		{"mounted", nil, "ok"},
 		{"there and not mounted", []string{unmounted}, "down storage.down"},
 		{"pulled", []string{pulled}, "gone storage.device-gone"},
-		{"pulled while mounted", []string{"\n-- dev/disk/by-uuid/USB1 -> (gone) --\n"}, "gone storage.device-gone"},
+		{"pulled while mounted", []string{pulledLive}, "gone storage.device-gone"},
+		{"its link is lost and the disk is mounted", []string{"\n-- dev/disk/by-uuid/USB1 -> (gone) --\n"}, "ok"},
+		{"another disk is mounted by hand", []string{pulled, mountedFrom("ext4 /dev/sdc1"), "\n-- dev/sdc1 --\n"}, "ok"},
+		{"a dataset is mounted by hand", []string{pulled, mountedFrom("zfs tank/usb1")}, "ok"},
+		{"mounted from a volume that cannot be seen", []string{pulled, mountedFrom("ext4 /dev/mapper/vg-usb1")}, "unknown"},
+		{"only an automount", []string{pulled, mountedFrom("autofs systemd-1")}, "gone storage.device-gone"},
+		{"a locked disk may hold it", []string{pulled, "\n-- etc/crypttab --\ncryptusb /dev/disk/by-partuuid/P1 none luks\n-- dev/disk/by-partuuid/P1 --\n"}, "unknown"},
+		{"the locked disk is gone too", []string{pulled, "\n-- etc/crypttab --\ncryptusb /dev/disk/by-partuuid/P1 none luks\n-- dev/disk/by-partuuid/P2 --\n"}, "gone storage.device-gone"},
+		{"all disks are unlocked", []string{pulled, "\n-- etc/crypttab --\n# c\ncryptusb /dev/sda none\n-- dev/mapper/cryptusb --\n"}, "gone storage.device-gone"},
+		{"a volume that is not active", []string{pulled, unitOf("/dev/mapper/vg-usb1"), "\n-- dev/mapper/control --\n"}, "unknown"},
+		{"an array that is stopped", []string{pulled, unitOf("/dev/md0")}, "unknown"},
+		{"a kernel name", []string{pulled, unitOf("/dev/sdb")}, "gone storage.device-gone"},
+		{"a specifier", []string{pulled, unitOf("/dev/disk/by-uuid/%i")}, "unknown"},
+		{"the same name in other letters", []string{pulled, "\n-- dev/disk/by-uuid/usb1 --\n"}, "unknown"},
+		{"a label with a blank, there", []string{unmounted, unitOf("LABEL=my disk"), "\n-- dev/disk/by-label/my\\x20disk --\n"}, "down storage.down"},
+		{"a label with a blank, gone", []string{unmounted, unitOf("LABEL=my disk"), "\n-- dev/disk/by-label/other --\n"}, "gone storage.device-gone"},
+		{"a drop-in names another device", []string{unmounted, "\n-- dev/disk/by-uuid/USB1 -> (gone) --\n-- dev/disk/by-uuid/NEW --\n-- etc/systemd/system/mnt-pve-usb1.mount.d/new.conf --\n[Mount]\nWhat=/dev/disk/by-uuid/NEW\n"}, "down storage.down"},
+		{"without is_mountpoint, switched off and gone", []string{pulled, cfg(strings.Replace(usb1, "is_mountpoint 1", "disable", 1))}, "disabled"},
+		{"a directory on a disk that is gone", []string{pulled, cfg("dir: usb1\n\tpath /mnt/pve/usb1/dump\n\n")}, "masked storage.masked"},
+		{"a directory on a disk that is not mounted", []string{unmounted, cfg("dir: usb1\n\tpath /mnt/pve/usb1/dump\n\n")}, "masked storage.masked"},
+		{"is_mountpoint names a directory above", []string{pulled, cfg("dir: usb1\n\tpath /mnt/pve/usb1/dump\n\tis_mountpoint /mnt/pve/usb1\n\n")}, "gone storage.device-gone"},
 		{"pulled and switched off", []string{pulled, cfg(usb1[:len(usb1)-1] + "\tdisable\n\n")}, "gone storage.device-gone"},
 		{"switched off", []string{unmounted, cfg(usb1[:len(usb1)-1] + "\tdisable\n\n")}, "disabled"},
 		{"no directory of links", []string{pulled, "\n-- dev/disk/by-uuid/ROOT -> (gone) --\n"}, "unknown"},
@@ -178,6 +211,13 @@ func TestRefusals(t *testing.T) {
 		{"a guest's disk", pulled + "\n-- etc/pve/nodes/pve9/qemu-server/100.conf --\nscsi0: usb1:100/vm-100-disk-0.qcow2\n", "100.conf"},
 		{"a backup job", pulled + "\n-- etc/pve/jobs.cfg --\nvzdump: backup-1\n\tschedule 02:00\n\tstorage usb1\n\n", "jobs.cfg"},
 		{"vzdump.conf", pulled + "\n-- etc/vzdump.conf --\nstorage: usb1\n", "vzdump.conf"},
+		{"a section that PVE skips", pulled + cfg(usb1+"dir: 1bad\n\tpath /x\n\n"), "skips the section"},
+		{"a storage on the same mount point", pulled + cfg(strings.Replace(strings.Replace(usb1, "path /mnt/pve/usb1", "path /mnt/pve/usb1/a", 1), "is_mountpoint 1", "is_mountpoint /mnt/pve/usb1", 1)+"dir: b1\n\tpath /mnt/pve/usb1/b\n\n"), "b1 lies below"},
+		{"a container's bind mount", pulled + "\n-- etc/pve/nodes/pve1/lxc/101.conf --\nmp0: /mnt/pve/usb1/data,mp=/data\n", "101.conf"},
+		{"a directory on a mount that lives on", pulledLive + cfg("dir: usb1\n\tpath /mnt/pve/usb1/dump\n\n"), "differ"},
+		{"another disk is mounted", pulled + mountedFrom("ext4 /dev/sdc1") + "\n-- dev/sdc1 --\n", "not gone"},
+		{"an automount", pulled + mountedFrom("autofs systemd-1"), "automount"},
+		{"a unit and fstab", pulled + "\n-- etc/fstab --\nUUID=USB1 /mnt/pve/usb1 ext4 nofail 0 2\n", "fstab"},
 		{"fstab", pulled + "\n-- etc/systemd/system/mnt-pve-usb1.mount -> (gone) --\n-- etc/fstab --\nUUID=USB1 /mnt/pve/usb1 ext4 nofail 0 2\n", "fstab"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

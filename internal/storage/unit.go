@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/google/renameio/v2"
@@ -27,6 +28,8 @@ type savedUnit struct {
 type savedDir struct {
 	Existed bool   `json:"existed"`
 	Mode    uint32 `json:"mode"`
+	UID     uint32 `json:"uid"`
+	GID     uint32 `json:"gid"`
 }
 
 func (a *Applier) systemctl(ctx context.Context, args ...string) error {
@@ -40,16 +43,23 @@ func (a *Applier) mountedAt(ctx context.Context, point string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, mounted := host.MountAt(mounts, point)
+	_, mounted := mountedAt(mounts, point)
 	return mounted, nil
 }
 
-// checkGone refuses when the device is there again: somebody put the disk back.
-func (a *Applier) checkGone(_ context.Context, p unitParams) error {
+// checkGone refuses when the device is there again, or another one is mounted in its place: somebody put a disk back.
+func (a *Applier) checkGone(ctx context.Context, p unitParams) error {
 	reader := a.host.NewReader(0)
 	defer reader.Close()
-	if findDevice(reader, a.host.Dev, p.What) != DeviceGone {
-		return &plan.ChangedError{What: p.What + " is there again"}
+	if findSourceDevice(reader, a.host.Paths, p.What) != DeviceGone {
+		return &plan.ChangedError{What: p.What + " is there again, or may be"}
+	}
+	mounts, err := a.host.Mounts(ctx)
+	if err != nil {
+		return err
+	}
+	if m, mounted := mountedAt(mounts, p.Point); mounted && findDevice(reader, a.host.Dev, m.Source) != DeviceGone {
+		return &plan.ChangedError{What: fmt.Sprintf("%s is mounted at %s", m.Source, p.Point)}
 	}
 	return nil
 }
@@ -105,13 +115,17 @@ func (a *Applier) removeUnit() plan.Op {
 			_ = a.systemctl(ctx, "reset-failed", p.Unit)
 			return nil
 		},
-		VerifyFunc: func(_ context.Context, p unitParams) error {
+		VerifyFunc: func(ctx context.Context, p unitParams) error {
 			for _, file := range append([]string{p.File}, p.Wants...) {
 				if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 					return fmt.Errorf("%s is still there", file)
 				}
 			}
-			return nil
+			out, err := a.host.Run(ctx, host.Cmd{Name: "systemctl", Args: []string{"show", "--property=LoadState", "--value", p.Unit}})
+			if err == nil && strings.TrimSpace(string(out)) == "loaded" {
+				err = fmt.Errorf("systemd still has %s", p.Unit)
+			}
+			return err
 		},
 		UndoFunc: a.restoreUnit,
 	}
@@ -137,7 +151,7 @@ func (a *Applier) captureUnit(_ context.Context, p unitParams) (savedUnit, error
 
 // restoreUnit writes the unit file and its links again. It does not start the unit.
 func (a *Applier) restoreUnit(ctx context.Context, p unitParams, s savedUnit) error {
-	if err := renameio.WriteFile(p.File, s.Text, fs.FileMode(s.Mode)); err != nil {
+	if err := renameio.WriteFile(p.File, s.Text, 0o644, renameio.WithStaticPermissions(fs.FileMode(s.Mode))); err != nil {
 		return fmt.Errorf("write the unit file again: %w", err)
 	}
 	for link, target := range s.Links {
@@ -170,7 +184,11 @@ func (a *Applier) removeDir() plan.Op {
 			if err != nil {
 				return savedDir{}, err
 			}
-			return savedDir{Existed: info.IsDir(), Mode: uint32(info.Mode().Perm())}, nil
+			saved := savedDir{Existed: info.IsDir(), Mode: uint32(info.Mode().Perm())}
+			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+				saved.UID, saved.GID = stat.Uid, stat.Gid
+			}
+			return saved, nil
 		},
 		DoFunc: func(_ context.Context, p dirParams) error {
 			err := os.Remove(p.Path)
@@ -183,7 +201,17 @@ func (a *Applier) removeDir() plan.Op {
 			if !s.Existed {
 				return nil
 			}
-			if err := os.MkdirAll(p.Path, fs.FileMode(s.Mode)); err != nil {
+			if err := os.MkdirAll(filepath.Dir(p.Path), 0o755); err != nil {
+				return fmt.Errorf("make the mount point again: %w", err)
+			}
+			err := os.Mkdir(p.Path, fs.FileMode(s.Mode))
+			if errors.Is(err, fs.ErrExist) {
+				return nil
+			}
+			if err == nil { // Mkdir heeds the umask and makes it the caller's
+				err = errors.Join(os.Chown(p.Path, int(s.UID), int(s.GID)), os.Chmod(p.Path, fs.FileMode(s.Mode)))
+			}
+			if err != nil {
 				return fmt.Errorf("make the mount point again: %w", err)
 			}
 			return nil

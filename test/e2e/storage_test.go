@@ -149,7 +149,7 @@ func pveClient(t *testing.T, l *lab.Lab, server *pvesim.Server) *pve.Client {
 // A disk that is pulled while it is mounted: the mount lives on without it, until the removal stops its unit.
 func TestStoragePulledLive(t *testing.T) {
 	l, d, _ := storageLab(t, "e2e-live")
-	if err := os.Remove(l.Path("/dev/disk/by-uuid/" + d.UUID)); err != nil {
+	if err := d.Pull(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	found := report[apiv1.StorageItem](t, l, 4, "fix-storage", "--dry-run", d.Name)
