@@ -109,7 +109,8 @@ func refusal(f *Facts, e Entry) string {
 			return fmt.Sprintf("storage %s lies below its path or mount point", other.ID)
 		}
 	}
-	for _, skipped := range f.Config.Skipped {
+	if len(f.Config.Skipped) > 0 {
+		skipped := f.Config.Skipped[0]
 		if skipped.UnknownType {
 			return fmt.Sprintf("PVE does not know the type of storage %s and would drop its section with any change", skipped.ID)
 		}
