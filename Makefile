@@ -13,7 +13,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 DEMO_PACKAGES := docker.io iptables nftables iproute2 iputils-ping lxc uidmap busybox-static e2fsprogs pci.ids util-linux mount systemd
 TEST_PACKAGES := $(DEMO_PACKAGES) procps gcc libc6-dev debootstrap prometheus shellcheck lintian
 
-.PHONY: build deb demo test lint unit bench packages-demo packages-test clean
+.PHONY: build deb demo test lint unit soak bench packages-demo packages-test clean
 
 build: ## static binaries in bin/
 	@mkdir -p bin
@@ -44,6 +44,11 @@ lint:
 
 unit:
 	@test/run.sh
+
+SOAK ?= 30m
+soak: packages-demo build ## labd for SOAK (30m) on a lab that never rests: memory, files and goroutines must stay flat
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/soak ./test/soak
+	@bin/soak -duration $(SOAK)
 
 bench: ## benchmarks, as a table
 	@test/bench.sh
