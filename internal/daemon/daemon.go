@@ -38,7 +38,7 @@ type daemon struct {
 	lock    *applyLock
 	loops   []*reconcile.Loop
 	server  *server.Server
-	metrics *prometheus.Registry
+	metrics prometheus.Gatherer
 
 	control *network.Controller
 }
