@@ -2,11 +2,9 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -176,16 +174,13 @@ const pveTimeout = 30 * time.Second
 
 // connectPVE makes a client of PVE's API. Token and certificate are read each time: both may come after labd started.
 func connectPVE(cfg config.Config) (*pve.Client, error) {
-	if cfg.PVE.TokenFile == "" {
-		return nil, errors.New("no API token is configured (pve.token_file)")
-	}
-	token, err := os.ReadFile(cfg.PVE.TokenFile)
+	token, err := readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
 	if err != nil {
-		return nil, fmt.Errorf("read the API token: %w", err)
+		return nil, err
 	}
 	ca, err := os.ReadFile(cfg.PVE.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate authority of PVE: %w", err)
 	}
-	return pve.NewClient(pve.ClientConfig{BaseURL: cfg.PVE.API, Token: strings.TrimSpace(string(token)), CA: ca, Node: cfg.PVE.Node, Timeout: pveTimeout})
+	return pve.NewClient(pve.ClientConfig{BaseURL: cfg.PVE.API, Token: token, CA: ca, Node: cfg.PVE.Node, Timeout: pveTimeout})
 }

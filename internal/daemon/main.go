@@ -42,6 +42,7 @@ func Main(ctx context.Context, version string, args []string, streams Streams) i
 	file := flags.String("config", "", "configuration `FILE` (default "+config.DefaultFile+", which may be missing)")
 	private := flags.String("private", "", "serve one labctl on a socket in `DIR`, without loops, until standard input ends")
 	verbose := flags.Bool("verbose", false, "log every pass")
+	sweepMarks := flags.Bool("sweep", false, "take away every route, chain and table with labd's mark, switch the network job off, and end")
 	showVersion := flags.Bool("version", false, "print the version")
 	flags.Usage = func() {
 		fmt.Fprint(streams.Err, "Usage: labd [flags]\n       labd config [--check | --reference | --effective] [--config FILE]\n\nlabd is the operations daemon of a Proxmox VE host; labctl asks it. SIGHUP reloads the configuration.\n\n")
@@ -64,6 +65,9 @@ func Main(ctx context.Context, version string, args []string, streams Streams) i
 	if err != nil {
 		fmt.Fprintf(streams.Err, "labd: %v\n", err)
 		return exitUsage
+	}
+	if *sweepMarks {
+		return sweep(ctx, cfg, streams.Err)
 	}
 	level := slog.LevelInfo
 	if *verbose {
