@@ -25,7 +25,7 @@ const networkCoalesce = 250 * time.Millisecond
 
 // build makes the jobs, the runner, the loops and the server.
 func (d *daemon) build() error {
-	tracker := finding.NewTracker()
+	tracker := d.service.tracker
 	d.buildNVMe(tracker)
 	memory := storage.NewMemory(d.cfg.Paths.State)
 	d.buildStorage(tracker, memory)
@@ -49,9 +49,9 @@ func (d *daemon) build() error {
 	}
 	d.server = server.New(server.Config{
 		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network,
-		Planner: d, Runner: d.runner, MayApply: d.lock.Acquire, AfterApply: d.lookAgain, Log: d.log,
+		Planner: d, Runner: d.runner, BeginChange: d.beginChange, Own: d.service.own.All, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
-	d.metrics = newRegistry(d.version, d.host.Hung, d.loops,
+	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads,
 		disk.NewCollector(d.nvme.latest), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest))
 	return nil
 }
