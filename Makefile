@@ -11,13 +11,16 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 
 # Debian 12 packages. What runs labd's jobs, what the lab is made of, and what only the tests need.
 DEMO_PACKAGES := docker.io iptables nftables iproute2 iputils-ping lxc uidmap busybox-static e2fsprogs pci.ids util-linux mount systemd
-TEST_PACKAGES := $(DEMO_PACKAGES) procps gcc libc6-dev debootstrap prometheus shellcheck
+TEST_PACKAGES := $(DEMO_PACKAGES) procps gcc libc6-dev debootstrap prometheus shellcheck lintian
 
-.PHONY: build demo test lint unit bench packages-demo packages-test clean
+.PHONY: build deb demo test lint unit soak bench packages-demo packages-test clean
 
 build: ## static binaries in bin/
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/labd ./cmd/labctl
+
+deb: ## the Debian package, in dist/
+	@packaging/build.sh '$(VERSION)' $$($(GO) env GOARCH)
 
 packages-demo:
 	@test/packages.sh $(DEMO_PACKAGES)
@@ -36,14 +39,19 @@ lint:
 	@echo '== gofumpt'; files=$$($(TOOL) gofumpt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "not formatted: $$files"; exit 1; fi
 	@echo '== go vet'; $(GO) vet ./...
 	@echo '== staticcheck'; $(TOOL) staticcheck ./...
-	@echo '== shellcheck'; git ls-files '*.sh' .ci/run | xargs -r shellcheck
+	@echo '== shellcheck'; git ls-files '*.sh' .ci/run packaging/postinst packaging/prerm packaging/postrm | xargs -r shellcheck
 	@echo '== systemd-analyze verify'; test/verify-unit.sh systemd/labd.service
 
 unit:
 	@test/run.sh
 
+SOAK ?= 30m
+soak: packages-demo build ## labd for SOAK (30m) on a lab that never rests: memory, files and goroutines must stay flat
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/soak ./test/soak
+	@bin/soak -duration $(SOAK)
+
 bench: ## benchmarks, as a table
 	@test/bench.sh
 
 clean:
-	rm -rf bin
+	rm -rf bin dist

@@ -126,6 +126,17 @@ func TestCheckNVMe(t *testing.T) {
 	}
 }
 
+func TestConfig(t *testing.T) {
+	at := time.Date(2026, 11, 23, 8, 0, 0, 0, time.Local)
+	item := apiv1.ConfigItem{File: "/etc/labd/labd.toml", LoadedAt: at, TriedAt: at.Add(time.Hour), Error: "/etc/labd/labd.toml:2: unknown key \"storage.grase\"", Text: "[storage]\ngrace = '72h0m0s'\n"}
+	socket := answers{"GET /v1/config": envelopeOf(apiv1.KindConfigReport, []apiv1.ConfigItem{item})}.start(t)
+	code, stdout, stderr := labctl(t, socket, "config")
+	if code != ExitOK || stderr != "" {
+		t.Errorf("exit %d; stderr %q", code, stderr)
+	}
+	golden(t, "config", stdout)
+}
+
 func TestExitCodes(t *testing.T) {
 	for _, tt := range []struct {
 		name string

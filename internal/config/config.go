@@ -70,13 +70,19 @@ func Default() Config {
 	}
 }
 
+// FileName is the file that Load reads: file itself, or DefaultFile when it is empty.
+func FileName(file string) string {
+	if file == "" {
+		return DefaultFile
+	}
+	return file
+}
+
 // Load reads file, or DefaultFile when file is empty. Every error names the file, and the line and key where there is
 // one; nothing of a wrong file is used.
 func Load(file string) (Config, error) {
 	named := file != ""
-	if !named {
-		file = DefaultFile
-	}
+	file = FileName(file)
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return withNode(Default())
@@ -144,8 +150,12 @@ func (c Config) validate() error {
 			return fmt.Errorf("key %q: %q is not an absolute path", "paths."+path.key, path.value)
 		}
 	}
-	if u, err := url.Parse(c.PVE.API); err != nil || u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("key %q: %q is not an https address", "pve.api", c.PVE.API)
+	switch u, err := url.Parse(c.PVE.API); {
+	case err != nil || u.Scheme != "https" || u.Host == "":
+		return fmt.Errorf("key %q: not an https address", "pve.api")
+	case u.User != nil:
+		// The address is shown in logs and by labctl config; a secret has no place in it.
+		return fmt.Errorf("key %q: a user or password has no place in the address; name a file in pve.token_file", "pve.api")
 	}
 	if c.Listen.Metrics != "" {
 		if _, _, err := net.SplitHostPort(c.Listen.Metrics); err != nil {

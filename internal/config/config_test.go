@@ -16,6 +16,7 @@ func TestLoadErrorsNameFileLineAndKey(t *testing.T) {
 		{"syntax", "[paths\n", ":1: "},
 		{"relative path", "[paths]\nsysfs = \"sys\"\n", `key "paths.sysfs": "sys" is not an absolute path`},
 		{"API without TLS", "[pve]\napi = \"http://127.0.0.1:8006\"\n", `key "pve.api"`},
+		{"secret in the API's address", "[pve]\napi = \"https://u:s3cret@h:8006\"\n", `key "pve.api": a user or password has no place`},
 		{"listen address", "[listen]\nmetrics = \"localhost\"\n", `key "listen.metrics"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

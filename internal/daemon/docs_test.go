@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,7 +30,7 @@ func TestMetricsPage(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 256)
 	for _, c := range []prometheus.Collector{
 		disk.NewCollector(func() *disk.Report { return nil }), storage.NewCollector(func() *storage.Report { return nil }),
-		network.NewCollector(func() *network.Report { return nil }), loopCollector(nil), newBuildInfo("v"), newHungReads(func() int { return 0 }),
+		network.NewCollector(func() *network.Report { return nil }), loopCollector(nil), newBuildInfo("v"), newHungReads(func() int { return 0 }), newReloads(time.Time{}),
 	} {
 		c.Describe(descs)
 	}
@@ -61,39 +62,26 @@ func TestMetricsPage(t *testing.T) {
 	}
 }
 
-var keyPattern = regexp.MustCompile(`(?m)^([a-z_]+)\s*=`)
+const configurationPage = "../../docs/configuration.md"
 
-// docs/configuration.md names every key, and its example is a valid configuration of the default values.
+// docs/configuration.md shows the reference that labd config --reference prints.
 func TestConfigurationPage(t *testing.T) {
-	page, err := os.ReadFile("../../docs/configuration.md")
+	page, err := os.ReadFile(configurationPage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(page), "```toml\n")
-	example, _, found := strings.Cut(rest, "```\n")
+	head, rest, _ := strings.Cut(string(page), "```toml\n")
+	shown, tail, found := strings.Cut(rest, "```\n")
 	if !found {
-		t.Fatal("no example in docs/configuration.md")
+		t.Fatal("no reference in docs/configuration.md")
 	}
-	cfg, err := config.Parse([]byte(example))
-	if err != nil {
-		t.Fatalf("the example is refused: line%v", err)
-	}
-	if diff := cmp.Diff(config.Default(), cfg, cmp.Comparer(func(a, b config.Config) bool { return fmt.Sprint(a) == fmt.Sprint(b) })); diff != "" {
-		t.Errorf("the example does not show the defaults, -want +got:\n%s", diff)
-	}
-	named := map[string]bool{}
-	section := ""
-	for line := range strings.Lines(example) {
-		if strings.HasPrefix(line, "[") {
-			section = strings.Trim(strings.TrimSpace(line), "[]")
-			named[section] = true
-		} else if m := keyPattern.FindStringSubmatch(line); m != nil {
-			named[section+"."+m[1]] = true
+	if *update {
+		if err := os.WriteFile(configurationPage, []byte(head+"```toml\n"+config.Reference()+"```\n"+tail), 0o644); err != nil {
+			t.Fatal(err)
 		}
+		return
 	}
-	for _, key := range config.Keys() {
-		if !named[key] {
-			t.Errorf("docs/configuration.md does not name %s", key)
-		}
+	if diff := cmp.Diff(config.Reference(), shown); diff != "" {
+		t.Errorf("docs/configuration.md is not up to date: edit internal/config/reference.toml and run go test ./internal/daemon -update, -want +got:\n%s", diff)
 	}
 }

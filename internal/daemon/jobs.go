@@ -2,11 +2,9 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -27,7 +25,7 @@ const networkCoalesce = 250 * time.Millisecond
 
 // build makes the jobs, the runner, the loops and the server.
 func (d *daemon) build() error {
-	tracker := finding.NewTracker()
+	tracker := d.service.tracker
 	d.buildNVMe(tracker)
 	memory := storage.NewMemory(d.cfg.Paths.State)
 	d.buildStorage(tracker, memory)
@@ -51,9 +49,9 @@ func (d *daemon) build() error {
 	}
 	d.server = server.New(server.Config{
 		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network,
-		Planner: d, Runner: d.runner, MayApply: d.lock.Acquire, AfterApply: d.lookAgain, Log: d.log,
+		Planner: d, Runner: d.runner, BeginChange: d.beginChange, Own: d.service.own.All, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
-	d.metrics = newRegistry(d.version, d.host.Hung, d.loops,
+	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads,
 		disk.NewCollector(d.nvme.latest), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest))
 	return nil
 }
@@ -176,16 +174,13 @@ const pveTimeout = 30 * time.Second
 
 // connectPVE makes a client of PVE's API. Token and certificate are read each time: both may come after labd started.
 func connectPVE(cfg config.Config) (*pve.Client, error) {
-	if cfg.PVE.TokenFile == "" {
-		return nil, errors.New("no API token is configured (pve.token_file)")
-	}
-	token, err := os.ReadFile(cfg.PVE.TokenFile)
+	token, err := readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
 	if err != nil {
-		return nil, fmt.Errorf("read the API token: %w", err)
+		return nil, err
 	}
 	ca, err := os.ReadFile(cfg.PVE.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate authority of PVE: %w", err)
 	}
-	return pve.NewClient(pve.ClientConfig{BaseURL: cfg.PVE.API, Token: strings.TrimSpace(string(token)), CA: ca, Node: cfg.PVE.Node, Timeout: pveTimeout})
+	return pve.NewClient(pve.ClientConfig{BaseURL: cfg.PVE.API, Token: token, CA: ca, Node: cfg.PVE.Node, Timeout: pveTimeout})
 }

@@ -8,11 +8,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"syscall"
 
 	"labd/internal/config"
-	"labd/internal/host"
 )
 
 // Exit codes of labd.
@@ -33,12 +34,20 @@ type Streams struct {
 
 // Main runs labd until ctx ends and returns its exit code.
 func Main(ctx context.Context, version string, args []string, streams Streams) int {
+	if len(args) > 0 && args[0] == "config" {
+		return configMain(args[1:], streams)
+	}
 	flags := flag.NewFlagSet("labd", flag.ContinueOnError)
 	flags.SetOutput(streams.Err)
 	file := flags.String("config", "", "configuration `FILE` (default "+config.DefaultFile+", which may be missing)")
 	private := flags.String("private", "", "serve one labctl on a socket in `DIR`, without loops, until standard input ends")
 	verbose := flags.Bool("verbose", false, "log every pass")
+	sweepMarks := flags.Bool("sweep", false, "take away every route, chain and table with labd's mark, switch the network job off, and end")
 	showVersion := flags.Bool("version", false, "print the version")
+	flags.Usage = func() {
+		fmt.Fprint(streams.Err, "Usage: labd [flags]\n       labd config [--check | --reference | --effective] [--config FILE]\n\nlabd is the operations daemon of a Proxmox VE host; labctl asks it. SIGHUP reloads the configuration.\n\n")
+		flags.PrintDefaults()
+	}
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -57,6 +66,9 @@ func Main(ctx context.Context, version string, args []string, streams Streams) i
 		fmt.Fprintf(streams.Err, "labd: %v\n", err)
 		return exitUsage
 	}
+	if *sweepMarks {
+		return sweep(ctx, cfg, streams.Err)
+	}
 	level := slog.LevelInfo
 	if *verbose {
 		level = slog.LevelDebug
@@ -66,13 +78,19 @@ func Main(ctx context.Context, version string, args []string, streams Streams) i
 	}
 	log := slog.New(slog.NewTextHandler(streams.Err, &slog.HandlerOptions{Level: level, ReplaceAttr: dropTime}))
 	debug.SetGCPercent(gcPercent)
-	d, err := newDaemon(cfg, host.New(cfg.Paths, cfg.Kernel.Release), version, log)
+	// A hangup that comes before labd is ready is kept for later; unhandled it would end the process.
+	hangups := make(chan os.Signal, 1)
+	if *private == "" {
+		signal.Notify(hangups, syscall.SIGHUP)
+		defer signal.Stop(hangups)
+	}
+	service, err := newService(*file, cfg, version, log)
 	switch {
 	case err != nil:
 	case *private != "":
-		err = d.runPrivate(ctx, filepath.Join(*private, "labd.sock"), streams)
+		err = service.runPrivate(ctx, filepath.Join(*private, "labd.sock"), streams)
 	default:
-		err = d.run(ctx)
+		err = service.run(ctx, hangups)
 	}
 	if err != nil {
 		fmt.Fprintf(streams.Err, "labd: %v\n", err)

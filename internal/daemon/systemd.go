@@ -7,26 +7,41 @@ import (
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
 
 	"labd/internal/reconcile"
 )
 
 // notifyReady tells systemd that labd answers (sd_notify(3)). Without systemd it does nothing.
-func (d *daemon) notifyReady() {
-	d.notify(sd.SdNotifyReady + "\nSTATUS=Serving node " + d.cfg.PVE.Node)
+func (s *service) notifyReady() {
+	status := "Serving node " + s.current.Load().cfg.PVE.Node
+	if _, _, err := s.reloads.last(); err != nil {
+		status += "; the changed configuration was refused, the old one is in force"
+	}
+	s.notify(sd.SdNotifyReady + "\nSTATUS=" + status)
 }
 
-func (d *daemon) notifyStopping() { d.notify(sd.SdNotifyStopping) }
+// notifyReloading begins a reload; systemd wants the time of the monotonic clock with it (sd_notify(3)).
+func (s *service) notifyReloading() {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		s.log.Warn("systemd not told of the reload", "err", err)
+		return
+	}
+	s.notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", sd.SdNotifyReloading, now.Nano()/1000))
+}
 
-func (d *daemon) notify(state string) {
+func (s *service) notifyStopping() { s.notify(sd.SdNotifyStopping) }
+
+func (s *service) notify(state string) {
 	if _, err := sd.SdNotify(false, state); err != nil {
-		d.log.Warn("systemd not told", "err", err)
+		s.log.Warn("systemd not told", "err", err)
 	}
 }
 
 // watchdog tells systemd at half its interval that the loops move, until ctx ends. A labd whose loops stand still is
 // not kept alive: systemd restarts it.
-func (d *daemon) watchdog(ctx context.Context) {
+func (s *service) watchdog(ctx context.Context) {
 	interval, err := sd.SdWatchdogEnabled(false)
 	if err != nil || interval == 0 {
 		return
@@ -34,10 +49,10 @@ func (d *daemon) watchdog(ctx context.Context) {
 	ticker := time.NewTicker(interval / 2)
 	defer ticker.Stop()
 	for {
-		if err := d.Alive(); err != nil {
-			d.log.Error("watchdog not fed", "err", err)
+		if err := s.current.Load().Alive(); err != nil {
+			s.log.Error("watchdog not fed", "err", err)
 		} else {
-			d.notify(sd.SdNotifyWatchdog)
+			s.notify(sd.SdNotifyWatchdog)
 		}
 		select {
 		case <-ctx.Done():

@@ -44,6 +44,11 @@ const (
 	NetNFTBackend        Code = "net.nft-backend"
 )
 
+// Codes of labd itself.
+const (
+	LabdConfigRejected Code = "labd.config-rejected"
+)
+
 // Def is what is always true of a code.
 type Def struct {
 	Code Code
@@ -56,6 +61,7 @@ type Def struct {
 // Defs are all codes that this build can raise, sorted by code.
 func Defs() []Def {
 	defs := []Def{
+		{LabdConfigRejected, Warn, "The changed configuration is wrong, so labd goes on with the one it had."},
 		{NVMeNotReady, Fail, "The kernel found the controller, but it never became ready and was given up."},
 		{NVMeNoDriver, Fail, "The PCI function is there and no driver is bound to it."},
 		{NVMePassthrough, Info, "The PCI function is passed through to a guest."},

@@ -63,6 +63,7 @@ func Storage(node, id string) Subject     { return Subject("storage/" + node + "
 func LXC(ct string) Subject               { return Subject("lxc/" + ct) }
 func Network(ct, name string) Subject     { return Subject("network/" + ct + "/" + name) }
 func Route(prefix string) Subject         { return Subject("route/" + prefix) }
+func Labd(part string) Subject            { return Subject("labd/" + part) }
 func (s Subject) kind() (kind string)     { kind, _, _ = strings.Cut(string(s), "/"); return kind }
 func (s Subject) IsKind(kind string) bool { return s.kind() == kind }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -36,9 +37,11 @@ func (s *Server) build(r *http.Request, req apiv1.PlanRequest) (*plan.Plan, erro
 
 // apply answers POST /v1/plans/apply: observe again, build the plan again, compare digests, run.
 func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
-	if !s.allowed(w, r) {
+	end, ok := s.begin(w, r)
+	if !ok {
 		return
 	}
+	defer end()
 	req, err := decodeBody[apiv1.PlanRequest](r)
 	if err != nil {
 		s.fail(w, err)
@@ -63,9 +66,11 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 
 // undo answers POST /v1/journal/{id}/undo.
 func (s *Server) undo(w http.ResponseWriter, r *http.Request) {
-	if !s.allowed(w, r) {
+	end, ok := s.begin(w, r)
+	if !ok {
 		return
 	}
+	defer end()
 	req, err := decodeBody[apiv1.UndoRequest](r)
 	if err != nil {
 		s.fail(w, err)
@@ -86,16 +91,22 @@ func (s *Server) finish(w http.ResponseWriter, entry *plan.Entry, err error) {
 	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindJournalReport, time.Now(), []apiv1.JournalItem{journalToAPI(entry)}, nil, nil))
 }
 
-func (s *Server) allowed(w http.ResponseWriter, r *http.Request) bool {
+// begin lets root alone change the host, and only one labd of it. The caller must call end.
+func (s *Server) begin(w http.ResponseWriter, r *http.Request) (end func(), ok bool) {
 	if !identity(r.Context()).mayApply {
 		s.fail(w, &apiError{http.StatusForbidden, apiv1.ErrorNotPermitted, "only root may change anything", "run it as root"})
-		return false
+		return nil, false
 	}
-	if err := s.MayApply(); err != nil {
+	end, err := s.BeginChange()
+	if errors.Is(err, plan.ErrLocked) {
 		s.fail(w, &apiError{http.StatusConflict, apiv1.ErrorRefused, "this labd only reads: " + err.Error(), "use the labd that runs as a service, or stop it: systemctl stop labd"})
-		return false
+		return nil, false
 	}
-	return true
+	if err != nil {
+		s.fail(w, &apiError{http.StatusConflict, apiv1.ErrorRefused, err.Error(), ""})
+		return nil, false
+	}
+	return end, true
 }
 
 // journal answers GET /v1/journal: titles, newest first, never what undo keeps.

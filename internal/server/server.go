@@ -11,6 +11,7 @@ import (
 
 	apiv1 "labd/api/v1"
 	"labd/internal/disk"
+	"labd/internal/finding"
 	"labd/internal/network"
 	"labd/internal/plan"
 	"labd/internal/storage"
@@ -49,8 +50,12 @@ type Config struct {
 	Network Source[*network.Report]
 	Planner Planner
 	Runner  *plan.Runner
-	// MayApply takes the right to change this host, or says why another labd has it.
-	MayApply func() error
+	// BeginChange takes the right to change this host until end is called, or says why that cannot be now.
+	BeginChange func() (end func(), err error)
+	// Own is what labd has to say about itself.
+	Own func() []finding.Finding
+	// Configuration is the effective configuration.
+	Configuration func() (apiv1.ConfigItem, error)
 	// AfterApply is called after every apply and undo, so that the loops look again.
 	AfterApply func()
 	Log        *slog.Logger
@@ -71,6 +76,7 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("GET /v1/storage", s.storage)
 	s.mux.HandleFunc("GET /v1/networks", s.networks)
 	s.mux.HandleFunc("GET /v1/findings", s.findings)
+	s.mux.HandleFunc("GET /v1/config", s.configuration)
 	s.mux.HandleFunc("GET /v1/journal", s.journal)
 	s.mux.HandleFunc("POST /v1/plans", s.plan)
 	s.mux.HandleFunc("POST /v1/plans/apply", s.apply)

@@ -31,6 +31,7 @@ func (s *Server) allFindings() (findings []finding.Finding, at time.Time, notes 
 	if r, ok := s.Network.Latest(); ok {
 		add(r.Findings, r.At, r.Notes)
 	}
+	findings = append(findings, s.Own()...)
 	finding.Sort(findings)
 	return findings, at, notes
 }

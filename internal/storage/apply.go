@@ -99,7 +99,7 @@ func (a *Applier) checkBeforeAll(ctx context.Context, p entryParams) error {
 	}
 	client, err := a.connect(ctx)
 	if err != nil {
-		return &plan.RefusedError{Reason: "PVE's API cannot be used: " + err.Error(), Hint: "set pve.token_file in labd.toml to a file with user@realm!name=secret"}
+		return &plan.RefusedError{Reason: "PVE's API cannot be used: " + err.Error(), Hint: "write the token to /etc/labd/token, as user@realm!name=secret"}
 	}
 	tasks, err := client.ActiveTasks(ctx, a.node)
 	if err != nil {

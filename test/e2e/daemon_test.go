@@ -56,6 +56,7 @@ func TestDaemon(t *testing.T) {
 			t.Errorf("exit %d, want 5: %s", code, stderr)
 		}
 	})
+	t.Run("reload", func(t *testing.T) { checkReload(t, l) })
 	t.Run("watchdog", func(t *testing.T) {
 		if got := run(t, l, "systemctl", "show", "labd", "-p", "WatchdogTimestampMonotonic"); strings.TrimSpace(got) == "WatchdogTimestampMonotonic=0" {
 			t.Error("systemd's watchdog was never fed")
@@ -200,5 +201,29 @@ func TestNoPVE(t *testing.T) {
 		if err := json.Unmarshal(out, &envelope); err != nil || len(envelope.Notes) == 0 || envelope.Node != "n1" {
 			t.Errorf("%v: a job with nothing to do must say so: %v\n%s", command, err, out)
 		}
+	}
+}
+
+// checkReload puts a wrong and a right configuration in force with systemctl reload.
+func checkReload(t *testing.T, l *lab.Lab) {
+	configure := func(extra string) {
+		if err := l.WriteFile("/etc/labd/labd.toml", []byte(fixtureConfig+extra), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pid := run(t, l, "systemctl", "show", "labd", "-p", "MainPID")
+	configure("[storage]\ngrase = \"1h\"\n")
+	if out, err := l.Run(t.Context(), "systemctl", "reload", "labd"); err == nil {
+		t.Errorf("systemctl reload took a wrong configuration: %s", out)
+	}
+	wait(t, l, "the refusal shows in the status", func() bool {
+		_, stdout, _ := labctl(t, l, "status")
+		return strings.Contains(stdout, "the configuration was not reloaded")
+	})
+	configure("[storage]\ngrace = \"1h\"\n")
+	run(t, l, "systemctl", "reload", "labd")
+	wait(t, l, "the configuration is in force", func() bool { return strings.Contains(must(t, l, 0, "config"), "grace = '1h0m0s'") })
+	if now := run(t, l, "systemctl", "show", "labd", "-p", "MainPID"); now != pid {
+		t.Errorf("labd was restarted: %s, before %s", now, pid)
 	}
 }

@@ -18,6 +18,14 @@ import (
 // storageLab is a lab with a disk, PVE's API and labd.
 func storageLab(t *testing.T, name string) (*lab.Lab, *lab.Disk, *pvesim.Server) {
 	t.Helper()
+	l, d, server := storageHost(t, name)
+	startLabd(t, l, fixtureConfig)
+	return l, d, server
+}
+
+// storageHost is a lab with a disk and PVE's API.
+func storageHost(t *testing.T, name string) (*lab.Lab, *lab.Disk, *pvesim.Server) {
+	t.Helper()
 	l := lab.New(t, name)
 	d, err := l.AddDisk(t.Context(), "usb1")
 	if err != nil {
@@ -28,7 +36,6 @@ func storageLab(t *testing.T, name string) (*lab.Lab, *lab.Disk, *pvesim.Server)
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	startLabd(t, l, fixtureConfig)
 	return l, d, server
 }
 

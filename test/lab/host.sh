@@ -1,15 +1,16 @@
 #!/bin/sh
-# Becomes the lab's PVE host: runs as the first process of fresh namespaces, makes a root of its own over the machine's
+# Becomes the lab's PVE host: runs as the first process of fresh namespaces, makes a root of its own over another
 # root, and hands over to systemd.
-#   $1 the lab's directory   $2 the host name
+#   $1 the lab's directory   $2 the host name   $3 the root below it: the machine's, or a tree
 set -eu
 dir=$1
 name=$2
+lower=$3
 
 hostname "$name"
 mount -t tmpfs -o mode=755 tmpfs "$dir/host"
 mkdir "$dir/host/upper" "$dir/host/work" "$dir/host/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$dir/host/upper,workdir=$dir/host/work" "$dir/host/root"
+mount -t overlay overlay -o "lowerdir=$lower,upperdir=$dir/host/upper,workdir=$dir/host/work" "$dir/host/root"
 root=$dir/host/root
 
 mount -t proc proc "$root/proc"

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -36,6 +37,8 @@ type Config struct {
 	Base string
 	// Node is the host's name; pve1 when empty.
 	Node string
+	// Root is the tree that the host's root is a layer over; the machine's own when empty.
+	Root string
 	// Logf, when set, is told what happens.
 	Logf func(format string, args ...any)
 }
@@ -45,6 +48,7 @@ type Lab struct {
 	Name, Node string
 
 	dir    string
+	root   string
 	cgroup *os.File
 	pid    int
 	lock   *os.File
@@ -66,10 +70,7 @@ func Start(ctx context.Context, cfg Config) (_ *Lab, err error) {
 	if !validName.MatchString(cfg.Name) {
 		return nil, fmt.Errorf("start a lab: %q is no name: 1 to 12 of a-z, 0-9 and -", cfg.Name)
 	}
-	l := &Lab{Name: cfg.Name, Node: cfg.Node, logf: cfg.Logf, ended: make(chan struct{})}
-	if l.Node == "" {
-		l.Node = "pve1"
-	}
+	l := &Lab{Name: cfg.Name, Node: cmp.Or(cfg.Node, "pve1"), root: cmp.Or(cfg.Root, "/"), logf: cfg.Logf, ended: make(chan struct{})}
 	if l.logf == nil {
 		l.logf = func(string, ...any) {}
 	}
@@ -239,7 +240,7 @@ func (l *Lab) startHost(ctx context.Context) error {
 	}
 	defer logFile.Close()
 	cmd := exec.Command("nsenter", "--net="+l.NetNS(), "unshare", "--mount", "--pid", "--uts", "--cgroup", "--ipc", "--fork",
-		"--kill-child", "--propagation", "private", "--mount-proc", script, l.dir, l.Node)
+		"--kill-child", "--propagation", "private", "--mount-proc", script, l.dir, l.Node, l.root)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(own.Fd()), Setsid: true}
 	if err := cmd.Start(); err != nil {

@@ -88,7 +88,7 @@ func (l *Lab) InstallLabd(bin, unit, config string) error {
 	if err := l.WriteFile("/etc/systemd/system/labd.service", text, 0o644); err != nil {
 		return err
 	}
-	return l.WriteFile("/etc/labd/labd.toml", []byte("[pve]\ntoken_file = \""+tokenFile+"\"\n"+config), 0o644)
+	return l.WriteFile("/etc/labd/labd.toml", []byte(config), 0o644)
 }
 
 // StartLabd starts labd under the host's systemd and returns when it says that it is ready, with the time that took.

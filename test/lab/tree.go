@@ -17,12 +17,24 @@ const DefaultCache = "/var/cache/labd-lab"
 // mirror is where Debian's packages come from.
 const mirror = "http://deb.debian.org/debian"
 
-// treePackages are in every tree: an init and a Docker.
-const treePackages = "systemd,systemd-sysv,dbus,docker.io,docker-cli,iptables,iproute2,iputils-ping"
+// What is in a tree: an init, and for Tree a Docker.
+const (
+	hostPackages   = "systemd,systemd-sysv,dbus,iptables,nftables,iproute2"
+	dockerPackages = "systemd,systemd-sysv,dbus,docker.io,docker-cli,iptables,iproute2,iputils-ping"
+)
 
-// Tree returns the root of a Debian release with Docker, which is built once and kept: forky has Docker 28. A build
-// that was cut off is never used.
+// Tree returns the root of a Debian release with Docker: forky has Docker 28. It is built once and kept.
 func Tree(ctx context.Context, suite string) (string, error) {
+	return buildTree(ctx, suite, suite, dockerPackages)
+}
+
+// HostTree returns the root of a Debian release, for Config.Root. It is built once and kept.
+func HostTree(ctx context.Context, suite string) (string, error) {
+	return buildTree(ctx, suite+"-host", suite, hostPackages)
+}
+
+// buildTree builds a tree, unless it is there. A build that was cut off is never used.
+func buildTree(ctx context.Context, name, suite, packages string) (string, error) {
 	cache := os.Getenv("LABD_LAB_CACHE")
 	if cache == "" {
 		cache = DefaultCache
@@ -30,7 +42,7 @@ func Tree(ctx context.Context, suite string) (string, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", fmt.Errorf("keep a tree of %s: %w", suite, err)
 	}
-	lock, err := os.OpenFile(filepath.Join(cache, suite+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := os.OpenFile(filepath.Join(cache, name+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return "", fmt.Errorf("keep a tree of %s: %w", suite, err)
 	}
@@ -38,7 +50,7 @@ func Tree(ctx context.Context, suite string) (string, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil { // waits for another test that builds it
 		return "", fmt.Errorf("keep a tree of %s: %w", suite, err)
 	}
-	tree := filepath.Join(cache, suite)
+	tree := filepath.Join(cache, name)
 	if _, err := os.Stat(tree); err == nil {
 		return tree, nil
 	}
@@ -46,7 +58,7 @@ func Tree(ctx context.Context, suite string) (string, error) {
 	if err := os.RemoveAll(building); err != nil {
 		return "", fmt.Errorf("build a tree of %s: %w", suite, err)
 	}
-	args := []string{"--variant=minbase", "--include=" + treePackages, suite, building, mirror}
+	args := []string{"--variant=minbase", "--include=" + packages, suite, building, mirror}
 	if _, err := os.Stat("/usr/share/debootstrap/scripts/" + suite); err != nil {
 		args = append(args, "/usr/share/debootstrap/scripts/sid") // a release that this debootstrap does not know yet
 	}

@@ -1,0 +1,179 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"labd/internal/config"
+	"labd/internal/finding"
+	"labd/internal/host"
+	"labd/internal/server"
+)
+
+// service is what outlives a reload: the process with its sockets, the right to change the host, and what is
+// remembered of findings.
+type service struct {
+	// file is the configuration file; empty means the default one, which may be missing.
+	file    string
+	version string
+	log     *slog.Logger
+	lock    *applyLock
+	tracker *finding.Tracker
+	own     ownFindings
+	changes gate
+	reloads *reloads
+	current atomic.Pointer[daemon]
+}
+
+// stopTimeout is how long open requests may take to end after SIGTERM; a step of a plan gets its own, longer time.
+const stopTimeout = time.Second
+
+func newService(file string, cfg config.Config, version string, log *slog.Logger) (*service, error) {
+	s := &service{
+		file: file, version: version, log: log, lock: &applyLock{state: cfg.Paths.State},
+		tracker: finding.NewTracker(), reloads: newReloads(time.Now()),
+	}
+	d, err := newDaemon(cfg, host.New(cfg.Paths, cfg.Kernel.Release), s)
+	if err != nil {
+		return nil, err
+	}
+	s.current.Store(d)
+	return s, nil
+}
+
+// api answers with the handlers of the configuration that is in force when a request comes.
+func (s *service) api(w http.ResponseWriter, r *http.Request) {
+	s.current.Load().server.ServeHTTP(w, r)
+}
+
+func (s *service) telemetry(w http.ResponseWriter, r *http.Request) {
+	s.current.Load().telemetry.ServeHTTP(w, r)
+}
+
+// serve answers on listener until ctx ends.
+func (s *service) serve(ctx context.Context, listener net.Listener, handler http.HandlerFunc, name string) error {
+	// Requests end when labd stops: a plan then finishes its step and says interrupted.
+	srv := &http.Server{
+		Handler: handler, ConnContext: server.ConnContext, BaseContext: func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		s.current.Load().runner.Wait()
+		shutdown, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		if srv.Shutdown(shutdown) != nil {
+			_ = srv.Close()
+		}
+	})
+	err := srv.Serve(listener)
+	if !stop() {
+		<-stopped
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve %s: %w", name, err)
+}
+
+// running is a service at work: what a reload exchanges.
+type running struct {
+	*service
+	ctx  context.Context
+	fail context.CancelCauseFunc
+	wg   sync.WaitGroup
+
+	stopLoops func()
+	stopPort  func()
+}
+
+// start runs task until it returns; its error ends the daemon.
+func (r *running) start(task func() error) {
+	r.wg.Go(func() {
+		if err := task(); err != nil {
+			r.fail(err)
+		}
+	})
+}
+
+// openPort listens for scrapes; an empty address opens no port.
+func (r *running) openPort(address string) (stop func(), err error) {
+	if address == "" {
+		return func() {}, nil
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for metrics (listen.metrics): %w", err)
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	r.start(func() error { return r.serve(ctx, listener, r.telemetry, "metrics") })
+	return cancel, nil
+}
+
+// run is the daemon under systemd; each value of hangups reloads the configuration.
+func (s *service) run(parent context.Context, hangups <-chan os.Signal) error {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	d := s.current.Load()
+	if err := s.lock.Acquire(); err != nil {
+		s.log.Warn("this labd only reads for now", "err", err)
+	}
+	defer func() { _ = s.lock.Release() }()
+	listener, err := listenUnix(filepath.Join(d.cfg.Paths.Run, "labd.sock"))
+	if err != nil {
+		return err
+	}
+	r := &running{service: s, ctx: ctx, fail: cancel}
+	if r.stopPort, err = r.openPort(d.cfg.Listen.Metrics); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	r.start(func() error { return s.serve(ctx, listener, s.api, "the API") })
+	r.stopLoops = d.startLoops(ctx)
+	r.start(func() error { s.watchdog(ctx); return nil })
+	s.log.Info("labd serves", "version", s.version, "node", d.cfg.PVE.Node, "socket", listener.Addr().String(), "metrics", d.cfg.Listen.Metrics)
+	s.notifyReady()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-hangups:
+			r.hangup()
+		}
+	}
+	s.notifyStopping()
+	r.stopLoops()
+	r.wg.Wait()
+	if cause := context.Cause(ctx); parent.Err() == nil {
+		return cause
+	}
+	return nil
+}
+
+// runPrivate serves one labctl: no loops, no port, and the end comes with the end of standard input.
+func (s *service) runPrivate(parent context.Context, socket string, streams Streams) error {
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	defer func() { _ = s.lock.Release() }()
+	listener, err := listenUnix(socket)
+	if err != nil {
+		return err
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, streams.In)
+		cancel()
+	}()
+	if _, err := fmt.Fprintln(streams.Out, "ready"); err != nil {
+		return fmt.Errorf("tell labctl that labd is ready: %w", err)
+	}
+	return s.serve(ctx, listener, s.api, "the API")
+}

@@ -1,0 +1,178 @@
+// Package deb installs, upgrades, removes and purges labd's Debian package for real, on hosts of their own.
+package deb
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"labd/test/lab"
+)
+
+// buildPackage builds a package of a version and returns its file.
+func buildPackage(t *testing.T, version string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "packaging/build.sh", version)
+	cmd.Dir = "../.."
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("build the package: %v: %s", err, stderr.String())
+	}
+	file := filepath.Join("../..", strings.TrimSpace(string(out)))
+	moved := filepath.Join(t.TempDir(), filepath.Base(file))
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(moved, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return moved
+}
+
+func TestPackage(t *testing.T) {
+	lab.Require(t, "debootstrap", "dpkg-deb", "lintian")
+	older, newer := buildPackage(t, "0.0.1"), buildPackage(t, "0.0.2")
+	t.Run("two builds are the same", func(t *testing.T) {
+		first, err := os.ReadFile(newer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := os.ReadFile(buildPackage(t, "0.0.2"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(first, second) {
+			t.Error("they differ")
+		}
+	})
+	t.Run("lintian", func(t *testing.T) {
+		// As root it says that this is not recommended, on standard error.
+		out, err := exec.CommandContext(t.Context(), "lintian", "--fail-on=error,warning", newer).Output()
+		if err != nil || len(out) > 0 {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+	for _, suite := range []string{"bookworm", "trixie"} {
+		t.Run(suite, func(t *testing.T) { checkLife(t, suite, older, newer) })
+	}
+}
+
+// checkLife takes the package through everything that dpkg does with one.
+func checkLife(t *testing.T, suite, older, newer string) {
+	tree, err := lab.HostTree(t.Context(), suite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := lab.Start(t.Context(), lab.Config{Name: "deb-" + suite[:4], Root: tree, Logf: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	run := func(name string, args ...string) string {
+		t.Helper()
+		out, err := l.Run(t.Context(), name, args...)
+		if err != nil {
+			log, _ := l.Run(t.Context(), "journalctl", "--no-pager", "-u", "labd")
+			t.Fatalf("%v\n%s", err, log)
+		}
+		return out
+	}
+	for _, file := range []string{older, newer} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.WriteFile("/root/"+filepath.Base(file), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install := func(file string) { t.Helper(); run("dpkg", "--install", "/root/"+filepath.Base(file)) }
+	property := func(name string) string {
+		return strings.TrimSpace(run("systemctl", "show", "labd", "--property="+name, "--value"))
+	}
+	marks := func() string { return run("ip", "route", "show", "proto", "176") }
+
+	install(older)
+	if property("ActiveState") != "active" || property("UnitFileState") != "enabled" {
+		t.Fatalf("installed: %s, %s", property("ActiveState"), property("UnitFileState"))
+	}
+	if got := run("labctl", "version"); !strings.Contains(got, "0.0.1") {
+		t.Errorf("version %q", got)
+	}
+	run("getent", "group", "labd")
+	if routes := run("ip", "route", "show", "proto", "labd"); routes != "" {
+		t.Errorf("routes of labd's own: %s", routes)
+	}
+
+	// An upgrade leaves what forwards packets as it is, and the operator's configuration.
+	run("ip", "route", "add", "172.30.0.0/24", "via", "10.77.0.9", "proto", "176")
+	if err := l.WriteFile("/etc/labd/labd.toml", []byte("[storage]\ngrace = \"48h\"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	pid := property("MainPID")
+	run("dpkg", "--force-confold", "--install", "/root/"+filepath.Base(newer))
+	if got := run("labctl", "version"); !strings.Contains(got, "0.0.2") {
+		t.Errorf("version %q after the upgrade", got)
+	}
+	if property("ActiveState") != "active" || property("MainPID") == pid {
+		t.Errorf("the upgrade did not restart labd: %s, pid %s", property("ActiveState"), property("MainPID"))
+	}
+	if !strings.Contains(marks(), "172.30.0.0/24") {
+		t.Error("the upgrade took a route away")
+	}
+	if data, err := os.ReadFile(l.Path("/etc/labd/labd.toml")); err != nil || !strings.Contains(string(data), "48h") {
+		t.Errorf("the upgrade changed the configuration: %s, %v", data, err)
+	}
+	// One that a person stopped stays so.
+	run("systemctl", "stop", "labd")
+	install(older)
+	if got := property("ActiveState"); got != "inactive" {
+		t.Errorf("stopped before, %s after a downgrade", got)
+	}
+
+	// Removal takes every mark away, also while labd is stopped.
+	start := time.Now()
+	run("dpkg", "--remove", "labd")
+	if took := time.Since(start); took > 30*time.Second {
+		t.Errorf("the removal took %s", took)
+	}
+	if marks() != "" {
+		t.Errorf("routes are left: %s", marks())
+	}
+	if _, err := l.Run(t.Context(), "test", "-e", "/usr/bin/labd"); err == nil {
+		t.Error("the program is left")
+	}
+	run("test", "-e", "/etc/labd/labd.toml")
+	run("test", "-d", "/var/lib/labd")
+
+	// A purge takes the rest, but for what an undo needs.
+	if err := l.WriteFile("/var/lib/labd/journal/1.jsonl", []byte("{}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("dpkg", "--purge", "labd")
+	for _, path := range []string{"/var/lib/labd", "/etc/labd", "/etc/systemd/system/multi-user.target.wants/labd.service"} {
+		if _, err := l.Run(t.Context(), "test", "-e", path); err == nil {
+			t.Errorf("%s is left after the purge", path)
+		}
+	}
+	if kept := run("sh", "-c", "ls /var/backups/labd/*/journal"); !strings.Contains(kept, "1.jsonl") {
+		t.Errorf("the journal is not kept: %s", kept)
+	}
+	if _, err := l.Run(t.Context(), "getent", "group", "labd"); err == nil {
+		t.Error("the group is left")
+	}
+}
