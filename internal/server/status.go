@@ -14,33 +14,24 @@ import (
 	"labd/internal/storage"
 )
 
-// allFindings are the findings of all jobs, worst first, with the oldest time of their reports.
+// allFindings are the findings of all jobs with their states, worst first, with the oldest time of their reports.
 func (s *Server) allFindings() (findings []finding.Finding, at time.Time, notes []string) {
-	add := func(fs []finding.Finding, seen time.Time, ns []string) {
-		findings, notes = append(findings, fs...), append(notes, ns...)
+	add := func(seen time.Time, ns []string) {
+		notes = append(notes, ns...)
 		if at.IsZero() || seen.Before(at) {
 			at = seen
 		}
 	}
 	if r, ok := s.NVMe.Latest(); ok {
-		add(r.Findings, r.At, r.Notes)
+		add(r.At, r.Notes)
 	}
 	if r, ok := s.Storage.Latest(); ok {
-		add(r.Findings, r.At, r.Notes)
+		add(r.At, r.Notes)
 	}
 	if r, ok := s.Network.Latest(); ok {
-		add(r.Findings, r.At, r.Notes)
+		add(r.At, r.Notes)
 	}
-	findings = append(findings, s.Own()...)
-	finding.Sort(findings)
-	return findings, at, notes
-}
-
-func (s *Server) findings(w http.ResponseWriter, r *http.Request) {
-	s.observeOnce(r)
-	findings, at, notes := s.allFindings()
-	items := findingsToAPI(findings)
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindFindingReport, at, items, items, notes))
+	return s.Findings.Current(time.Now()), at, notes
 }
 
 // status answers GET /v1/status: a line for each job, and all findings.
