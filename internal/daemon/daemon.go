@@ -34,7 +34,7 @@ type daemon struct {
 	lock    *applyLock
 	loops   []*reconcile.Loop
 	server  *server.Server
-	metrics *prometheus.Registry
+	metrics prometheus.Gatherer
 	// telemetry answers on the TCP port.
 	telemetry http.Handler
 

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"labd/internal/metric"
 	"labd/internal/reconcile"
 )
 
@@ -19,11 +20,9 @@ const (
 	metricHungReads    = "labd_hung_reads"
 )
 
-func newRegistry(version string, hung func() int, loops []*reconcile.Loop, jobs ...prometheus.Collector) *prometheus.Registry {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(newBuildInfo(version), newHungReads(hung), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), loopCollector(loops))
-	registry.MustRegister(jobs...)
-	return registry
+func newRegistry(version string, hung func() int, loops []*reconcile.Loop, jobs ...prometheus.Collector) prometheus.Gatherer {
+	return metric.NewGatherer(append(jobs, newBuildInfo(version), newHungReads(hung), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), loopCollector(loops))...)
 }
 
 func newBuildInfo(version string) prometheus.Collector {

@@ -30,6 +30,9 @@ func (c Collector[R]) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// Report is the report that Collect would give the figures of now: the same value for as long as they are the same.
+func (c Collector[R]) Report() any { return c.Latest() }
+
 // Sink takes figures.
 type Sink struct{ ch chan<- prometheus.Metric }
 
