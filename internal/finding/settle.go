@@ -8,14 +8,11 @@ import "time"
 func Settle(code Code) time.Duration {
 	switch code {
 	case NVMeResetting:
-		// The kernel's own recovery takes up to two command timeouts of 30 s (drivers/nvme/host/core.c, nvme_io_timeout).
-		return time.Minute
+		// One reset of the kernel's takes seconds; one that lasts is a drive that does not come back.
+		return 30 * time.Second
 	case StorageDown, NetDockerUnreachable:
 		// An NFS server that restarts, a container that starts.
-		return 2 * time.Minute
-	case NetNoRoute, NetForwardDrop, NetRawDrop:
-		// Docker takes its rules away and makes them anew when it restarts; labd repairs its own within seconds.
-		return 30 * time.Second
+		return time.Minute
 	default:
 		return 0
 	}
