@@ -49,7 +49,7 @@ func (d *daemon) build() error {
 	}
 	d.server = server.New(server.Config{
 		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network,
-		Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
+		Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
 	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper,
 		disk.NewCollector(d.nvme.latest), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest))

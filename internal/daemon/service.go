@@ -31,6 +31,7 @@ type service struct {
 	tracker *finding.Registry
 	keeper  *keeper
 	own     ownFindings
+	events  *server.Events
 	changes gate
 	reloads *reloads
 	current atomic.Pointer[daemon]
@@ -45,7 +46,9 @@ func newService(file string, cfg config.Config, version string, private bool, lo
 	s := &service{
 		file: file, version: version, log: log, lock: &applyLock{state: cfg.Paths.State}, tracker: registry,
 		keeper: &keeper{registry: registry, log: log}, own: ownFindings{registry: registry}, reloads: newReloads(time.Now()),
+		events: server.NewEvents(time.Now()),
 	}
+	registry.Listen(s.events.Finding)
 	d, err := newDaemon(cfg, host.New(cfg.Paths, cfg.Kernel.Release), s)
 	if err != nil {
 		return nil, err

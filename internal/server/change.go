@@ -70,8 +70,11 @@ func (s *Server) undo(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) finish(w http.ResponseWriter, entry *plan.Entry, err error) {
-	if entry != nil && s.AfterApply != nil {
-		s.AfterApply()
+	if entry != nil {
+		if s.AfterApply != nil {
+			s.AfterApply()
+		}
+		s.Events.Publish(apiv1.EventPlanEnded, journalToAPI(entry))
 	}
 	if err != nil {
 		s.fail(w, err)

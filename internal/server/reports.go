@@ -74,7 +74,11 @@ func (s *Server) storage(w http.ResponseWriter, r *http.Request) {
 	}
 	items := make([]apiv1.StorageItem, 0, len(report.Entries))
 	for _, e := range report.Entries {
-		items = append(items, s.entryToAPI(report, e))
+		item := s.entryToAPI(report, e)
+		if identity(r.Context()).public {
+			item.Plan = nil // plans are for those whom the kernel vouches for
+		}
+		items = append(items, item)
 	}
 	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindStorageReport, report.At, items, s.findingsToAPI(report.Findings), report.Notes))
 }

@@ -23,10 +23,14 @@ type route struct {
 	// pattern is the method and the path, as net/http.ServeMux takes them.
 	pattern string
 	access  access
+	// public says that it is answered on the TCP port too, where that is turned on.
+	public  bool
 	handler http.HandlerFunc
 	summary string
 	// fresh says that ?fresh=1 observes first.
 	fresh bool
+	// stream says that the answer is a stream of events.
+	stream bool
 	// body is a value of the type that the request carries, kind and item those of the envelope that answers; an item
 	// without kind answers by itself.
 	body any
@@ -36,13 +40,14 @@ type route struct {
 
 func (s *Server) routes() []route {
 	return []route{
-		{pattern: "GET /v1/version", handler: s.version, summary: "Versions of labd and of the kernel", item: apiv1.Version{}},
-		{pattern: "GET /v1/status", handler: s.status, summary: "A line for each job, and all findings", fresh: true, kind: apiv1.KindStatusReport, item: apiv1.StatusItem{}},
-		{pattern: "GET /v1/nvme", handler: s.nvme, summary: "NVMe functions", fresh: true, kind: apiv1.KindNVMeReport, item: apiv1.NVMeItem{}},
-		{pattern: "GET /v1/storage", handler: s.storage, summary: "Storages as this node sees them", fresh: true, kind: apiv1.KindStorageReport, item: apiv1.StorageItem{}},
-		{pattern: "GET /v1/networks", handler: s.networks, summary: "Docker networks in LXC containers", fresh: true, kind: apiv1.KindNetworkReport, item: apiv1.NetworkItem{}},
-		{pattern: "GET /v1/findings", handler: s.findings, summary: "The findings of all jobs, as items and as findings", fresh: true, kind: apiv1.KindFindingReport, item: apiv1.Finding{}},
-		{pattern: "GET /v1/history", handler: s.history, summary: "Findings that are there, and those that went away, the latest first", kind: apiv1.KindHistoryReport, item: apiv1.HistoryItem{}},
+		{pattern: "GET /v1/version", public: true, handler: s.version, summary: "Versions of labd and of the kernel", item: apiv1.Version{}},
+		{pattern: "GET /v1/status", public: true, handler: s.status, summary: "A line for each job, and all findings", fresh: true, kind: apiv1.KindStatusReport, item: apiv1.StatusItem{}},
+		{pattern: "GET /v1/nvme", public: true, handler: s.nvme, summary: "NVMe functions", fresh: true, kind: apiv1.KindNVMeReport, item: apiv1.NVMeItem{}},
+		{pattern: "GET /v1/storage", public: true, handler: s.storage, summary: "Storages as this node sees them", fresh: true, kind: apiv1.KindStorageReport, item: apiv1.StorageItem{}},
+		{pattern: "GET /v1/networks", public: true, handler: s.networks, summary: "Docker networks in LXC containers", fresh: true, kind: apiv1.KindNetworkReport, item: apiv1.NetworkItem{}},
+		{pattern: "GET /v1/findings", public: true, handler: s.findings, summary: "The findings of all jobs, as items and as findings", fresh: true, kind: apiv1.KindFindingReport, item: apiv1.Finding{}},
+		{pattern: "GET /v1/history", public: true, handler: s.history, summary: "Findings that are there, and those that went away, the latest first", kind: apiv1.KindHistoryReport, item: apiv1.HistoryItem{}},
+		{pattern: "GET /v1/events", public: true, handler: s.events, summary: "Findings and plans as they come, as server-sent events", stream: true},
 		{pattern: "GET /v1/silences", handler: s.silences, summary: "The silences in force", kind: apiv1.KindSilenceReport, item: apiv1.SilenceItem{}},
 		{pattern: "POST /v1/silences", access: changes, handler: s.silence, summary: "Keep findings out of sight for a time", body: apiv1.SilenceRequest{}, kind: apiv1.KindSilenceReport, item: apiv1.SilenceItem{}},
 		{pattern: "DELETE /v1/silences/{id}", access: changes, handler: s.unsilence, summary: "End a silence", kind: apiv1.KindSilenceReport, item: apiv1.SilenceItem{}},

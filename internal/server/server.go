@@ -54,6 +54,8 @@ type Config struct {
 	BeginChange func() (end func(), err error)
 	// Findings knows all findings, their state and their history.
 	Findings *finding.Registry
+	// Events passes on what happens.
+	Events *Events
 	// Configuration is the effective configuration.
 	Configuration func() (apiv1.ConfigItem, error)
 	// AfterApply is called after every apply and undo, so that the loops look again.
@@ -143,11 +145,18 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 	if e.status >= http.StatusInternalServerError {
 		s.Log.Error("request failed", "err", err)
 	}
-	s.write(w, e.status, apiv1.ErrorBody{Error: apiv1.ErrorDetail{Code: e.code, Message: e.message, Hint: e.hint}})
+	s.writeAs(w, "application/problem+json", e.status, apiv1.Problem{
+		Type: "tag:labd,2026:" + e.code, Title: http.StatusText(e.status), Status: e.status, Detail: e.message, Hint: e.hint,
+		Error: apiv1.ErrorDetail{Code: e.code, Message: e.message, Hint: e.hint},
+	})
 }
 
 func (s *Server) write(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
+	s.writeAs(w, "application/json", status, body)
+}
+
+func (s *Server) writeAs(w http.ResponseWriter, contentType string, status int, body any) {
+	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
@@ -169,7 +178,8 @@ func decodeBody[T any](r *http.Request) (body T, err error) {
 // that is slow to answer makes the caller wait FreshTimeout at most; it is then served the last report.
 func get[R any](r *http.Request, source Source[R]) (report R, err error) {
 	report, ok := source.Latest()
-	if ok && r.URL.Query().Get("fresh") == "" {
+	// Who comes by TCP is served what is there: a port must not be a way to keep the host busy.
+	if ok && (r.URL.Query().Get("fresh") == "" || identity(r.Context()).public) {
 		return report, nil
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), FreshTimeout)

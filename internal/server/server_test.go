@@ -47,7 +47,7 @@ func testServer(t *testing.T) *Server {
 	dead := finding.Finding{Code: finding.NVMeDead, Severity: finding.Fail, Subject: finding.NVMe("0000:01:00.0"), Title: "dead"}
 	registry.Update(time.Now(), []finding.Finding{dead}, "nvme")
 	return New(Config{
-		Node: "n1", Version: "v", Kernel: "6.8", Findings: registry, Log: slog.New(slog.DiscardHandler),
+		Node: "n1", Version: "v", Kernel: "6.8", Findings: registry, Events: NewEvents(at), Log: slog.New(slog.DiscardHandler),
 		NVMe:    fixed[*disk.Report]{&disk.Report{At: at, Findings: []finding.Finding{dead}}},
 		Storage: fixed[*storage.Report]{&storage.Report{At: at, Readable: true}},
 		Network: fixed[*network.Report]{&network.Report{At: at}},
@@ -66,7 +66,11 @@ var (
 // ask sends one request as who and decodes the answer into out, unless that is nil.
 func ask(t *testing.T, s *Server, who caller, method, path, body string, out any) *httptest.ResponseRecorder {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), identityKey{}, who), time.Second)
+	limit := time.Second
+	if path == "/v1/events" {
+		limit = 20 * time.Millisecond // it never ends by itself
+	}
+	ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), identityKey{}, who), limit)
 	defer cancel()
 	rec := httptest.NewRecorder()
 	s.ServeHTTP(rec, httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(body)))
