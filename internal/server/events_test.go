@@ -94,8 +94,14 @@ func TestEventsResume(t *testing.T) {
 			want   int
 			reset  bool
 		}{
-			{id(last), 0, false}, {id(last - 2), 2, false}, {id(10), eventMemory, false}, {id(9), 0, true},
-			{"other-3", 0, true}, {id(last + 1), 0, true}, {"nonsense", 0, true}, {"", 0, false},
+			{id(last), 0, false},
+			{id(last - 2), 2, false},
+			{id(10), eventMemory, false},
+			{id(9), 0, true},
+			{"other-3", 0, true},
+			{id(last + 1), 0, true},
+			{"nonsense", 0, true},
+			{"", 0, false},
 		} {
 			text, _ := follow(ctx, s, tt.lastID, nil, reader)
 			got := text()
