@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,22 +18,32 @@ import (
 	"labd/internal/finding"
 )
 
-// recorder is a client's end: what was written, and a gate that can keep it from reading.
+// recorder is a client's end: what was written, and a gate that can keep it from reading. The mutex orders a look at the
+// text before the heartbeat that only the clock releases.
 type recorder struct {
 	*httptest.ResponseRecorder
 	gate chan struct{}
+	mu   sync.Mutex
 }
 
 func (r *recorder) Write(p []byte) (int, error) {
 	if r.gate != nil {
 		<-r.gate
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return r.ResponseRecorder.Write(p)
+}
+
+func (r *recorder) text() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.Body.String()
 }
 
 // follow starts a client inside a synctest bubble; text is what it has got so far.
 func follow(ctx context.Context, s *Server, lastID string, gate chan struct{}, who caller) (text func() string, done chan struct{}) {
-	rec := &recorder{httptest.NewRecorder(), gate}
+	rec := &recorder{ResponseRecorder: httptest.NewRecorder(), gate: gate}
 	ctx = context.WithValue(ctx, identityKey{}, who)
 	req := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/events", nil)
 	if lastID != "" {
@@ -41,7 +52,7 @@ func follow(ctx context.Context, s *Server, lastID string, gate chan struct{}, w
 	done = make(chan struct{})
 	go func() { defer close(done); s.events(rec, req) }()
 	synctest.Wait()
-	return func() string { synctest.Wait(); return rec.Body.String() }, done
+	return func() string { synctest.Wait(); return rec.text() }, done
 }
 
 type well struct{}
