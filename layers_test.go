@@ -65,7 +65,7 @@ var (
 	front   = []string{"internal/daemon", "internal/server", "internal/cli", "internal/config"}
 	domains = []string{"internal/disk", "internal/storage", "internal/network"}
 	systems = []string{"internal/pve", "internal/lxc", "internal/docker", "internal/netfilter", "internal/host"}
-	common  = []string{"internal/finding", "internal/plan", "internal/reconcile", "internal/policy", "internal/metric"}
+	common  = []string{"internal/finding", "internal/plan", "internal/reconcile", "internal/policy", "internal/metric", "internal/statefile"}
 )
 
 // forbidden are the packages that p may not import.

@@ -38,6 +38,14 @@ const (
 	SeverityFail = "fail"
 )
 
+// States of a Finding.
+const (
+	StateActive      = "active"
+	StatePending     = "pending"
+	StateConsequence = "consequence"
+	StateSilenced    = "silenced"
+)
+
 // Finding says what is wrong with one subject, why, how sure that is and what to do.
 type Finding struct {
 	Code       string     `json:"code"`
@@ -47,6 +55,13 @@ type Finding struct {
 	Cause      string     `json:"cause"`
 	Confidence string     `json:"confidence"`
 	Since      *time.Time `json:"since"`
+	// State is active, pending (not there for long enough to be told), consequence (hidden behind its cause) or
+	// silenced; empty where it is not known.
+	State string `json:"state,omitempty"`
+	// Behind is the cause that hides a consequence.
+	Behind *FindingRef `json:"behind,omitempty"`
+	// Silence is what keeps a silenced finding out of sight.
+	Silence *SilenceItem `json:"silence,omitempty"`
 	// DependsOn names the findings that this one is a consequence of; null when it stands alone.
 	DependsOn []FindingRef `json:"dependsOn"`
 	Evidence  []Evidence   `json:"evidence"`

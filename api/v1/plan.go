@@ -55,9 +55,23 @@ const (
 	ErrorUnreachable  = "unreachable"
 	ErrorChanged      = "changed"
 	ErrorInterrupted  = "interrupted"
+	ErrorBusy         = "busy"
 )
 
-// ErrorBody is the JSON object of every error answer and of labctl's stderr with -o json.
+// Problem is the body of every error answer, as application/problem+json (RFC 9457).
+type Problem struct {
+	// Type is tag:labd,2026: with the code of the error.
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	// Detail is the same as the message in Error.
+	Detail string `json:"detail"`
+	Hint   string `json:"hint,omitempty"`
+	// Error is the error as labctl -o json prints it.
+	Error ErrorDetail `json:"error"`
+}
+
+// ErrorBody is the JSON object on labctl's stderr with -o json; the body of an error answer has it as a part.
 type ErrorBody struct {
 	Error ErrorDetail `json:"error"`
 }
@@ -68,3 +82,13 @@ type ErrorDetail struct {
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
 }
+
+// Kinds of event on GET /v1/events. The data of a finding's event is a Finding, that of a plan's a JournalItem. A
+// reset says that events were lost, so that the client must ask for everything anew.
+const (
+	EventFindingRaised  = "finding.raised"
+	EventFindingChanged = "finding.changed"
+	EventFindingCleared = "finding.cleared"
+	EventPlanEnded      = "plan.ended"
+	EventReset          = "reset"
+)

@@ -150,6 +150,14 @@ func (a *app) explain(findings []apiv1.Finding) {
 		for _, d := range f.DependsOn {
 			a.printf("  because:  %s of %s\n", d.Code, d.Subject)
 		}
+		switch {
+		case f.State == apiv1.StateSilenced && f.Silence != nil:
+			a.printf("  silenced: until %s by %s: %s (silence %s)\n", f.Silence.Until.Local().Format(time.DateTime), f.Silence.Actor, f.Silence.Reason, f.Silence.ID)
+		case f.State == apiv1.StateConsequence && f.Behind != nil:
+			a.printf("  hidden:   behind %s of %s\n", f.Behind.Code, f.Behind.Subject)
+		case f.State == apiv1.StatePending:
+			a.printf("  hidden:   too young to tell whether it lasts\n")
+		}
 		for i, r := range f.Remedies {
 			a.printf("  remedy %s: %s (risk: %s)\n", strconv.Itoa(i+1), r.Title, r.Risk)
 			for _, c := range r.Commands {

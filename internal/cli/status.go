@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,12 +18,23 @@ const watchInterval = 2 * time.Second
 // clearScreen moves to the top left and clears (ECMA-48 CUP, ED).
 const clearScreen = "\x1b[H\x1b[2J"
 
+// newsSpan is how far back status tells what changed; newsLines is how much of it.
+const (
+	newsSpan  = 24 * time.Hour
+	newsLines = 10
+)
+
 func (a *app) statusCommand() *cobra.Command {
 	var watch bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "One screen: how the host is, worst first",
-		Args:  noArgs,
+		Short: "One screen: how the host is, worst first, and what changed since yesterday",
+		Long: `Shows how the host is: a line for each job, what is wrong, worst first, with the first thing to do, and what came and
+went within a day. A consequence is hidden behind its cause, a silenced finding until its silence ends, and one that
+may be over in a moment until it has lasted; -o wide shows all of them, with evidence and every remedy.
+
+The exit code is 0, 3 or 4 by the worst finding that is neither silenced nor too young to tell.`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(c *client) error {
 				if watch {
@@ -35,17 +48,23 @@ func (a *app) statusCommand() *cobra.Command {
 	return cmd
 }
 
+// watchStatus shows the status again and again. A labd that is being restarted is waited for.
 func (a *app) watchStatus(ctx context.Context, c *client) error {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
-	for {
+	for shown := false; ; {
 		if isTerminal(a.out) {
 			fmt.Fprint(a.out, clearScreen)
 		}
-		if err := a.showStatus(ctx, c); err != nil {
-			if _, ok := err.(verdictError); !ok {
-				return err
-			}
+		err := a.showStatus(ctx, c)
+		var verdict verdictError
+		switch {
+		case err == nil || errors.As(err, &verdict):
+			shown = true
+		case !shown || ctx.Err() != nil:
+			return err
+		default:
+			a.printf("labd does not answer, trying again: %s\n", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -60,7 +79,15 @@ func (a *app) showStatus(ctx context.Context, c *client) error {
 	if err := c.get(ctx, "/v1/status", &status); err != nil {
 		return err
 	}
+	var history apiv1.Envelope[apiv1.HistoryItem]
+	people := a.flags.output == formatTable || a.flags.output == formatWide
+	if people {
+		if err := c.get(ctx, "/v1/history", &history); err != nil {
+			return err
+		}
+	}
 	err := emit(a, status, func(i apiv1.StatusItem) string { return i.ID }, func(wide bool) {
+		a.headline(status)
 		rows := make([][]string, 0, len(status.Items))
 		for _, i := range status.Items {
 			rows = append(rows, []string{i.ID, i.Verdict, i.Summary, age(i.ObservedAt)})
@@ -68,37 +95,152 @@ func (a *app) showStatus(ctx context.Context, c *client) error {
 		a.tableRows([]string{"JOB", "VERDICT", "SUMMARY", "SEEN"}, rows, func(r int) string { return status.Items[r].Verdict })
 		if wide {
 			a.explain(status.Findings)
-			return
+		} else {
+			a.findingTable(status.Findings)
 		}
-		if len(status.Findings) == 0 {
-			a.printf("\nNothing is wrong.\n")
-			return
-		}
-		a.printf("\n")
-		rows = rows[:0]
-		for _, f := range status.Findings {
-			todo := ""
-			if len(f.Remedies) > 0 {
-				todo = f.Remedies[0].Title
-			}
-			rows = append(rows, []string{f.Severity, f.Subject, f.Title, todo})
-		}
-		a.tableRows([]string{"SEVERITY", "SUBJECT", "WHAT", "DO"}, rows, func(r int) string { return status.Findings[r].Severity })
+		a.news(history.Items, time.Now())
 	})
 	if err != nil {
 		return err
 	}
-	return checkExit(status.Findings)
+	return checkExit(counted(status.Findings))
 }
+
+// counted are the findings that decide the exit code of status.
+func counted(findings []apiv1.Finding) []apiv1.Finding {
+	var out []apiv1.Finding
+	for _, f := range findings {
+		if f.State != apiv1.StateSilenced && f.State != apiv1.StatePending {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// headline is the whole host in one line.
+func (a *app) headline(status apiv1.Envelope[apiv1.StatusItem]) {
+	counts := map[string]int{}
+	for _, f := range status.Findings {
+		if f.State == "" || f.State == apiv1.StateActive {
+			counts[f.Severity]++
+		}
+	}
+	verdict, text := "ok", "all is well"
+	var parts []string
+	for _, s := range []struct{ severity, one, many string }{
+		{apiv1.SeverityFail, "failure", "failures"}, {apiv1.SeverityWarn, "warning", "warnings"}, {apiv1.SeverityInfo, "remark", "remarks"},
+	} {
+		if n := counts[s.severity]; n > 0 {
+			if len(parts) == 0 {
+				verdict = s.severity
+			}
+			parts = append(parts, amount(n, s.one, s.many))
+		}
+	}
+	if len(parts) > 0 {
+		text = strings.Join(parts, ", ")
+	}
+	fmt.Fprintf(a.out, "%s\n\n", a.paint(verdict, escape(status.Node+": "+text)).text)
+}
+
+func amount(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return itoa(n) + " " + many
+}
+
+// findingTable lists what is to be seen, and counts the rest.
+func (a *app) findingTable(findings []apiv1.Finding) {
+	var rows [][]string
+	var severities []string
+	hidden := map[string]int{}
+	for _, f := range findings {
+		if f.State != "" && f.State != apiv1.StateActive {
+			hidden[f.State]++
+			continue
+		}
+		todo := ""
+		if len(f.Remedies) > 0 {
+			todo = f.Remedies[0].Title
+		}
+		since := ""
+		if f.Since != nil {
+			since = age(*f.Since)
+		}
+		rows = append(rows, []string{f.Severity, f.Subject, f.Title, since, todo})
+		severities = append(severities, f.Severity)
+	}
+	if len(rows) == 0 {
+		a.printf("\nNothing is wrong.\n")
+	} else {
+		a.printf("\n")
+		a.tableRows([]string{"SEVERITY", "SUBJECT", "WHAT", "SINCE", "DO"}, rows, func(r int) string { return severities[r] })
+	}
+	var also []string
+	for _, s := range []struct{ state, one, many string }{
+		{apiv1.StateConsequence, "consequence of these", "consequences of these"},
+		{apiv1.StateSilenced, "silenced", "silenced"},
+		{apiv1.StatePending, "too young to tell", "too young to tell"},
+	} {
+		if n := hidden[s.state]; n > 0 {
+			also = append(also, amount(n, s.one, s.many))
+		}
+	}
+	if len(also) > 0 {
+		a.printf("Not shown: %s (labctl status -o wide).\n", strings.Join(also, ", "))
+	}
+}
+
+// news tells what came and what went away within a day, the latest first.
+func (a *app) news(history []apiv1.HistoryItem, now time.Time) {
+	var lines []painted
+	for _, i := range history {
+		what := i.Subject + ": " + i.Title
+		switch {
+		case i.Cleared != nil && now.Sub(*i.Cleared) < newsSpan:
+			lines = append(lines, a.paint("ok", escape(fmt.Sprintf("  - %s  %s (it was there for %s)", stamp(*i.Cleared), what, span(i.Cleared.Sub(i.Since))))))
+		case i.Cleared == nil && now.Sub(i.Since) < newsSpan:
+			text := fmt.Sprintf("  + %s  %s", stamp(i.Since), what)
+			if i.Episodes > 1 {
+				text += fmt.Sprintf(" (for the %d. time)", i.Episodes)
+			}
+			lines = append(lines, a.paint(i.Severity, escape(text)))
+		}
+	}
+	if len(lines) == 0 {
+		return
+	}
+	a.printf("\nSince yesterday (+ came, - went away):\n")
+	for i, line := range lines {
+		if i == newsLines {
+			a.printf("  and %d more\n", len(lines)-i)
+			return
+		}
+		fmt.Fprintln(a.out, line.text)
+	}
+}
+
+func stamp(t time.Time) string { return t.Local().Format("Mon 15:04") }
 
 // age is how long ago t was, in words.
 func age(t time.Time) string {
 	if t.IsZero() {
 		return "not yet"
 	}
-	d := time.Since(t)
-	if d < time.Minute {
-		return fmt.Sprintf("%d s ago", max(0, int(d.Seconds())))
+	return span(time.Since(t)) + " ago"
+}
+
+// span is a duration in its two largest units.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", max(0, int(d.Seconds())))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	default:
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
-	return d.Truncate(time.Minute).String() + " ago"
 }

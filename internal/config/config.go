@@ -54,6 +54,8 @@ type PVE struct {
 type Listen struct {
 	// Metrics is the TCP address of /metrics, /healthz and /readyz; empty opens no port.
 	Metrics string `toml:"metrics"`
+	// API answers the reports of the API on that port too, to anyone who reaches it; never plans, journal or changes.
+	API bool `toml:"api"`
 	// Hosts are names that the Host header of a request may carry, besides localhost and any IP address.
 	Hosts []string `toml:"hosts"`
 }

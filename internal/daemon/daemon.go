@@ -46,7 +46,11 @@ func newDaemon(cfg config.Config, h *host.Host, s *service) (*daemon, error) {
 	if err := d.build(); err != nil {
 		return nil, err
 	}
-	d.telemetry = server.NewTelemetry(d.metrics, d, cfg.Listen.Hosts)
+	var api http.Handler
+	if cfg.Listen.API {
+		api = d.server.Public()
+	}
+	d.telemetry = server.NewTelemetry(d.metrics, d, cfg.Listen.Hosts, api)
 	return d, nil
 }
 

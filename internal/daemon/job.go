@@ -18,7 +18,7 @@ type job[F, R any] struct {
 	findings func(report *R) []finding.Finding
 	// kinds are the kinds of subject that the job's findings speak for completely.
 	kinds   []string
-	tracker *finding.Tracker
+	tracker *finding.Registry
 
 	report atomic.Pointer[R]
 

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"labd/internal/finding"
 )
@@ -13,6 +14,7 @@ import (
 // testJob counts its observations; each waits for a permit.
 func testJob(permit chan struct{}) (*job[int, int], *atomic.Int64) {
 	var began atomic.Int64
+	registry, _ := finding.NewRegistry(time.Now(), finding.Options{}) // without stores there is nothing to fail
 	return &job[int, int]{
 		observe: func(context.Context) (int, error) {
 			n := int(began.Add(1))
@@ -24,7 +26,7 @@ func testJob(permit chan struct{}) (*job[int, int], *atomic.Int64) {
 		},
 		diagnose: func(n int) *int { return &n },
 		findings: func(*int) []finding.Finding { return nil },
-		tracker:  finding.NewTracker(),
+		tracker:  registry,
 	}, &began
 }
 

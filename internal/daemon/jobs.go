@@ -49,9 +49,9 @@ func (d *daemon) build() error {
 	}
 	d.server = server.New(server.Config{
 		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network,
-		Planner: d, Runner: d.runner, BeginChange: d.beginChange, Own: d.service.own.All, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
+		Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
-	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads,
+	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper,
 		disk.NewCollector(d.nvme.latest), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest))
 	return nil
 }
@@ -80,7 +80,7 @@ func (d *daemon) lookAgain() {
 	wg.Wait()
 }
 
-func (d *daemon) buildNVMe(tracker *finding.Tracker) {
+func (d *daemon) buildNVMe(tracker *finding.Registry) {
 	observer := disk.NewObserver(d.host, d.cfg.NVMe, time.Now)
 	d.nvme = &job[*disk.Facts, disk.Report]{
 		observe:  observer.Observe,
@@ -90,7 +90,7 @@ func (d *daemon) buildNVMe(tracker *finding.Tracker) {
 	}
 }
 
-func (d *daemon) buildStorage(tracker *finding.Tracker, memory *storage.Memory) {
+func (d *daemon) buildStorage(tracker *finding.Registry, memory *storage.Memory) {
 	observer := storage.NewObserver(d.host, d.cfg.PVE.Node, memory, time.Now)
 	d.storage = &job[*storage.Facts, storage.Report]{
 		observe: observer.Observe,
@@ -106,7 +106,7 @@ func (d *daemon) buildStorage(tracker *finding.Tracker, memory *storage.Memory) 
 	}
 }
 
-func (d *daemon) buildNetwork(tracker *finding.Tracker, state *network.State) {
+func (d *daemon) buildNetwork(tracker *finding.Registry, state *network.State) {
 	observer := network.NewObserver(d.host, d.cfg.Network, state, time.Now)
 	d.network = &job[*network.Facts, network.Report]{
 		observe:  observer.Observe,

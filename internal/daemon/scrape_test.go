@@ -53,7 +53,7 @@ func largeHost(b *testing.B) string {
 	registry := newRegistry("bench", func() int { return 0 }, nil,
 		disk.NewCollector(func() *disk.Report { return drives }), storage.NewCollector(func() *storage.Report { return storages }),
 		network.NewCollector(func() *network.Report { return networks }))
-	srv := httptest.NewServer(server.NewTelemetry(registry, wellHealth{}, nil))
+	srv := httptest.NewServer(server.NewTelemetry(registry, wellHealth{}, nil, nil))
 	b.Cleanup(srv.Close)
 	return srv.URL
 }

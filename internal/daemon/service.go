@@ -28,8 +28,10 @@ type service struct {
 	version string
 	log     *slog.Logger
 	lock    *applyLock
-	tracker *finding.Tracker
+	tracker *finding.Registry
+	keeper  *keeper
 	own     ownFindings
+	events  *server.Events
 	changes gate
 	reloads *reloads
 	current atomic.Pointer[daemon]
@@ -38,11 +40,15 @@ type service struct {
 // stopTimeout is how long open requests may take to end after SIGTERM; a step of a plan gets its own, longer time.
 const stopTimeout = time.Second
 
-func newService(file string, cfg config.Config, version string, log *slog.Logger) (*service, error) {
+// newService puts labd together; private says that it serves one command and has no time to watch findings.
+func newService(file string, cfg config.Config, version string, private bool, log *slog.Logger) (*service, error) {
+	registry := newFindings(cfg.Paths.State, private, log)
 	s := &service{
-		file: file, version: version, log: log, lock: &applyLock{state: cfg.Paths.State},
-		tracker: finding.NewTracker(), reloads: newReloads(time.Now()),
+		file: file, version: version, log: log, lock: &applyLock{state: cfg.Paths.State}, tracker: registry,
+		keeper: &keeper{registry: registry, log: log}, own: ownFindings{registry: registry}, reloads: newReloads(time.Now()),
+		events: server.NewEvents(time.Now()),
 	}
+	registry.Listen(s.events.Finding)
 	d, err := newDaemon(cfg, host.New(cfg.Paths, cfg.Kernel.Release), s)
 	if err != nil {
 		return nil, err
@@ -141,6 +147,7 @@ func (s *service) run(parent context.Context, hangups <-chan os.Signal) error {
 	r.start(func() error { return s.serve(ctx, listener, s.api, "the API") })
 	r.stopLoops = d.startLoops(ctx)
 	r.start(func() error { s.watchdog(ctx); return nil })
+	r.start(func() error { s.keeper.run(ctx); return nil })
 	s.log.Info("labd serves", "version", s.version, "node", d.cfg.PVE.Node, "socket", listener.Addr().String(), "metrics", d.cfg.Listen.Metrics)
 	s.notifyReady()
 	for ctx.Err() == nil {

@@ -42,7 +42,7 @@ func newBed(t *testing.T, extra string) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.service, err = newService(b.file, cfg, "test", slog.New(slog.NewTextHandler(&b.log, nil)))
+	b.service, err = newService(b.file, cfg, "test", false, slog.New(slog.NewTextHandler(&b.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

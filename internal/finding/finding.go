@@ -94,8 +94,12 @@ type Finding struct {
 	Title      string
 	Cause      string
 	Confidence Confidence
-	// Since is when the finding was first seen; set by a Tracker, zero before.
-	Since time.Time
+	// Since is when the finding was first seen; set by a Registry, zero before. So are State, the Silence of a silenced
+	// finding, and Behind, the cause behind which a consequence is hidden.
+	Since   time.Time
+	State   State
+	Silence *Silence
+	Behind  *Ref
 	// DependsOn names the findings that this one is a consequence of.
 	DependsOn []Ref
 	Evidence  []Evidence

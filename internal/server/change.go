@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"net/http"
 	"time"
 
@@ -37,11 +36,6 @@ func (s *Server) build(r *http.Request, req apiv1.PlanRequest) (*plan.Plan, erro
 
 // apply answers POST /v1/plans/apply: observe again, build the plan again, compare digests, run.
 func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
-	end, ok := s.begin(w, r)
-	if !ok {
-		return
-	}
-	defer end()
 	req, err := decodeBody[apiv1.PlanRequest](r)
 	if err != nil {
 		s.fail(w, err)
@@ -66,11 +60,6 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 
 // undo answers POST /v1/journal/{id}/undo.
 func (s *Server) undo(w http.ResponseWriter, r *http.Request) {
-	end, ok := s.begin(w, r)
-	if !ok {
-		return
-	}
-	defer end()
 	req, err := decodeBody[apiv1.UndoRequest](r)
 	if err != nil {
 		s.fail(w, err)
@@ -81,32 +70,17 @@ func (s *Server) undo(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) finish(w http.ResponseWriter, entry *plan.Entry, err error) {
-	if entry != nil && s.AfterApply != nil {
-		s.AfterApply()
+	if entry != nil {
+		if s.AfterApply != nil {
+			s.AfterApply()
+		}
+		s.Events.Publish(apiv1.EventPlanEnded, journalToAPI(entry))
 	}
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
 	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindJournalReport, time.Now(), []apiv1.JournalItem{journalToAPI(entry)}, nil, nil))
-}
-
-// begin lets root alone change the host, and only one labd of it. The caller must call end.
-func (s *Server) begin(w http.ResponseWriter, r *http.Request) (end func(), ok bool) {
-	if !identity(r.Context()).mayApply {
-		s.fail(w, &apiError{http.StatusForbidden, apiv1.ErrorNotPermitted, "only root may change anything", "run it as root"})
-		return nil, false
-	}
-	end, err := s.BeginChange()
-	if errors.Is(err, plan.ErrLocked) {
-		s.fail(w, &apiError{http.StatusConflict, apiv1.ErrorRefused, "this labd only reads: " + err.Error(), "use the labd that runs as a service, or stop it: systemctl stop labd"})
-		return nil, false
-	}
-	if err != nil {
-		s.fail(w, &apiError{http.StatusConflict, apiv1.ErrorRefused, err.Error(), ""})
-		return nil, false
-	}
-	return end, true
 }
 
 // journal answers GET /v1/journal: titles, newest first, never what undo keeps.

@@ -2,9 +2,11 @@ package server
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	apiv1 "labd/api/v1"
+	"labd/internal/finding"
 )
 
 // configuration answers GET /v1/config: what is in force, and how the last reload went.
@@ -14,5 +16,6 @@ func (s *Server) configuration(w http.ResponseWriter, _ *http.Request) {
 		s.fail(w, err)
 		return
 	}
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindConfigReport, time.Now(), []apiv1.ConfigItem{item}, findingsToAPI(s.Own()), nil))
+	own := slices.DeleteFunc(s.Findings.Current(time.Now()), func(f finding.Finding) bool { return !f.Subject.IsKind("labd") })
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindConfigReport, time.Now(), []apiv1.ConfigItem{item}, findingsToAPI(own), nil))
 }

@@ -1,17 +1,30 @@
 package server
 
 import (
+	"time"
+
 	apiv1 "labd/api/v1"
 	"labd/internal/finding"
 )
 
-// findingsToAPI turns findings into their API form; never nil.
+// findingsToAPI turns the findings of a report into their API form, with what is known of each; never nil.
+func (s *Server) findingsToAPI(fs []finding.Finding) []apiv1.Finding {
+	return findingsToAPI(s.Findings.Annotate(time.Now(), fs))
+}
+
 func findingsToAPI(fs []finding.Finding) []apiv1.Finding {
 	out := make([]apiv1.Finding, 0, len(fs))
 	for _, f := range fs {
 		item := apiv1.Finding{
 			Code: string(f.Code), Severity: f.Severity.String(), Subject: string(f.Subject), Title: f.Title, Cause: f.Cause,
-			Confidence: string(f.Confidence), Evidence: []apiv1.Evidence{}, Remedies: []apiv1.Remedy{},
+			Confidence: string(f.Confidence), State: string(f.State), Evidence: []apiv1.Evidence{}, Remedies: []apiv1.Remedy{},
+		}
+		if f.Behind != nil {
+			item.Behind = &apiv1.FindingRef{Code: string(f.Behind.Code), Subject: string(f.Behind.Subject)}
+		}
+		if f.Silence != nil {
+			silence := silenceToAPI(*f.Silence)
+			item.Silence = &silence
 		}
 		if !f.Since.IsZero() {
 			since := f.Since.UTC()

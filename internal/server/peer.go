@@ -19,6 +19,8 @@ type identityKey struct{}
 type caller struct {
 	name              string
 	mayRead, mayApply bool
+	// public says that nobody vouches for the caller, who came by TCP.
+	public bool
 }
 
 func identity(ctx context.Context) caller {

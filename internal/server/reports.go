@@ -27,7 +27,7 @@ func (s *Server) nvme(w http.ResponseWriter, r *http.Request) {
 	for _, d := range report.Drives {
 		items = append(items, driveToAPI(d, report.Findings, storages))
 	}
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNVMeReport, report.At, items, findingsToAPI(report.Findings), report.Notes))
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNVMeReport, report.At, items, s.findingsToAPI(report.Findings), report.Notes))
 }
 
 func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Report) apiv1.NVMeItem {
@@ -74,9 +74,13 @@ func (s *Server) storage(w http.ResponseWriter, r *http.Request) {
 	}
 	items := make([]apiv1.StorageItem, 0, len(report.Entries))
 	for _, e := range report.Entries {
-		items = append(items, s.entryToAPI(report, e))
+		item := s.entryToAPI(report, e)
+		if identity(r.Context()).public {
+			item.Plan = nil // plans are for those whom the kernel vouches for
+		}
+		items = append(items, item)
 	}
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindStorageReport, report.At, items, findingsToAPI(report.Findings), report.Notes))
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindStorageReport, report.At, items, s.findingsToAPI(report.Findings), report.Notes))
 }
 
 func (s *Server) entryToAPI(report *storage.Report, e storage.Entry) apiv1.StorageItem {
@@ -117,7 +121,7 @@ func (s *Server) networks(w http.ResponseWriter, r *http.Request) {
 	for _, n := range report.Networks {
 		items = append(items, networkToAPI(n, report.Findings))
 	}
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNetworkReport, report.At, items, findingsToAPI(report.Findings), report.Notes))
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNetworkReport, report.At, items, s.findingsToAPI(report.Findings), report.Notes))
 }
 
 func networkToAPI(n network.Network, findings []finding.Finding) apiv1.NetworkItem {

@@ -52,8 +52,10 @@ type Config struct {
 	Runner  *plan.Runner
 	// BeginChange takes the right to change this host until end is called, or says why that cannot be now.
 	BeginChange func() (end func(), err error)
-	// Own is what labd has to say about itself.
-	Own func() []finding.Finding
+	// Findings knows all findings, their state and their history.
+	Findings *finding.Registry
+	// Events passes on what happens.
+	Events *Events
 	// Configuration is the effective configuration.
 	Configuration func() (apiv1.ConfigItem, error)
 	// AfterApply is called after every apply and undo, so that the loops look again.
@@ -70,17 +72,9 @@ type Server struct {
 // New returns a Server.
 func New(cfg Config) *Server {
 	s := &Server{Config: cfg, mux: http.NewServeMux()}
-	s.mux.HandleFunc("GET /v1/version", s.version)
-	s.mux.HandleFunc("GET /v1/status", s.status)
-	s.mux.HandleFunc("GET /v1/nvme", s.nvme)
-	s.mux.HandleFunc("GET /v1/storage", s.storage)
-	s.mux.HandleFunc("GET /v1/networks", s.networks)
-	s.mux.HandleFunc("GET /v1/findings", s.findings)
-	s.mux.HandleFunc("GET /v1/config", s.configuration)
-	s.mux.HandleFunc("GET /v1/journal", s.journal)
-	s.mux.HandleFunc("POST /v1/plans", s.plan)
-	s.mux.HandleFunc("POST /v1/plans/apply", s.apply)
-	s.mux.HandleFunc("POST /v1/journal/{id}/undo", s.undo)
+	for _, rt := range s.routes() {
+		s.mux.HandleFunc(rt.pattern, s.guard(rt))
+	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, &apiError{http.StatusNotFound, apiv1.ErrorNotFound, fmt.Sprintf("no %s %s in the API", r.Method, r.URL.Path), "labctl and labd may be of different versions: see labctl version"})
 	})
@@ -114,6 +108,7 @@ func classify(err error) *apiError {
 	var refused *plan.RefusedError
 	var changed *plan.ChangedError
 	var step *plan.StepError
+	var silence *finding.SilenceError
 	hint := ""
 	if errors.As(err, &step) && step.Touched {
 		hint = fmt.Sprintf("labctl journal shows what was done; labctl undo %s takes it back", step.Entry)
@@ -132,6 +127,10 @@ func classify(err error) *apiError {
 		return &apiError{http.StatusConflict, apiv1.ErrorRefused, err.Error(), ""}
 	case errors.Is(err, plan.ErrNoEntry):
 		return &apiError{http.StatusNotFound, apiv1.ErrorNotFound, err.Error(), "labctl journal lists the entries"}
+	case errors.Is(err, finding.ErrNoSilence):
+		return &apiError{http.StatusNotFound, apiv1.ErrorNotFound, err.Error(), "labctl silence list shows them"}
+	case errors.As(err, &silence):
+		return &apiError{http.StatusBadRequest, apiv1.ErrorUsage, err.Error(), "labctl silence --help"}
 	case errors.Is(err, ErrBadRequest):
 		return &apiError{http.StatusBadRequest, apiv1.ErrorUsage, err.Error(), ""}
 	case errors.Is(err, context.Canceled):
@@ -146,11 +145,18 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 	if e.status >= http.StatusInternalServerError {
 		s.Log.Error("request failed", "err", err)
 	}
-	s.write(w, e.status, apiv1.ErrorBody{Error: apiv1.ErrorDetail{Code: e.code, Message: e.message, Hint: e.hint}})
+	s.writeAs(w, "application/problem+json", e.status, apiv1.Problem{
+		Type: "tag:labd,2026:" + e.code, Title: http.StatusText(e.status), Status: e.status, Detail: e.message, Hint: e.hint,
+		Error: apiv1.ErrorDetail{Code: e.code, Message: e.message, Hint: e.hint},
+	})
 }
 
 func (s *Server) write(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
+	s.writeAs(w, "application/json", status, body)
+}
+
+func (s *Server) writeAs(w http.ResponseWriter, contentType string, status int, body any) {
+	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
@@ -172,7 +178,8 @@ func decodeBody[T any](r *http.Request) (body T, err error) {
 // that is slow to answer makes the caller wait FreshTimeout at most; it is then served the last report.
 func get[R any](r *http.Request, source Source[R]) (report R, err error) {
 	report, ok := source.Latest()
-	if ok && r.URL.Query().Get("fresh") == "" {
+	// Who comes by TCP is served what is there: a port must not be a way to keep the host busy.
+	if ok && (r.URL.Query().Get("fresh") == "" || identity(r.Context()).public) {
 		return report, nil
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), FreshTimeout)

@@ -14,33 +14,24 @@ import (
 	"labd/internal/storage"
 )
 
-// allFindings are the findings of all jobs, worst first, with the oldest time of their reports.
+// allFindings are the findings of all jobs with their states, worst first, with the oldest time of their reports.
 func (s *Server) allFindings() (findings []finding.Finding, at time.Time, notes []string) {
-	add := func(fs []finding.Finding, seen time.Time, ns []string) {
-		findings, notes = append(findings, fs...), append(notes, ns...)
+	add := func(seen time.Time, ns []string) {
+		notes = append(notes, ns...)
 		if at.IsZero() || seen.Before(at) {
 			at = seen
 		}
 	}
 	if r, ok := s.NVMe.Latest(); ok {
-		add(r.Findings, r.At, r.Notes)
+		add(r.At, r.Notes)
 	}
 	if r, ok := s.Storage.Latest(); ok {
-		add(r.Findings, r.At, r.Notes)
+		add(r.At, r.Notes)
 	}
 	if r, ok := s.Network.Latest(); ok {
-		add(r.Findings, r.At, r.Notes)
+		add(r.At, r.Notes)
 	}
-	findings = append(findings, s.Own()...)
-	finding.Sort(findings)
-	return findings, at, notes
-}
-
-func (s *Server) findings(w http.ResponseWriter, r *http.Request) {
-	s.observeOnce(r)
-	findings, at, notes := s.allFindings()
-	items := findingsToAPI(findings)
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindFindingReport, at, items, items, notes))
+	return s.Findings.Current(time.Now()), at, notes
 }
 
 // status answers GET /v1/status: a line for each job, and all findings.
@@ -76,7 +67,7 @@ type jobStatus struct {
 
 func (j jobStatus) item() apiv1.StatusItem {
 	item := apiv1.StatusItem{ID: j.id, Verdict: "ok", ObservedAt: j.at.UTC()}
-	switch worst := finding.Worst(j.findings); {
+	switch worst := finding.Worst(shown(j.findings)); {
 	case j.at.IsZero():
 		item.Verdict, item.Summary = "unknown", "not observed yet"
 		return item
@@ -97,6 +88,13 @@ func (j jobStatus) item() apiv1.StatusItem {
 	return item
 }
 
+// shown are the findings that count: not those that an operator silenced, nor those that may be over in a moment.
+func shown(fs []finding.Finding) []finding.Finding {
+	return slices.DeleteFunc(slices.Clone(fs), func(f finding.Finding) bool {
+		return f.State == finding.StateSilenced || f.State == finding.StatePending
+	})
+}
+
 // count is how many of list are well.
 func count[T any](list []T, well func(T) bool) int {
 	n := 0
@@ -111,12 +109,12 @@ func count[T any](list []T, well func(T) bool) int {
 func (s *Server) statusItems() []apiv1.StatusItem {
 	nvme := jobStatus{id: "nvme", one: "NVMe function", many: "NVMe functions"}
 	if r, ok := s.NVMe.Latest(); ok {
-		nvme.total, nvme.findings, nvme.at = len(r.Drives), r.Findings, r.At
+		nvme.total, nvme.findings, nvme.at = len(r.Drives), s.Findings.Annotate(time.Now(), r.Findings), r.At
 		nvme.well = count(r.Drives, func(d disk.Drive) bool { return d.Rung == disk.RungOK })
 	}
 	storages := jobStatus{id: "storage", one: "storage", many: "storages"}
 	if r, ok := s.Storage.Latest(); ok {
-		storages.total, storages.findings, storages.at = len(r.Entries), r.Findings, r.At
+		storages.total, storages.findings, storages.at = len(r.Entries), s.Findings.Annotate(time.Now(), r.Findings), r.At
 		storages.well = count(r.Entries, func(e storage.Entry) bool { return e.Verdict == storage.VerdictOK })
 		if !r.Readable {
 			storages.unread = "storage.cfg cannot be read"
@@ -124,7 +122,7 @@ func (s *Server) statusItems() []apiv1.StatusItem {
 	}
 	networks := jobStatus{id: "network", one: "Docker network", many: "Docker networks"}
 	if r, ok := s.Network.Latest(); ok {
-		networks.total, networks.findings, networks.at = len(r.Networks), r.Findings, r.At
+		networks.total, networks.findings, networks.at = len(r.Networks), s.Findings.Annotate(time.Now(), r.Findings), r.At
 		networks.well = count(r.Networks, func(n network.Network) bool { return n.Verdict == network.VerdictOK })
 	}
 	return []apiv1.StatusItem{nvme.item(), storages.item(), networks.item()}

@@ -19,10 +19,11 @@ type Health interface {
 	Alive() error
 }
 
-// NewTelemetry answers /metrics, /healthz and /readyz, read-only and to anyone who reaches the port. The Host header
+// NewTelemetry answers /metrics, /healthz and /readyz, read-only and to anyone who reaches the port, and below /v1/ api
+// where that is not nil. The Host header
 // must be an IP address, localhost or one of hosts: a web page elsewhere that makes its own name point here (DNS
 // rebinding) comes with that name, and must not read this through the user's browser.
-func NewTelemetry(gatherer prometheus.Gatherer, health Health, hosts []string) http.Handler {
+func NewTelemetry(gatherer prometheus.Gatherer, health Health, hosts []string, api http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 8}))
 	probe := func(check func() error) http.HandlerFunc {
@@ -37,6 +38,9 @@ func NewTelemetry(gatherer prometheus.Gatherer, health Health, hosts []string) h
 	}
 	mux.HandleFunc("GET /healthz", probe(health.Alive))
 	mux.HandleFunc("GET /readyz", probe(health.Ready))
+	if api != nil {
+		mux.Handle("/v1/", api)
+	}
 	allowed := append([]string{"localhost"}, hosts...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := hostOnly(r.Host)

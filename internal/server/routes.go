@@ -1,0 +1,84 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+
+	apiv1 "labd/api/v1"
+	"labd/internal/plan"
+)
+
+// access is who may use a route.
+type access int
+
+// Kinds of access. Reads are for root and group labd, changes for root alone. A change holds the right to change the
+// host while it runs.
+const (
+	reads access = iota
+	changes
+)
+
+// route is one request that the API answers.
+type route struct {
+	// pattern is the method and the path, as net/http.ServeMux takes them.
+	pattern string
+	access  access
+	// public says that it is answered on the TCP port too, where that is turned on.
+	public  bool
+	handler http.HandlerFunc
+	summary string
+	// fresh says that ?fresh=1 observes first.
+	fresh bool
+	// stream says that the answer is a stream of events.
+	stream bool
+	// body is a value of the type that the request carries, kind and item those of the envelope that answers; an item
+	// without kind answers by itself.
+	body any
+	kind string
+	item any
+}
+
+func (s *Server) routes() []route {
+	return []route{
+		{pattern: "GET /v1/version", public: true, handler: s.version, summary: "Versions of labd and of the kernel", item: apiv1.Version{}},
+		{pattern: "GET /v1/status", public: true, handler: s.status, summary: "A line for each job, and all findings", fresh: true, kind: apiv1.KindStatusReport, item: apiv1.StatusItem{}},
+		{pattern: "GET /v1/nvme", public: true, handler: s.nvme, summary: "NVMe functions", fresh: true, kind: apiv1.KindNVMeReport, item: apiv1.NVMeItem{}},
+		{pattern: "GET /v1/storage", public: true, handler: s.storage, summary: "Storages as this node sees them", fresh: true, kind: apiv1.KindStorageReport, item: apiv1.StorageItem{}},
+		{pattern: "GET /v1/networks", public: true, handler: s.networks, summary: "Docker networks in LXC containers", fresh: true, kind: apiv1.KindNetworkReport, item: apiv1.NetworkItem{}},
+		{pattern: "GET /v1/findings", public: true, handler: s.findings, summary: "The findings of all jobs, as items and as findings", fresh: true, kind: apiv1.KindFindingReport, item: apiv1.Finding{}},
+		{pattern: "GET /v1/history", public: true, handler: s.history, summary: "Findings that are there, and those that went away, the latest first", kind: apiv1.KindHistoryReport, item: apiv1.HistoryItem{}},
+		{pattern: "GET /v1/events", public: true, handler: s.events, summary: "Findings and plans as they come, as server-sent events", stream: true},
+		{pattern: "GET /v1/silences", handler: s.silences, summary: "The silences in force", kind: apiv1.KindSilenceReport, item: apiv1.SilenceItem{}},
+		{pattern: "POST /v1/silences", access: changes, handler: s.silence, summary: "Keep findings out of sight for a time", body: apiv1.SilenceRequest{}, kind: apiv1.KindSilenceReport, item: apiv1.SilenceItem{}},
+		{pattern: "DELETE /v1/silences/{id}", access: changes, handler: s.unsilence, summary: "End a silence", kind: apiv1.KindSilenceReport, item: apiv1.SilenceItem{}},
+		{pattern: "GET /v1/config", handler: s.configuration, summary: "The configuration in force, and how the last reload went", kind: apiv1.KindConfigReport, item: apiv1.ConfigItem{}},
+		{pattern: "GET /v1/journal", handler: s.journal, summary: "What labd changed on this host, newest first", kind: apiv1.KindJournalReport, item: apiv1.JournalItem{}},
+		{pattern: "POST /v1/plans", handler: s.plan, summary: "What an action would do", body: apiv1.PlanRequest{}, kind: apiv1.KindPlan, item: apiv1.Plan{}},
+		{pattern: "POST /v1/plans/apply", access: changes, handler: s.apply, summary: "Do what a plan says, with its digest as consent", body: apiv1.PlanRequest{}, kind: apiv1.KindJournalReport, item: apiv1.JournalItem{}},
+		{pattern: "POST /v1/journal/{id}/undo", access: changes, handler: s.undo, summary: "Take a journal entry back", body: apiv1.UndoRequest{}, kind: apiv1.KindJournalReport, item: apiv1.JournalItem{}},
+	}
+}
+
+// guard lets a route's callers in: root alone where it changes something, and only one labd of a host.
+func (s *Server) guard(rt route) http.HandlerFunc {
+	if rt.access == reads {
+		return rt.handler
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !identity(r.Context()).mayApply {
+			s.fail(w, &apiError{http.StatusForbidden, apiv1.ErrorNotPermitted, "only root may change anything", "run it as root"})
+			return
+		}
+		end, err := s.BeginChange()
+		if errors.Is(err, plan.ErrLocked) {
+			s.fail(w, &apiError{http.StatusConflict, apiv1.ErrorRefused, "this labd only reads: " + err.Error(), "use the labd that runs as a service, or stop it: systemctl stop labd"})
+			return
+		}
+		if err != nil {
+			s.fail(w, &apiError{http.StatusConflict, apiv1.ErrorRefused, err.Error(), ""})
+			return
+		}
+		defer end()
+		rt.handler(w, r)
+	}
+}
