@@ -22,6 +22,16 @@ type NVMeItem struct {
 	Firmware   string          `json:"firmware,omitempty"`
 	Namespaces []NVMeNamespace `json:"namespaces"`
 	Link       *PCILink        `json:"link,omitempty"`
+	// Port is the port that the function is plugged into; none on a root bus, as in virtual machines.
+	Port *PCIPort `json:"port,omitempty"`
+	// Errors are the counts of advanced error reporting; none without that capability.
+	Errors *PCIErrors `json:"errors,omitempty"`
+	// PowerState is D0, D3hot, D3cold, …; ASPM are the link's power-saving states that are switched on.
+	PowerState string   `json:"powerState,omitempty"`
+	ASPM       []string `json:"aspm,omitempty"`
+	// Quirks are what the running kernel does differently for the drive, by the kernel's names: as it says itself (7.x), or
+	// as its tables are known to have it.
+	Quirks []string `json:"quirks,omitempty"`
 	// Findings are the codes of the findings whose subject is this item.
 	Findings []string `json:"findings"`
 	// Problems are attributes that could not be read, one sentence each.
@@ -47,6 +57,20 @@ type PCILink struct {
 	MaxSpeed     string `json:"maxSpeed,omitempty"`
 	CurrentWidth int    `json:"currentWidth,omitempty"`
 	MaxWidth     int    `json:"maxWidth,omitempty"`
+}
+
+// PCIPort is a PCIe root or downstream port.
+type PCIPort struct {
+	Address string     `json:"address"`
+	Link    *PCILink   `json:"link,omitempty"`
+	Errors  *PCIErrors `json:"errors,omitempty"`
+}
+
+// PCIErrors are the errors of a link since boot.
+type PCIErrors struct {
+	Correctable uint64 `json:"correctable"`
+	NonFatal    uint64 `json:"nonFatal"`
+	Fatal       uint64 `json:"fatal"`
 }
 
 // StorageItem is one entry of storage.cfg as one node sees it.

@@ -92,7 +92,7 @@ func (a *app) printDrives(report apiv1.Envelope[apiv1.NVMeItem], wide bool) {
 	}
 	header := []string{"PCI", "VERDICT", "RUNG", "CONTROLLER", "MODEL", "SERIAL", "DISKS", "SIZE"}
 	if wide {
-		header = append(header, "PCI-ID", "DRIVER", "STATE", "FIRMWARE", "LINK", "USED BY")
+		header = append(header, "PCI-ID", "DRIVER", "STATE", "FIRMWARE", "LINK", "QUIRKS", "USED BY")
 	}
 	rows := make([][]string, 0, len(report.Items))
 	for _, item := range report.Items {
@@ -108,7 +108,7 @@ func (a *app) printDrives(report apiv1.Envelope[apiv1.NVMeItem], wide bool) {
 			strings.Join(disks, ","), size(total),
 		}
 		if wide {
-			row = append(row, item.PCIID, item.Driver, item.State, item.Firmware, link(item.Link), strings.Join(users, ","))
+			row = append(row, item.PCIID, item.Driver, item.State, item.Firmware, link(item), strings.Join(item.Quirks, ","), strings.Join(users, ","))
 		}
 		rows = append(rows, row)
 	}
@@ -133,9 +133,17 @@ func model(item apiv1.NVMeItem) string {
 	return name
 }
 
-func link(l *apiv1.PCILink) string {
-	if l == nil || l.CurrentSpeed == "" {
+// link is the link in use, and what both ends could do where that is more.
+func link(item apiv1.NVMeItem) string {
+	l := item.Link
+	if l == nil || l.CurrentSpeed == "" || l.CurrentWidth == 0 {
 		return ""
 	}
-	return strings.TrimSuffix(l.CurrentSpeed, " PCIe") + " x" + itoa(l.CurrentWidth)
+	text := strings.TrimSuffix(l.CurrentSpeed, " PCIe") + " x" + itoa(l.CurrentWidth)
+	for _, code := range item.Findings {
+		if code == "nvme.link-degraded" {
+			text += " (drive: " + strings.TrimSuffix(l.MaxSpeed, " PCIe") + " x" + itoa(l.MaxWidth) + ")"
+		}
+	}
+	return text
 }

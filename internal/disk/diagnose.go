@@ -3,6 +3,7 @@ package disk
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"labd/internal/finding"
@@ -42,6 +43,8 @@ type Drive struct {
 	Rung, Verdict string
 	// Chip is the controller chip, where it is known by its ids or its model.
 	Chip string
+	// Quirks are what the running kernel does differently for the drive: by its own word, or at least likely by its tables.
+	Quirks []string
 }
 
 // Subject is nvme/<PCI address>.
@@ -70,73 +73,138 @@ func Diagnose(f *Facts, p Policy) *Report {
 	for _, problem := range f.Problems {
 		r.Notes = append(r.Notes, "a PCI function that may be a drive: "+problem)
 	}
+	release := f.release()
+	twins := sameWWID(f.Functions)
 	for _, fn := range f.Functions {
 		d := Drive{Function: fn, Chip: chip(fn)}
-		found := climb(f, &d)
+		c := &patient{facts: f, d: &d, events: lastProbe(f.Log, d.Address), release: release}
+		d.Quirks = c.quirks()
+		found := c.climb()
+		found = append(found, c.beside()...)
+		if twin, ok := twins[d.Address]; ok {
+			found = append(found, c.twin(twin))
+		}
 		if p.ignored(d.Address) {
 			found = nil
 		}
 		for _, x := range found {
 			x.Subject = d.Subject()
 			r.Findings = append(r.Findings, x)
+			d.worsen(x.Severity)
 		}
 		r.Drives = append(r.Drives, d)
 	}
-	slices.SortFunc(r.Drives, func(a, b Drive) int { return compare(a.Address, b.Address) })
+	slices.SortFunc(r.Drives, func(a, b Drive) int { return strings.Compare(a.Address, b.Address) })
 	finding.Sort(r.Findings)
 	return r
 }
 
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
+// release is the running kernel's; the zero value, of which nothing is known, where its text is none.
+func (f *Facts) release() Release {
+	release, err := ParseRelease(f.Release)
+	if err != nil {
+		return Release{}
 	}
-	return 0
+	return release.Refine(f.System.ProcVersion)
+}
+
+// worsen makes the verdict at least as bad as a finding. What could not be read stays unknown.
+func (d *Drive) worsen(severity finding.Severity) {
+	order := []string{VerdictOK, VerdictInfo, VerdictWarn, VerdictFail}
+	now, bad := slices.Index(order, d.Verdict), slices.Index(order, severity.String())
+	if now >= 0 && bad > now {
+		d.Verdict = order[bad]
+	}
+}
+
+// patient is one drive with all that is known about it.
+type patient struct {
+	facts *Facts
+	d     *Drive
+	// events are what the kernel log says of the drive since it was last found.
+	events  []Event
+	release Release
+}
+
+func (c *patient) last(kinds ...EventKind) (Event, bool) { return last(c.events, kinds...) }
+
+func (c *patient) quirks() []string {
+	if ctrl := c.d.Controller(); ctrl != nil && ctrl.QuirksKnown {
+		return ctrl.Quirks
+	}
+	return quirksOf(c.d.Function, c.facts.System.DMI, c.release)
 }
 
 // climb finds the first broken rung. sysfs alone decides; the log only says why.
-func climb(f *Facts, d *Drive) []finding.Finding {
+func (c *patient) climb() []finding.Finding {
+	d := c.d
 	set := func(rung, verdict string) { d.Rung, d.Verdict = rung, verdict }
-	c := d.Controller()
+	ctrl := d.Controller()
 	switch {
 	case d.Unread:
 		set(RungPCI, VerdictUnknown)
 		return nil
+	case d.hides():
+		set(RungPCI, VerdictWarn)
+		return []finding.Finding{c.vmdHidden()}
 	case d.passedThrough():
 		set(RungOK, VerdictInfo)
 		return []finding.Finding{passthrough(d)}
-	case d.Driver == "" && c == nil:
+	case d.Driver == "" && ctrl == nil:
 		set(RungDriver, VerdictFail)
-		return []finding.Finding{noDriver(f, d)}
-	case c == nil:
+		return []finding.Finding{c.noDriver()}
+	case ctrl == nil:
 		set(RungController, VerdictFail)
-		return []finding.Finding{noController(f, d)}
-	case c.State == "dead":
+		return []finding.Finding{c.noController()}
+	case ctrl.State == "dead":
 		set(RungController, VerdictFail)
-		return []finding.Finding{dead(f, d)}
-	case c.State == "resetting" || c.State == "connecting":
+		return []finding.Finding{c.dead()}
+	case ctrl.State == "resetting" || ctrl.State == "connecting":
 		set(RungController, VerdictFail)
-		return []finding.Finding{resetting(f, d)}
-	case c.State != "live" && c.State != "":
+		return []finding.Finding{c.resetting()}
+	case ctrl.State != "live" && ctrl.State != "":
 		// new, deleting: the controller is just coming or going
 		set(RungController, VerdictWarn)
 		return nil
-	case len(c.Namespaces) == 0 && c.Generic == 0:
+	case len(ctrl.Namespaces) == 0 && ctrl.Generic == 0:
 		set(RungNamespace, VerdictFail)
-		return []finding.Finding{noNamespace(f, d)}
-	case len(c.Namespaces) == 0 || c.empty():
+		return []finding.Finding{c.noNamespace()}
+	case len(ctrl.Namespaces) == 0 || ctrl.empty():
 		set(RungBlock, VerdictFail)
-		return []finding.Finding{noBlock(f, d)}
+		return []finding.Finding{c.noBlock()}
+	}
+	if found := c.rejected(); len(found) > 0 {
+		set(RungNamespace, VerdictFail)
+		return found
 	}
 	set(RungOK, VerdictOK)
-	if found, ok := idsCleared(f, d); ok {
-		d.Verdict = VerdictInfo
+	if found, ok := c.idsCleared(); ok {
 		return []finding.Finding{found}
 	}
 	return nil
+}
+
+// beside are the findings that do not break a rung.
+func (c *patient) beside() []finding.Finding {
+	d := c.d
+	if d.Unread || d.passedThrough() || d.hides() {
+		return nil // a guest's drive is the guest's to judge
+	}
+	var out []finding.Finding
+	add := func(found finding.Finding, ok bool) {
+		if ok {
+			out = append(out, found)
+		}
+	}
+	if ctrl := d.Controller(); ctrl != nil && ctrl.State == "live" {
+		add(c.dropped())
+		add(c.timeouts())
+		add(c.lostInterrupts())
+		add(c.readOnly())
+	}
+	add(checkLink(d))
+	add(checkAER(d))
+	return out
 }
 
 // passedThrough tells a function that is bound elsewhere on purpose.
@@ -144,30 +212,33 @@ func (d Drive) passedThrough() bool {
 	return d.Driver == "vfio-pci" || d.Driver == "" && d.DriverOverride == "vfio-pci"
 }
 
+// hides tells a function that is no drive and keeps drives from the PCI bus.
+func (d Drive) hides() bool { return d.Remapped > 0 || d.VMD && d.Driver != "vmd" }
+
 // empty tells whether every block device of the controller has no size: the drive dropped out.
 func (c *Controller) empty() bool {
 	return !slices.ContainsFunc(c.Namespaces, func(n Namespace) bool { return n.SizeBytes > 0 })
 }
 
-// Chips that are known by PCI ids.
-const chipMAP1602 = "MAP1602"
-
-// chip names the controller chip. Maxio's MAP1602 comes under its own id and, rebadged by Longsys, under 1d97:1602,
-// which no kernel's quirk table has.
-func chip(fn Function) string {
-	switch [2]uint16{fn.Vendor, fn.Device} {
-	case [2]uint16{0x1e4b, 0x1602}, [2]uint16{0x1d97, 0x1602}:
-		return chipMAP1602
-	}
-	return ""
-}
-
-// lastEvent is the newest event of these kinds about the function, since it was found last.
-func lastEvent(f *Facts, address string, kinds ...EventKind) (Event, bool) {
-	for _, e := range slices.Backward(f.Log) {
-		if e.Address == address && slices.Contains(kinds, e.Kind) {
-			return e, true
+// sameWWID finds drives that have a disk with the same wwid as another drive's: the other's address by address. Two
+// controllers of one drive have the same serial number, and share its disks rightly.
+func sameWWID(functions []Function) map[string]string {
+	type disk struct{ address, device, serial string }
+	seen, out := map[string]disk{}, map[string]string{}
+	for _, fn := range functions {
+		for _, ctrl := range fn.Controllers {
+			for _, ns := range ctrl.Namespaces {
+				if ns.WWID == "" {
+					continue
+				}
+				other, ok := seen[ns.WWID]
+				if !ok {
+					seen[ns.WWID] = disk{fn.Address, ns.Device, ctrl.Serial}
+				} else if other.address != fn.Address && other.device != ns.Device && other.serial != ctrl.Serial {
+					out[fn.Address], out[other.address] = other.address, fn.Address
+				}
+			}
 		}
 	}
-	return Event{}, false
+	return out
 }

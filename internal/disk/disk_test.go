@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -149,6 +150,38 @@ func TestOneDrive(t *testing.T) {
 			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: globally duplicate IDs for nsid 1\n")(t, dir)
 		}, "namespace fail nvme.duplicate-ids", finding.Certain, "same ids"},
 		{"dropped to size 0", "6.8.12-4-pve", 0, write(controller+"/nvme0n1/size", "0\n"), "block fail nvme.no-namespace", finding.Unknown, ""},
+		{"worked, dropped out and has no driver", "6.8.12-4-pve", 1, write("dmesg", "[ 1.0] nvme nvme1: pci function 0000:02:00.0\n[ 1.1] nvme nvme1: 8/0/0 default/read/poll queues\n"+
+			"[ 9.0] nvme nvme1: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10\n[ 9.1] nvme nvme1: Removing after probe failure status: -19\n"), "driver fail nvme.dropped", finding.Likely, "firmware crashed"},
+		{"unbound by hand", "6.8.12-4-pve", 1, write("dmesg", "[ 1.0] nvme nvme1: pci function 0000:02:00.0\n[ 1.1] nvme nvme1: 8/0/0 default/read/poll queues\n"), "driver fail nvme.dropped", finding.Unknown, ""},
+		{"not ready in an earlier probe, worked in the last", "6.8.12-4-pve", 1, write("dmesg", "[ 1.0] nvme nvme1: pci function 0000:02:00.0\n[ 1.1] nvme nvme1: Device not ready; aborting initialisation, CSTS=0x0\n"+
+			"[ 5.0] nvme nvme1: pci function 0000:02:00.0\n[ 5.1] nvme nvme1: 8/0/0 default/read/poll queues\n"), "driver fail nvme.dropped", finding.Unknown, ""},
+		{"taken for the second controller of another", "6.8.12-4-pve", 1, write("dmesg", "[ 1.0] nvme nvme1: pci function 0000:02:00.0\n[ 1.1] nvme nvme1: Duplicate cntlid 0 with nvme0, subsys nqn.x, rejecting\n"), "driver fail nvme.no-driver", finding.Certain, "subsystem name"},
+		{"dropped out and came back", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0xffff\n"), "ok warn nvme.dropped", finding.Likely, "link or power"},
+		{"dropped out days ago", "6.8.12-4-pve", 0, func(t *testing.T, dir string) {
+			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0xffff\n")(t, dir)
+			if err := os.MkdirAll(filepath.Join(dir, "proc"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			write("proc/uptime", "260000.5 1.0\n")(t, dir)
+		}, "ok info nvme.dropped", finding.Likely, "link or power"},
+		{"commands timed out", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] nvme nvme0: I/O tag 5 (1005) opcode 0x2 (Read) QID 2 timeout, aborting req_op:READ(0) size:4096\n"), "ok warn nvme.timeouts", finding.Unknown, ""},
+		{"lost interrupts", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] nvme nvme0: I/O tag 5 (1005) QID 0 timeout, completion polled\n[ 80.0] nvme nvme0: I/O tag 6 (1006) QID 0 timeout, completion polled\n"), "ok warn nvme.lost-interrupts", finding.Unknown, ""},
+		{"lost interrupts of an SN550", "6.5.11-4-pve", 0, func(t *testing.T, dir string) {
+			write(healthy+"/vendor", "0x15b7\n")(t, dir)
+			write(healthy+"/device", "0x5009\n")(t, dir)
+			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] nvme nvme0: I/O 5 QID 0 timeout, completion polled\n[ 80.0] nvme nvme0: I/O 5 QID 0 timeout, completion polled\n")(t, dir)
+		}, "ok warn nvme.lost-interrupts", finding.Likely, "interrupts"},
+		{"one polled completion is chance", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] nvme nvme0: I/O tag 5 (1005) QID 0 timeout, completion polled\n"), "ok ok ", "", ""},
+		{"read-only", "6.8.12-4-pve", 0, write(controller+"/nvme0n1/ro", "1\n"), "ok fail nvme.read-only", finding.Unknown, "protects"},
+		{"errors on the link", "6.8.12-4-pve", 0, write(healthy+"/aer_dev_nonfatal", "Undefined 0\nTOTAL_ERR_NONFATAL 3\n"), "ok warn nvme.aer", finding.Unknown, ""},
+		{"corrected errors on the link", "6.8.12-4-pve", 0, write(healthy+"/aer_dev_correctable", "RxErr 7\nTOTAL_ERR_COR 7\n"), "ok ok ", "", ""},
+		{"a second namespace rejected", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: duplicate IDs in subsystem for nsid 2\n"), "namespace fail nvme.duplicate-ids", finding.Certain, "two of its namespaces"},
+		{"ids change", "6.8.12-4-pve", 0, func(t *testing.T, dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, controller, "nvme0n1")); err != nil {
+				t.Fatal(err)
+			}
+			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: identifiers changed for nsid 1\n")(t, dir)
+		}, "namespace fail nvme.no-namespace", finding.Certain, "other ids"},
 		{"config space lost", "6.8.12-4-pve", 1, write(function+"/vendor", "0xffff\n"), "pci unknown ", "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -268,5 +301,168 @@ func TestNoDrives(t *testing.T) {
 	r := look(t, o)
 	if len(r.Drives) != 0 || len(r.Findings) != 0 || len(r.Notes) == 0 {
 		t.Errorf("got %+v", r)
+	}
+}
+
+// tweak writes files of a tree.
+func tweak(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func remediesText(r *Report, d Drive) string {
+	text := ""
+	for _, f := range r.Findings {
+		if f.Subject == d.Subject() {
+			for _, remedy := range f.Remedies {
+				text += remedy.Title + "\n" + strings.Join(remedy.Commands, "\n") + "\n"
+			}
+		}
+	}
+	return text
+}
+
+// The remedies fit the host: what its kernel can do, where its command line is kept and what is on it already.
+func TestRemediesFitTheHost(t *testing.T) {
+	const rejected = "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: ignoring nsid 1 because of duplicate IDs\n"
+	const down = "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10\n"
+	const grub, bootTool = "BOOT_IMAGE=/boot/vmlinuz-6.8.12-4-pve root=/dev/sda1 ro quiet", `initrd=\EFI\proxmox\6.8.12-4-pve\initrd.img-6.8.12-4-pve root=ZFS=rpool/ROOT/pve-1`
+	for _, tt := range []struct {
+		name, log   string
+		files       map[string]string
+		want, never []string
+	}{
+		{"no parameter quirks", rejected, nil, []string{"/sys/bus/pci/drivers/nvme/new_id", "1e4b 1602 ffffffff ffffffff 0 0 40000", "newer firmware"}, []string{"nvme.quirks", "apt install"}},
+		{"parameter quirks, GRUB", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "(null)\n", "proc/cmdline": grub}, []string{"nvme.quirks=1e4b:1602:bogus_nid", "update-grub"}, []string{"new_id", "/etc/kernel/cmdline"}},
+		{"parameter quirks, proxmox-boot-tool", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "(null)\n", "proc/cmdline": bootTool}, []string{"nvme.quirks=1e4b:1602:bogus_nid", "/etc/kernel/cmdline", "proxmox-boot-tool refresh"}, []string{"update-grub"}},
+		{"other quirks set", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1cc1:8201:bogus_nid\n"}, []string{"1cc1:8201:bogus_nid-1e4b:1602:bogus_nid"}, nil},
+		{"quirk set and no help", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1e4b:1602:bogus_nid\n"}, []string{"already"}, []string{"update-grub", "new_id"}},
+		{"drop-out", down, map[string]string{"proc/cmdline": grub}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_aspm=off pcie_port_pm=off", "update-grub"}, nil},
+		{"drop-out, half of it set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off"}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"pcie_aspm=off"}},
+		{"drop-out, all set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"look at the slot"}, []string{"update-grub"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, o := tree(t, fixture.P7000Z, "6.8.12-4-pve")
+			if tt.log == rejected {
+				if err := os.RemoveAll(filepath.Join(dir, "sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0/nvme0n1")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tweak(t, dir, map[string]string{"dmesg": tt.log})
+			tweak(t, dir, tt.files)
+			r := look(t, o)
+			text := remediesText(r, r.Drives[0])
+			for _, want := range tt.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("no %q in:\n%s", want, text)
+				}
+			}
+			for _, never := range tt.never {
+				if strings.Contains(text, never) {
+					t.Errorf("%q in:\n%s", never, text)
+				}
+			}
+		})
+	}
+}
+
+// Functions that are no drives and hide some.
+func TestHiddenDrives(t *testing.T) {
+	const vmd = "sys/bus/pci/devices/0000:00:0e.0/"
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+		link  string
+		want  string
+	}{
+		{"VMD without driver", map[string]string{vmd + "class": "0x010400\n", vmd + "vendor": "0x8086\n", vmd + "device": "0x467f\n"}, "", "0000:00:0e.0 pci warn [nvme.vmd-hidden]"},
+		{"VMD with its driver", map[string]string{vmd + "class": "0x010400\n", vmd + "vendor": "0x8086\n", vmd + "device": "0x467f\n"}, "vmd", ""},
+		{"SATA in RAID mode", map[string]string{vmd + "class": "0x010400\n", vmd + "vendor": "0x8086\n", vmd + "device": "0x282a\n", vmd + "remapped_nvme": "2\n"}, "ahci", "0000:00:0e.0 pci warn [nvme.vmd-hidden]"},
+		{"SATA", map[string]string{vmd + "class": "0x010601\n", vmd + "vendor": "0x8086\n", vmd + "device": "0x43d2\n", vmd + "remapped_nvme": "0\n"}, "ahci", ""},
+		{"a RAID controller of somebody else", map[string]string{vmd + "class": "0x010400\n", vmd + "vendor": "0x1000\n", vmd + "device": "0x467f\n"}, "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, o := tree(t, nil, "6.8.12-4-pve")
+			tweak(t, dir, tt.files)
+			if tt.link != "" {
+				if err := os.Symlink("../../drivers/"+tt.link, filepath.Join(dir, vmd, "driver")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r, got := look(t, o), ""
+			for _, d := range r.Drives {
+				got += ladder(d) + " [" + codesOf(r, d) + "]"
+			}
+			if got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// Two drives with one id that the kernel did not notice; two controllers of one drive are no such case.
+func TestSameWWID(t *testing.T) {
+	drive := func(address, controller, serial, device string) Function {
+		return Function{Address: address, Vendor: 0x1e4b, Driver: "nvme", Controllers: []Controller{{
+			Name: controller, State: "live", Serial: serial, Namespaces: []Namespace{{Device: device, NSID: 1, SizeBytes: 1, WWID: "eui.01", HasID: true}},
+		}}}
+	}
+	for _, tt := range []struct {
+		name      string
+		functions []Function
+		want      int
+	}{
+		{"two drives", []Function{drive("0000:01:00.0", "nvme0", "A", "nvme0n1"), drive("0000:02:00.0", "nvme1", "B", "nvme1n1")}, 2},
+		{"two controllers with one head", []Function{drive("0000:01:00.0", "nvme0", "A", "nvme0n1"), drive("0000:02:00.0", "nvme1", "A", "nvme0n1")}, 0},
+		{"two controllers without multipath", []Function{drive("0000:01:00.0", "nvme0", "A", "nvme0n1"), drive("0000:02:00.0", "nvme1", "A", "nvme1n1")}, 0},
+	} {
+		r := Diagnose(&Facts{Release: "5.15.1", Functions: tt.functions}, DefaultPolicy())
+		if n := len(r.Findings); n != tt.want {
+			t.Errorf("%s: %d findings, want %d: %+v", tt.name, n, tt.want, r.Findings)
+		}
+	}
+}
+
+// A drive of which everything hangs is given up in less than the time that its attributes have together, and the others
+// are all there.
+func TestEverythingHangs(t *testing.T) {
+	dir, o := tree(t, fixture.P7000Z, "6.8.12-4-pve")
+	function := filepath.Join(dir, "sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0")
+	var pipes []string
+	err := filepath.WalkDir(function, func(path string, e os.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() || e.Name() == "class" || e.Name() == "vendor" {
+			return err
+		}
+		pipes = append(pipes, path)
+		return errors.Join(os.Remove(path), unix.Mkfifo(path, 0o600))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, pipe := range pipes {
+			if w, err := os.OpenFile(pipe, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
+				w.Close() // lets the blocked read go
+			}
+		}
+	})
+	start := time.Now()
+	r := look(t, o)
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("observed after %s", took)
+	}
+	if d := r.Drives[0]; len(d.Problems) == 0 || len(d.Problems) > maxHangs+1 {
+		t.Errorf("%d problems: %q", len(d.Problems), d.Problems)
+	}
+	if d := r.Drives[2]; d.Rung != RungOK || len(d.Problems) > 0 {
+		t.Errorf("another drive suffers: %s %q", ladder(d), d.Problems)
 	}
 }

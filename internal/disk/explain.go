@@ -15,51 +15,57 @@ func logEvidence(e Event) finding.Evidence {
 	return finding.Evidence{Source: "kernel log", Text: fmt.Sprintf("[%12.6f] %s", e.Time.Seconds(), e.Text)}
 }
 
-// retry are the ways to make the kernel probe a function again. The function has no driver, so nothing uses it.
-func retry(d *Drive) finding.Remedy {
-	return finding.Remedy{
-		Title: "let the kernel probe it once more; nothing uses it, so this is safe, and on such drives it sometimes helps", Risk: finding.RiskLow,
-		Commands: []string{
-			fmt.Sprintf("echo 1 > %s/remove", sysfsDir(d)),
-			"echo 1 > /sys/bus/pci/rescan",
-		},
+// noDriver explains a function without driver: a drive that dropped out, a probe that failed, or none at all.
+func (c *patient) noDriver() finding.Finding {
+	d := c.d
+	state := finding.Evidence{Source: sysfsDir(d), Text: fmt.Sprintf("no driver link, enable %s, power_state %s", digit(d.Enabled), orDash(d.Power.State))}
+	if e, ok := c.last(EventNotReady); ok && e.Operation == "initialisation" {
+		return c.notReady(e, state)
 	}
-}
-
-func bind(d *Drive) finding.Remedy {
-	return finding.Remedy{
-		Title: "bind it to the nvme driver", Risk: finding.RiskLow,
-		Commands: []string{"modprobe nvme", fmt.Sprintf("echo %s > /sys/bus/pci/drivers/nvme/bind", d.Address)},
-	}
-}
-
-// noDriver explains a function without driver: a probe that failed, or none at all.
-func noDriver(f *Facts, d *Drive) finding.Finding {
-	state := finding.Evidence{Source: sysfsDir(d), Text: fmt.Sprintf("no driver link, enable %s, power_state %s", digit(d.Enabled), orDash(d.PowerState))}
-	if e, ok := lastEvent(f, d.Address, EventNotReady); ok && strings.Contains(e.Text, "initialisation") {
-		return notReady(f, d, e, state)
+	if ready, ok := c.last(EventReady); ok {
+		return c.lost(ready, state)
 	}
 	out := finding.Finding{
 		Code: finding.NVMeNoDriver, Severity: finding.Fail, Title: "the drive is on the PCI bus and no driver is bound to it",
 		Confidence: finding.Unknown, Evidence: []finding.Evidence{state},
 	}
-	if e, ok := lastEvent(f, d.Address, EventProbeFailed); ok {
+	if e, ok := c.last(EventSameSubsystem); ok {
+		out.Cause, out.Confidence = "another drive has the same subsystem name or serial number, so the kernel takes this one for its second controller", finding.Certain
+		out.Evidence = append(out.Evidence, logEvidence(e))
+		out.Remedies = []finding.Remedy{firmware(d), retry(d)}
+		return out
+	}
+	if e, ok := c.last(EventProbeFailed); ok {
 		out.Cause, out.Confidence = "the driver tried it and gave it up", finding.Certain
 		out.Evidence = append(out.Evidence, logEvidence(e))
 		out.Remedies = []finding.Remedy{retry(d)}
 		return out
 	}
-	if e, ok := lastEvent(f, d.Address, EventFound); ok {
+	if e, ok := c.last(EventFound); ok {
 		out.Cause, out.Confidence = "the driver tried it and did not say why it let go of it", finding.Likely
 		out.Evidence = append(out.Evidence, logEvidence(e))
 		out.Remedies = []finding.Remedy{retry(d)}
 		return out
 	}
-	out.Evidence = append(out.Evidence, finding.Evidence{Source: "kernel log", Text: silence(f)})
+	out.Evidence = append(out.Evidence, finding.Evidence{Source: "kernel log", Text: silence(c.facts)})
 	if d.DriverOverride != "" {
 		out.Cause, out.Confidence = fmt.Sprintf("driver_override reserves it for %s, which is not bound", d.DriverOverride), finding.Certain
 	}
 	out.Remedies = []finding.Remedy{bind(d), retry(d)}
+	return out
+}
+
+// lost explains a drive that came up in this probe and has no driver any more.
+func (c *patient) lost(ready Event, state finding.Evidence) finding.Finding {
+	out := c.withDrop(finding.Finding{
+		Code: finding.NVMeDropped, Severity: finding.Fail, Title: "the drive worked in this boot, dropped out and lost its driver",
+		Confidence: finding.Unknown, Evidence: []finding.Evidence{state, logEvidence(ready)},
+	})
+	if len(out.Evidence) == 2 { // nothing about a failure: somebody may have unbound it
+		out.Remedies = []finding.Remedy{bind(c.d), retry(c.d)}
+		return out
+	}
+	out.Remedies = append([]finding.Remedy{retry(c.d)}, out.Remedies...)
 	return out
 }
 
@@ -77,22 +83,19 @@ func silence(f *Facts) string {
 
 // notReady explains a controller that never became ready. For the MAP1602 on a kernel with the CRTO bug that is the
 // cause; for other drives the same bug is only likely, since others have such firmware too.
-func notReady(f *Facts, d *Drive, e Event, state finding.Evidence) finding.Finding {
+func (c *patient) notReady(e Event, state finding.Evidence) finding.Finding {
+	d := c.d
 	out := finding.Finding{
 		Code: finding.NVMeNotReady, Severity: finding.Fail, Title: "the drive never became ready, so the kernel gave it up: it is in lspci and nowhere else",
 		Confidence: finding.Unknown, Evidence: []finding.Evidence{logEvidence(e), state},
 	}
-	release, err := ParseRelease(f.Release)
-	fix := FixUnknown
-	if err == nil {
-		fix = release.CRTO()
-	}
+	fix := c.release.CRTO()
 	asBug := strings.HasSuffix(strings.TrimSpace(e.Text), "CSTS=0x0") // the drive said nothing at all, as it does while it starts
 	affected := fix == Affected || fix == AffectedLikely
 	if d.Chip != "" {
 		out.Evidence = append(out.Evidence, finding.Evidence{Source: sysfsDir(d), Text: fmt.Sprintf("vendor:device %s is a Maxio %s", d.PCIID(), d.Chip)})
 	}
-	out.Evidence = append(out.Evidence, finding.Evidence{Source: "uname -r", Text: f.Release + crtoText(fix)})
+	out.Evidence = append(out.Evidence, finding.Evidence{Source: "uname -r", Text: c.facts.Release + crtoText(fix)})
 	bug := "this kernel waits as long as the drive's CRTO register says, and the firmware of these drives says 0: it gives up after half a second"
 	switch {
 	case asBug && affected && d.Chip == chipMAP1602:
@@ -106,7 +109,7 @@ func notReady(f *Facts, d *Drive, e Event, state finding.Evidence) finding.Findi
 		out.Cause, out.Confidence = "likely the kernel's bug with ready times: "+bug+"; this release does not tell whether it has the fix", finding.Likely
 	}
 	if asBug && (affected || d.Chip == chipMAP1602 && fix == FixUnknown) {
-		out.Remedies = append(out.Remedies, newerKernel(release), retry(d))
+		out.Remedies = append(out.Remedies, newerKernel(c.release), retry(d))
 		return out
 	}
 	out.Remedies = append(out.Remedies, retry(d), finding.Remedy{
@@ -130,18 +133,6 @@ func crtoText(fix Fix) string {
 	}
 }
 
-// newerKernel is the way to a kernel with the fix, for this kind of host.
-func newerKernel(r Release) finding.Remedy {
-	out := finding.Remedy{Title: "boot a kernel with the fix: 6.1.55, 6.5.5, 6.6 or later", Risk: finding.RiskLow}
-	if r.PVE {
-		out.Title = "boot a Proxmox kernel with the fix: 6.5.11-1 or later"
-		out.Commands = []string{"apt update && apt install proxmox-kernel-6.8", "proxmox-boot-tool kernel list", "reboot"}
-		return out
-	}
-	out.Commands = []string{"apt update && apt full-upgrade", "reboot"}
-	return out
-}
-
 func passthrough(d *Drive) finding.Finding {
 	return finding.Finding{
 		Code: finding.NVMePassthrough, Severity: finding.Info, Title: "the drive is passed through to a guest; this host does not see its disk, by intent",
@@ -150,8 +141,30 @@ func passthrough(d *Drive) finding.Finding {
 	}
 }
 
+// vmdHidden explains a function that keeps drives from the PCI bus: Intel's VMD without its driver, or an AHCI controller
+// in RAID mode that remaps NVMe drives (drivers/pci/controller/vmd.c, drivers/ata/ahci.c).
+func (c *patient) vmdHidden() finding.Finding {
+	d := c.d
+	out := finding.Finding{
+		Code: finding.NVMeVMDHidden, Severity: finding.Warn, Confidence: finding.Certain,
+		Remedies: []finding.Remedy{{Title: "switch VMD, RST or RAID mode off in the firmware set-up (BIOS) and choose AHCI or NVMe; a system that boots from such a RAID will not boot then", Risk: finding.RiskHigh}},
+	}
+	if d.Remapped > 0 {
+		out.Title = fmt.Sprintf("the SATA controller hides %d NVMe drives", d.Remapped)
+		out.Cause = "the board's firmware has it in Intel RST RAID mode, in which drives do not appear on the PCI bus"
+		out.Evidence = []finding.Evidence{{Source: filepath.Join(sysfsDir(d), "remapped_nvme"), Text: fmt.Sprint(d.Remapped)}}
+		return out
+	}
+	out.Title, out.Confidence = "NVMe drives may be hidden behind Intel VMD, which has no driver", finding.Likely
+	out.Cause = "the board's firmware puts drives behind VMD, and the kernel shows them only through its vmd driver"
+	out.Evidence = []finding.Evidence{{Source: sysfsDir(d), Text: fmt.Sprintf("class 0x0104, %s, driver %s", d.PCIID(), orDash(d.Driver))}}
+	out.Remedies = append([]finding.Remedy{{Title: "load the vmd driver; drives behind it then appear in a PCI domain of their own", Risk: finding.RiskLow, Commands: []string{"modprobe vmd"}}}, out.Remedies...)
+	return out
+}
+
 // noController explains a bound function without controller.
-func noController(f *Facts, d *Drive) finding.Finding {
+func (c *patient) noController() finding.Finding {
+	d := c.d
 	out := finding.Finding{
 		Code: finding.NVMeNoDriver, Severity: finding.Fail, Title: fmt.Sprintf("driver %s is bound and offers no NVMe controller", d.Driver),
 		Confidence: finding.Unknown, Evidence: []finding.Evidence{{Source: sysfsDir(d), Text: "driver " + d.Driver + ", no nvme directory"}},
@@ -162,115 +175,10 @@ func noController(f *Facts, d *Drive) finding.Finding {
 			Title: "unbind it and bind it to nvme, if nothing uses it", Risk: finding.RiskHigh,
 			Commands: append([]string{fmt.Sprintf("echo %s > /sys/bus/pci/drivers/%s/unbind", d.Address, d.Driver)}, bind(d).Commands...),
 		}}
-	} else if e, ok := lastEvent(f, d.Address, EventNotReady, EventProbeFailed); ok {
+	} else if e, ok := c.last(EventNotReady, EventProbeFailed); ok {
 		out.Evidence = append(out.Evidence, logEvidence(e))
 	}
 	return out
-}
-
-func dead(f *Facts, d *Drive) finding.Finding {
-	return withDrop(f, d, finding.Finding{
-		Code: finding.NVMeDead, Severity: finding.Fail, Title: "the kernel gave the drive up while it was in use", Confidence: finding.Unknown,
-		Evidence: []finding.Evidence{{Source: sysfsDir(d), Text: d.Controllers[0].Name + " state dead"}},
-	})
-}
-
-func resetting(f *Facts, d *Drive) finding.Finding {
-	return withDrop(f, d, finding.Finding{
-		Code: finding.NVMeResetting, Severity: finding.Fail, Title: "the controller is being reset and offers no disk meanwhile", Confidence: finding.Unknown,
-		Evidence: []finding.Evidence{{Source: sysfsDir(d), Text: fmt.Sprintf("%s state %s", d.Controllers[0].Name, d.Controllers[0].State)}},
-	})
-}
-
-// withDrop adds what the log says of a drive that dropped out at run time.
-func withDrop(f *Facts, d *Drive, out finding.Finding) finding.Finding {
-	for _, kind := range []EventKind{EventDown, EventInaccessible, EventDisabled} {
-		if e, ok := lastEvent(f, d.Address, kind); ok {
-			out.Evidence = append(out.Evidence, logEvidence(e))
-		}
-	}
-	if e, ok := lastEvent(f, d.Address, EventDown); ok {
-		switch {
-		case strings.Contains(e.Text, "PCI_STATUS=0xffff"), strings.Contains(e.Text, "read failed"):
-			out.Cause, out.Confidence = "link or power was lost: not even the configuration space answers", finding.Likely
-		case strings.Contains(e.Text, "CSTS=0xffffffff"):
-			out.Cause, out.Confidence = "the drive's firmware crashed or did not come back from a power-saving state: the configuration space still answers", finding.Likely
-		}
-	}
-	if _, ok := lastEvent(f, d.Address, EventInaccessible); ok && out.Cause == "" {
-		out.Cause, out.Confidence = "link or power was lost in a sleep state", finding.Likely
-	}
-	out.Remedies = []finding.Remedy{
-		{Title: "switch the machine off and on: a reboot alone may leave the drive as it is", Risk: finding.RiskHigh},
-		{
-			Title: "if it comes back and drops out again, switch power saving off for drive and link; see where this host keeps its kernel command line", Risk: finding.RiskLow,
-			Commands: []string{"# add: nvme_core.default_ps_max_latency_us=0 pcie_aspm=off pcie_port_pm=off"},
-		},
-	}
-	return out
-}
-
-// noNamespace explains a live controller without namespace.
-func noNamespace(f *Facts, d *Drive) finding.Finding {
-	c := d.Controllers[0]
-	out := finding.Finding{
-		Code: finding.NVMeNoNamespace, Severity: finding.Fail, Title: "the controller is live and offers no namespace, so there is no disk", Confidence: finding.Unknown,
-		Evidence: []finding.Evidence{{Source: filepath.Join("/sys/class/nvme", c.Name), Text: fmt.Sprintf("state %s, no %sn* below it", orDash(c.State), c.Name)}},
-	}
-	e, ok := lastEvent(f, d.Address, EventIDsRejected, EventIDsTwice)
-	if !ok {
-		out.Evidence = append(out.Evidence, finding.Evidence{Source: "kernel log", Text: strings.Replace(silence(f), "no line about it", "no line that says why", 1)})
-		out.Remedies = []finding.Remedy{{Title: "see what namespaces the drive itself lists", Risk: finding.RiskNone, Commands: []string{"nvme list-ns --all /dev/" + c.Name, "nvme id-ctrl /dev/" + c.Name}}}
-		return out
-	}
-	out.Code, out.Confidence = finding.NVMeDuplicateIDs, finding.Certain
-	out.Title = "the kernel rejected the drive's namespace, because another drive has the same ids"
-	out.Cause = "the drive's firmware gives every drive the same ids"
-	out.Evidence = append(out.Evidence, logEvidence(e))
-	release, err := ParseRelease(f.Release)
-	if err == nil && release.DuplicateIDs() == Affected && strings.Contains(e.Text, "globally duplicate") {
-		remedy := newerKernel(release)
-		remedy.Title = "boot a kernel that clears such ids instead: 6.1.40, 6.4.5, 6.5 or later"
-		out.Remedies = append(out.Remedies, remedy)
-	}
-	out.Remedies = append(out.Remedies, finding.Remedy{
-		Title: "look for newer firmware of the drive", Risk: finding.RiskLow, Commands: []string{"nvme id-ctrl /dev/" + c.Name + " | grep -E '^(mn|fr|sn)'"},
-	})
-	return out
-}
-
-// noBlock explains namespaces without a usable block device.
-func noBlock(f *Facts, d *Drive) finding.Finding {
-	c := d.Controllers[0]
-	out := finding.Finding{
-		Code: finding.NVMeNoNamespace, Severity: finding.Fail, Title: "the drive has a namespace and no block device of any size", Confidence: finding.Unknown,
-		Evidence: []finding.Evidence{{Source: filepath.Join("/sys/class/nvme", c.Name), Text: fmt.Sprintf("state %s, %d block devices, all of size 0", orDash(c.State), len(c.Namespaces))}},
-	}
-	if e, ok := lastEvent(f, d.Address, EventUnsupportedCSI); ok {
-		out.Cause, out.Confidence = "the namespace has a command set that this kernel cannot use as a disk", finding.Certain
-		out.Evidence = append(out.Evidence, logEvidence(e))
-	} else if e, ok := lastEvent(f, d.Address, EventDown, EventDisabled); ok {
-		out.Cause, out.Confidence = "the drive dropped out while it was in use", finding.Likely
-		out.Evidence = append(out.Evidence, logEvidence(e))
-	}
-	return out
-}
-
-// idsCleared tells a working drive whose ids the kernel cleared.
-func idsCleared(f *Facts, d *Drive) (finding.Finding, bool) {
-	e, ok := lastEvent(f, d.Address, EventIDsCleared)
-	for _, ns := range d.Controllers[0].Namespaces {
-		ok = ok && !ns.HasID
-	}
-	if !ok {
-		return finding.Finding{}, false
-	}
-	return finding.Finding{
-		Code: finding.NVMeIDsCleared, Severity: finding.Info, Title: "the kernel cleared the drive's ids, since another drive has the same ones; the drive works",
-		Cause: "the drive's firmware gives every drive the same ids", Confidence: finding.Certain,
-		Evidence: []finding.Evidence{logEvidence(e)},
-		Remedies: []finding.Remedy{{Title: "name the drive by model and serial, never by nvme-eui, in pools and filters: which of the two loses its id changes from boot to boot", Risk: finding.RiskNone, Commands: []string{"ls -l /dev/disk/by-id/"}}},
-	}, true
 }
 
 func digit(b bool) string {

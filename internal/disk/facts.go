@@ -27,7 +27,9 @@ type System struct {
 	// QuirksParameter says that the nvme module has the parameter quirks (7.x), Quirks is its value.
 	QuirksParameter bool
 	Quirks          string
-	DMI     DMI
+	DMI             DMI
+	// Uptime is the time since boot, 0 when it is not known.
+	Uptime time.Duration
 	// BootTool says that proxmox-boot-tool keeps this host's boot partitions.
 	BootTool bool
 }
@@ -37,7 +39,7 @@ type DMI struct {
 	SysVendor, ProductName, BoardVendor, BoardName string
 }
 
-// Function is one PCI function of class 0x0108xx.
+// Function is one PCI function of class 0x0108xx, or one that hides such functions.
 type Function struct {
 	Address                 string // 0000:01:00.0
 	Vendor, Device          uint16
@@ -45,17 +47,21 @@ type Function struct {
 	SubVendor, SubDevice    uint16
 	Driver                  string // the driver it is bound to, or ""
 	DriverOverride          string
-	Enabled                 bool   // enable counts at least one user
+	Enabled                 bool // enable counts at least one user
 	Power                   Power
 	Link                    Link
 	// ASPM are the link's power-saving states that are switched on: l0s_aspm, l1_aspm, l1_1_aspm, clkpm, ….
 	ASPM []string
 	AER  AER
 	// Port is the port that the function is plugged into; without Address on a root bus, as in virtual machines.
-	Port                    Port
-	Controllers             []Controller
+	Port        Port
+	Controllers []Controller
 	// Problems are attributes that could not be read, one sentence each.
 	Problems []string
+	// VMD says that it is an Intel Volume Management Device, behind which drives are; Remapped is how many drives an Intel
+	// AHCI controller in RAID mode hides.
+	VMD      bool
+	Remapped int
 	// Unread says that not even vendor and device could be read.
 	Unread bool
 }

@@ -45,8 +45,11 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	results := make([]*Function, len(addresses))
 	var wg sync.WaitGroup
 	for i, address := range addresses {
-		if strings.HasPrefix(bus.get(o.busDir(), address, "class"), classNVM) {
+		switch class := bus.get(o.busDir(), address, "class"); {
+		case strings.HasPrefix(class, classNVM):
 			wg.Go(func() { results[i] = o.function(address, mounts) })
+		case strings.HasPrefix(class, classRAID), strings.HasPrefix(class, classSATA):
+			results[i] = o.hider(bus, address)
 		}
 	}
 	wg.Wait()
@@ -64,9 +67,32 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	return f, nil
 }
 
-// classNVM begins the PCI class of non-volatile memory controllers (PCI code and ID assignment, base class 01h,
-// sub-class 08h).
-const classNVM = "0x0108"
+// Beginnings of PCI classes: mass storage (base class 01h) with sub-class non-volatile memory, RAID and SATA (PCI code
+// and ID assignment).
+const (
+	classNVM  = "0x0108"
+	classRAID = "0x0104"
+	classSATA = "0x0106"
+)
+
+const vendorIntel = 0x8086
+
+// vmdDevices are the ids in the table of drivers/pci/controller/vmd.c, up to 6.12.
+var vmdDevices = []uint16{0x201d, 0x28c0, 0x467f, 0x4c3d, 0x7d0b, 0x9a0b, 0xa77f, 0xad0b, 0xb06f, 0xb60b}
+
+// hider reads a function that may hide drives; nil when it hides none.
+func (o *Observer) hider(a *attributes, address string) *Function {
+	dir := filepath.Join(o.busDir(), address)
+	if a.id(dir, "vendor") != vendorIntel {
+		return nil
+	}
+	fn := &Function{Address: address, Vendor: vendorIntel, Device: a.id(dir, "device"), Driver: a.link(dir, "driver"), Remapped: int(a.number(dir, "remapped_nvme"))}
+	fn.VMD = slices.Contains(vmdDevices, fn.Device)
+	if fn.VMD && fn.Driver != "vmd" || fn.Remapped > 0 {
+		return fn
+	}
+	return nil
+}
 
 func (o *Observer) busDir() string { return filepath.Join(o.host.Sysfs, "bus/pci/devices") }
 

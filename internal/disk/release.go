@@ -103,7 +103,7 @@ func stableFix(r Release, patch int) Fix {
 // 5.19 (354201c53e61), the fix with 6.6, 6.5.5 and 6.1.55 (6cc834ba6299, "nvme: avoid bogus CRTO values").
 func (r Release) CRTO() Fix {
 	switch {
-	case r.Vendor && r.before(6, 6), r.Candidate && r.is(6, 6): // the fix came with 6.6-rc2
+	case r.Major == 0, r.Vendor && r.before(6, 6), r.Candidate && r.is(6, 6): // the fix came with 6.6-rc2
 		return FixUnknown
 	case r.before(5, 19):
 		return NeverHad
@@ -126,7 +126,7 @@ func (r Release) CRTO() Fix {
 // fixed it in pve-kernel 6.2.16-6 (bug 4770).
 func (r Release) DuplicateIDs() Fix {
 	switch {
-	case r.Vendor && r.before(6, 5), r.Candidate && r.is(6, 5): // the fix came with 6.5-rc2
+	case r.Major == 0, r.Vendor && r.before(6, 5), r.Candidate && r.is(6, 5): // the fix came with 6.5-rc2
 		return FixUnknown
 	case r.before(5, 18):
 		return NeverHad

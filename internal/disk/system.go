@@ -2,6 +2,7 @@ package disk
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"labd/internal/finding"
@@ -13,6 +14,7 @@ func (o *Observer) system(a *attributes) System {
 		ProcVersion: a.get(o.host.Procfs, "version"), CommandLine: a.get(o.host.Procfs, "cmdline"),
 		Quirks: a.get(o.host.Sysfs, "module/nvme/parameters/quirks"),
 	}
+	s.Uptime, _ = o.host.Uptime()
 	dmi := filepath.Join(o.host.Sysfs, "class/dmi/id")
 	s.DMI = DMI{a.get(dmi, "sys_vendor"), a.get(dmi, "product_name"), a.get(dmi, "board_vendor"), a.get(dmi, "board_name")}
 	_, err := a.reader.Stat(filepath.Join(o.host.Sysfs, "module/nvme/parameters/quirks"))
@@ -22,10 +24,13 @@ func (o *Observer) system(a *attributes) System {
 	return s
 }
 
-// has tells whether the kernel was booted with a parameter, whatever its value.
+// has tells whether the kernel was booted with a parameter and this value, alone or in a list: "pci=nomsi" is in
+// "pci=noaer,nomsi".
 func (s System) has(parameter string) bool {
+	key, value, _ := strings.Cut(parameter, "=")
 	for word := range strings.FieldsSeq(s.CommandLine) {
-		if key, _, _ := strings.Cut(word, "="); key == parameter {
+		k, v, _ := strings.Cut(word, "=")
+		if k == key && (v == value || slices.Contains(strings.Split(v, ","), value)) {
 			return true
 		}
 	}

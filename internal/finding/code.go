@@ -19,6 +19,9 @@ const (
 	NVMeTimeouts     Code = "nvme.timeouts"
 	NVMeLostIRQ      Code = "nvme.lost-interrupts"
 	NVMeLinkDegraded Code = "nvme.link-degraded"
+	NVMeAER          Code = "nvme.aer"
+	NVMeReadOnly     Code = "nvme.read-only"
+	NVMeVMDHidden    Code = "nvme.vmd-hidden"
 )
 
 // Codes of the storage job.
@@ -69,7 +72,10 @@ func Defs() []Def {
 		{NVMeIDsCleared, Info, "The kernel cleared the namespace's ids because another drive has the same ones; the drive works."},
 		{NVMeResetting, Fail, "The controller is being reset and offers no disk meanwhile."},
 		{NVMeDead, Fail, "The kernel gave the controller up while it was in use."},
-		{NVMeDropped, Fail, "The drive worked in this boot, dropped out and lost its driver."},
+		{NVMeDropped, Fail, "The drive worked in this boot and dropped out."},
+		{NVMeAER, Warn, "The PCIe link had errors that it could not mend."},
+		{NVMeReadOnly, Fail, "A disk of the drive is read-only."},
+		{NVMeVMDHidden, Warn, "Drives are hidden behind Intel VMD or an Intel controller in RAID mode."},
 		{NVMeTimeouts, Warn, "Commands to the drive timed out in this boot."},
 		{NVMeLostIRQ, Warn, "The drive finishes commands and its interrupts do not arrive."},
 		{NVMeLinkDegraded, Warn, "The PCIe link is slower or narrower than drive and slot can do."},

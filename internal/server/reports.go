@@ -2,10 +2,8 @@ package server
 
 import (
 	"net/http"
-	"slices"
 
 	apiv1 "labd/api/v1"
-	"labd/internal/disk"
 	"labd/internal/finding"
 	"labd/internal/network"
 	"labd/internal/pve"
@@ -28,42 +26,6 @@ func (s *Server) nvme(w http.ResponseWriter, r *http.Request) {
 		items = append(items, driveToAPI(d, report.Findings, storages))
 	}
 	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNVMeReport, report.At, items, s.findingsToAPI(report.Findings), report.Notes))
-}
-
-func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Report) apiv1.NVMeItem {
-	item := apiv1.NVMeItem{
-		ID: string(d.Subject()), Rung: d.Rung, Verdict: d.Verdict, PCIID: d.PCIID(), Vendor: d.VendorName, Product: d.ProductName, Chip: d.Chip,
-		Driver: d.Driver, Namespaces: []apiv1.NVMeNamespace{}, Findings: finding.Codes(findings, d.Subject()), Problems: d.Problems,
-	}
-	if d.Link != (disk.Link{}) {
-		item.Link = &apiv1.PCILink{CurrentSpeed: d.Link.CurrentSpeed, MaxSpeed: d.Link.MaxSpeed, CurrentWidth: d.Link.CurrentWidth, MaxWidth: d.Link.MaxWidth}
-	}
-	c := d.Controller()
-	if c == nil {
-		return item
-	}
-	item.Controller, item.State, item.Model, item.Serial, item.Firmware = c.Name, c.State, c.Model, c.Serial, c.Firmware
-	for _, ns := range c.Namespaces {
-		item.Namespaces = append(item.Namespaces, apiv1.NVMeNamespace{
-			Device: ns.Device, NSID: ns.NSID, SizeBytes: ns.SizeBytes, LogicalBlockSize: ns.LogicalBlockSize, ReadOnly: ns.ReadOnly,
-			WWID: ns.WWID, Users: ns.Users, Storages: storagesOn(ns, storages),
-		})
-	}
-	return item
-}
-
-// storagesOn joins a namespace with the storages whose path is one of its mounts.
-func storagesOn(ns disk.Namespace, storages *storage.Report) []string {
-	if storages == nil {
-		return nil
-	}
-	var out []string
-	for _, e := range storages.Entries {
-		if e.Path != "" && slices.Contains(ns.Users, "mount "+e.Path) {
-			out = append(out, string(storages.Subject(e)))
-		}
-	}
-	return out
 }
 
 func (s *Server) storage(w http.ResponseWriter, r *http.Request) {
