@@ -32,6 +32,8 @@ type NVMeItem struct {
 	// Quirks are what the running kernel does differently for the drive, by the kernel's names: as it says itself (7.x), or
 	// as its tables are known to have it.
 	Quirks []string `json:"quirks,omitempty"`
+	// Prediction is there where the request names a kernel.
+	Prediction *NVMePrediction `json:"prediction,omitempty"`
 	// Findings are the codes of the findings whose subject is this item.
 	Findings []string `json:"findings"`
 	// Problems are attributes that could not be read, one sentence each.
@@ -57,6 +59,16 @@ type PCILink struct {
 	MaxSpeed     string `json:"maxSpeed,omitempty"`
 	CurrentWidth int    `json:"currentWidth,omitempty"`
 	MaxWidth     int    `json:"maxWidth,omitempty"`
+}
+
+// NVMePrediction is what another kernel would make of a drive.
+type NVMePrediction struct {
+	Kernel string `json:"kernel"`
+	// Outcome is recognised, ids-cleared, refused, not-ready or unknown.
+	Outcome string `json:"outcome"`
+	Reason  string `json:"reason"`
+	// Confidence is certain, likely or unknown.
+	Confidence string `json:"confidence"`
 }
 
 // PCIPort is a PCIe root or downstream port.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,23 @@ func TestCheckNVMe(t *testing.T) {
 	}
 	if code, _, stderr := labctl(t, socket, "check-nvme", "nvme7"); code != ExitError || !strings.Contains(stderr, `"nvme7"`) {
 		t.Errorf("unknown drive: exit %d, %q", code, stderr)
+	}
+}
+
+// A kernel that refuses a drive is a failure, whatever the drives do now.
+func TestPredictions(t *testing.T) {
+	other := drives
+	other.Items = slices.Clone(drives.Items)
+	other.Items[0].Prediction = &apiv1.NVMePrediction{Kernel: "6.2.16-3-pve", Outcome: "not-ready", Reason: "that kernel has the bug with ready times", Confidence: "likely"}
+	other.Items[1].Prediction = &apiv1.NVMePrediction{Kernel: "6.2.16-3-pve", Outcome: "recognised", Reason: "fine", Confidence: "likely"}
+	socket := answers{"GET /v1/nvme?fresh=1&kernel=6.2.16-3-pve": other}.start(t)
+	code, stdout, _ := labctl(t, socket, "check-nvme", "--kernel", "6.2.16-3-pve")
+	golden(t, "nvme-kernel", stdout)
+	if code != ExitFail {
+		t.Errorf("exit %d", code)
+	}
+	if code, _, _ := labctl(t, socket, "check-nvme", "--kernel", "6.2.16-3-pve", "0000:02:00.0"); code != ExitOK {
+		t.Errorf("only the drive that works: exit %d", code)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -9,31 +10,52 @@ import (
 )
 
 func (a *app) nvmeCommand() *cobra.Command {
-	return &cobra.Command{
+	var kernel string
+	var redacted bool
+	cmd := &cobra.Command{
 		Use:   "check-nvme [DEVICE…]",
 		Short: "Where is my NVMe drive: every NVMe function, its first broken rung, the cause and the remedy",
 		Long: `check-nvme climbs from the PCI function through driver, controller, namespace and block device, names the first
 broken rung of each NVMe function, the cause as far as the kernel log tells it, and what to do on this kernel.
 
-DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a block device (nvme0n1) or a serial number.`,
+DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a block device (nvme0n1) or a serial number.
+
+--kernel asks what another kernel would make of the drives: before it is pinned, or an older rescue system is booted.`,
+		Example: `  labctl check-nvme
+  labctl check-nvme -o wide 01:00.0
+  labctl check-nvme --kernel 6.2.16-3-pve
+  labctl check-nvme --redact > post.txt`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.with(ctx, func(c *client) error {
+				query := "/v1/nvme?fresh=1"
+				if kernel != "" {
+					query += "&kernel=" + url.QueryEscape(kernel)
+				}
 				var report apiv1.Envelope[apiv1.NVMeItem]
-				if err := c.get(ctx, "/v1/nvme?fresh=1", &report); err != nil {
+				if err := c.get(ctx, query, &report); err != nil {
 					return err
 				}
 				if err := selectDrives(&report, args); err != nil {
 					return err
 				}
-				err := emit(a, report, func(i apiv1.NVMeItem) string { return i.ID }, func(wide bool) { a.printDrives(report, wide) })
-				if err != nil {
+				if redacted {
+					redact(&report)
+				}
+				print, exit := a.printDrives, checkExit(report.Findings)
+				if kernel != "" {
+					print, exit = a.printPredictions, predictionExit(report.Items)
+				}
+				if err := emit(a, report, func(i apiv1.NVMeItem) string { return i.ID }, func(wide bool) { print(report, wide) }); err != nil {
 					return err
 				}
-				return checkExit(report.Findings)
+				return exit
 			})
 		},
 	}
+	cmd.Flags().StringVar(&kernel, "kernel", "", "what the kernel `RELEASE` (as uname -r prints it) would make of each drive")
+	cmd.Flags().BoolVar(&redacted, "redact", false, "leave out serial numbers, ids and the node's name, for posting")
+	return cmd
 }
 
 // selectDrives keeps the drives that args name, and their findings.

@@ -35,6 +35,9 @@ type Report struct {
 	Drives   []Drive
 	Findings []finding.Finding
 	Notes    []string
+
+	running Release
+	machine DMI
 }
 
 // Drive is one PCI function with its first broken rung.
@@ -45,6 +48,9 @@ type Drive struct {
 	Chip string
 	// Quirks are what the running kernel does differently for the drive: by its own word, or at least likely by its tables.
 	Quirks []string
+
+	history []Event // of this boot
+	twin    bool    // another drive's disk has the same wwid
 }
 
 // Subject is nvme/<PCI address>.
@@ -73,16 +79,17 @@ func Diagnose(f *Facts, p Policy) *Report {
 	for _, problem := range f.Problems {
 		r.Notes = append(r.Notes, "a PCI function that may be a drive: "+problem)
 	}
-	release := f.release()
+	r.running, r.machine = f.release(), f.System.DMI
 	twins := sameWWID(f.Functions)
 	for _, fn := range f.Functions {
-		d := Drive{Function: fn, Chip: chip(fn)}
-		c := &patient{facts: f, d: &d, events: lastProbe(f.Log, d.Address), release: release}
+		d := Drive{Function: fn, Chip: chip(fn), history: ofDrive(f.Log, fn.Address)}
+		c := &patient{facts: f, d: &d, events: lastProbe(d.history), release: r.running}
 		d.Quirks = c.quirks()
 		found := c.climb()
 		found = append(found, c.beside()...)
-		if twin, ok := twins[d.Address]; ok {
-			found = append(found, c.twin(twin))
+		if other, ok := twins[d.Address]; ok {
+			d.twin = true
+			found = append(found, c.sameIDs(other))
 		}
 		if p.ignored(d.Address) {
 			found = nil

@@ -173,20 +173,26 @@ func (p *logParser) keep(e Event) {
 	p.events = append(p.events, e)
 }
 
-// lastProbe are the events about a function since the kernel last found it, that line included. What an earlier probe
-// of it said no longer counts.
-func lastProbe(log []Event, address string) []Event {
+// ofDrive are the events about a function.
+func ofDrive(log []Event, address string) []Event {
 	var out []Event
 	for _, e := range log {
-		if e.Address != address {
-			continue
+		if e.Address == address {
+			out = append(out, e)
 		}
-		if e.Kind == EventFound {
-			out = nil
-		}
-		out = append(out, e)
 	}
 	return out
+}
+
+// lastProbe are a drive's events since the kernel last found it, that line included. What an earlier probe of it said no
+// longer counts.
+func lastProbe(history []Event) []Event {
+	for i, e := range slices.Backward(history) {
+		if e.Kind == EventFound {
+			return history[i:]
+		}
+	}
+	return history
 }
 
 // last is the newest event of these kinds among events.

@@ -133,8 +133,8 @@ func (c *patient) idsCleared() (finding.Finding, bool) {
 	}, true
 }
 
-// twin tells two disks with the same wwid that the kernel let pass: links and pools by id reach one or the other.
-func (c *patient) twin(other string) finding.Finding {
+// sameIDs tells two disks with the same wwid that the kernel let pass: links and pools by id reach one or the other.
+func (c *patient) sameIDs(other string) finding.Finding {
 	return finding.Finding{
 		Code: finding.NVMeDuplicateIDs, Severity: finding.Warn, Title: "a disk of " + other + " has the same wwid, so whatever goes by id may reach the wrong one",
 		Cause: "the drives' firmware gives both the same ids, and this kernel does not check", Confidence: finding.Likely,

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net/http"
 	"slices"
 
 	apiv1 "labd/api/v1"
@@ -30,6 +31,18 @@ func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Repo
 		})
 	}
 	return item
+}
+
+// predict adds to each item what another kernel would make of the drive.
+func predict(report *disk.Report, kernel string, items []apiv1.NVMeItem) error {
+	release, err := disk.ParseRelease(kernel)
+	if err != nil {
+		return &apiError{http.StatusBadRequest, apiv1.ErrorUsage, "kernel: " + err.Error(), "write it as uname -r does: 6.8.12-4-pve"}
+	}
+	for i, p := range report.Predict(release) {
+		items[i].Prediction = &apiv1.NVMePrediction{Kernel: release.Text, Outcome: p.Outcome, Reason: p.Reason, Confidence: string(p.Confidence)}
+	}
+	return nil
 }
 
 func linkToAPI(l disk.Link) *apiv1.PCILink {

@@ -259,6 +259,11 @@ func (b *spec) operation(rt route) yaml.MapSlice {
 			pair("schema", yaml.MapSlice{pair("type", "string")}),
 		})
 	}
+	for _, name := range slices.Sorted(maps.Keys(rt.query)) {
+		params = append(params, yaml.MapSlice{
+			pair("name", name), pair("in", "query"), pair("description", rt.query[name]), pair("schema", yaml.MapSlice{pair("type", "string")}),
+		})
+	}
 	if rt.stream {
 		params = append(params, yaml.MapSlice{
 			pair("name", "Last-Event-ID"), pair("in", "header"), pair("description", "The id of the last event that was seen"),

@@ -25,6 +25,12 @@ func (s *Server) nvme(w http.ResponseWriter, r *http.Request) {
 	for _, d := range report.Drives {
 		items = append(items, driveToAPI(d, report.Findings, storages))
 	}
+	if kernel := r.URL.Query().Get("kernel"); kernel != "" {
+		if err := predict(report, kernel, items); err != nil {
+			s.fail(w, err)
+			return
+		}
+	}
 	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNVMeReport, report.At, items, s.findingsToAPI(report.Findings), report.Notes))
 }
 
