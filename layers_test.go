@@ -64,7 +64,7 @@ func packages(t *testing.T) []goPackage {
 var (
 	front   = []string{"internal/daemon", "internal/server", "internal/cli", "internal/config"}
 	domains = []string{"internal/disk", "internal/storage", "internal/network"}
-	systems = []string{"internal/pve", "internal/lxc", "internal/docker", "internal/netfilter", "internal/host"}
+	systems = []string{"internal/pve", "internal/lxc", "internal/docker", "internal/netfilter", "internal/smart", "internal/host"}
 	common  = []string{"internal/finding", "internal/plan", "internal/reconcile", "internal/policy", "internal/metric", "internal/statefile"}
 )
 

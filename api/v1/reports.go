@@ -32,6 +32,16 @@ type NVMeItem struct {
 	// Quirks are what the running kernel does differently for the drive, by the kernel's names: as it says itself (7.x), or
 	// as its tables are known to have it.
 	Quirks []string `json:"quirks,omitempty"`
+	// Health is what the drive says of itself; none while it is not asked or does not answer.
+	Health *NVMeHealth `json:"health,omitempty"`
+	// HealthError is why the newest question for its health has no answer.
+	HealthError string `json:"healthError,omitempty"`
+	// Memory is what labd knows of the drive from before. Missing says that it was here and is gone; the id then names the
+	// function that it was last at.
+	Memory  *NVMeMemory `json:"memory,omitempty"`
+	Missing bool        `json:"missing,omitempty"`
+	// Incidents are what happened in this slot, oldest first.
+	Incidents []NVMeIncident `json:"incidents,omitempty"`
 	// Prediction is there where the request names a kernel.
 	Prediction *NVMePrediction `json:"prediction,omitempty"`
 	// Findings are the codes of the findings whose subject is this item.
@@ -49,6 +59,8 @@ type NVMeNamespace struct {
 	ReadOnly         bool     `json:"readOnly,omitempty"`
 	WWID             string   `json:"wwid,omitempty"`
 	Users            []string `json:"users,omitempty"`
+	// Contents are what the first bytes of the disk and its partitions say that is on it: "ext UUID", "lvm", "zfs tank", ….
+	Contents []string `json:"contents,omitempty"`
 	// Storages are the PVE storages on this namespace, as storage/NODE/ID.
 	Storages []string `json:"storages,omitempty"`
 }
@@ -59,6 +71,54 @@ type PCILink struct {
 	MaxSpeed     string `json:"maxSpeed,omitempty"`
 	CurrentWidth int    `json:"currentWidth,omitempty"`
 	MaxWidth     int    `json:"maxWidth,omitempty"`
+}
+
+// NVMeHealth is a drive's own account (SMART log page 02h and others).
+type NVMeHealth struct {
+	At time.Time `json:"at"` // when it was asked
+	// CriticalWarning are the words for the bits that are set: spare, temperature, reliability, read-only, backup,
+	// persistent-memory.
+	CriticalWarning     []string    `json:"criticalWarning"`
+	TemperatureCelsius  int         `json:"temperatureCelsius"`
+	WarnCelsius         int         `json:"warnCelsius,omitempty"`
+	CriticalCelsius     int         `json:"criticalCelsius,omitempty"`
+	SensorsCelsius      map[int]int `json:"sensorsCelsius,omitempty"`
+	SparePercent        int         `json:"sparePercent"`
+	SpareThreshold      int         `json:"spareThresholdPercent"`
+	UsedPercent         int         `json:"usedPercent"` // of the rated life; beyond 100 too
+	BytesRead           uint64      `json:"bytesRead"`
+	BytesWritten        uint64      `json:"bytesWritten"`
+	PowerOnSeconds      float64     `json:"powerOnSeconds"`
+	PowerCycles         uint64      `json:"powerCycles"`
+	UnsafeShutdowns     uint64      `json:"unsafeShutdowns"`
+	MediaErrors         uint64      `json:"mediaErrors"`
+	ErrorLogEntries     uint64      `json:"errorLogEntries"`
+	WarningTempSeconds  float64     `json:"warningTemperatureSeconds"`
+	CriticalTempSeconds float64     `json:"criticalTemperatureSeconds"`
+	// SelfTest is the last one: passed, failed or aborted; "" when there was none.
+	SelfTest string `json:"selfTest,omitempty"`
+	// WearPerDay is in percent of the rated life, by the last 30 days, DaysLeft the days to 100 % at that pace; none where
+	// they do not tell.
+	WearPerDay *float64 `json:"wearPercentPerDay,omitempty"`
+	DaysLeft   *float64 `json:"daysLeft,omitempty"`
+}
+
+// NVMeMemory is what labd remembers of a drive.
+type NVMeMemory struct {
+	Model    string    `json:"model"`
+	Serial   string    `json:"serial"`
+	First    time.Time `json:"first"`
+	Last     time.Time `json:"last"`
+	Contents []string  `json:"contents,omitempty"`
+}
+
+// NVMeIncident is something that happened to a drive in a slot.
+type NVMeIncident struct {
+	At     time.Time `json:"at"`
+	Serial string    `json:"serial,omitempty"`
+	// Kind is down, disabled, inaccessible, bus-error, not-ready or timeout.
+	Kind string `json:"kind"`
+	Text string `json:"text"`
 }
 
 // NVMePrediction is what another kernel would make of a drive.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"net/url"
 	"strings"
 
@@ -10,7 +11,7 @@ import (
 )
 
 func (a *app) nvmeCommand() *cobra.Command {
-	var kernel string
+	var kernel, forget string
 	var redacted bool
 	cmd := &cobra.Command{
 		Use:   "check-nvme [DEVICE…]",
@@ -27,6 +28,9 @@ DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a block
   labctl check-nvme --redact > post.txt`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			if forget != "" {
+				return a.with(ctx, func(c *client) error { return a.forgetDrive(ctx, c, forget) })
+			}
 			return a.with(ctx, func(c *client) error {
 				query := "/v1/nvme?fresh=1"
 				if kernel != "" {
@@ -54,8 +58,23 @@ DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a block
 		},
 	}
 	cmd.Flags().StringVar(&kernel, "kernel", "", "what the kernel `RELEASE` (as uname -r prints it) would make of each drive")
+	cmd.Flags().StringVar(&forget, "forget", "", "forget the drive with serial number `SERIAL`, which is gone for good")
+	cmd.MarkFlagsMutuallyExclusive("kernel", "forget")
 	cmd.Flags().BoolVar(&redacted, "redact", false, "leave out serial numbers, ids and the node's name, for posting")
 	return cmd
+}
+
+// forgetDrive takes a drive that is gone out of labd's memory.
+func (a *app) forgetDrive(ctx context.Context, c *client, serial string) error {
+	var left apiv1.Envelope[apiv1.NVMeItem]
+	if err := c.remove(ctx, "/v1/nvme/"+url.PathEscape(serial), &left); err != nil {
+		return err
+	}
+	return emit(a, left, func(i apiv1.NVMeItem) string { return i.ID }, func(bool) {
+		if !a.flags.quiet {
+			a.printf("The drive with serial number %s is forgotten.\n", serial)
+		}
+	})
 }
 
 // selectDrives keeps the drives that args name, and their findings.
@@ -97,7 +116,7 @@ func driveMatches(item apiv1.NVMeItem, arg string) bool {
 	if arg == "" {
 		return false
 	}
-	if arg == bdf || "0000:"+arg == bdf || arg == item.Controller || arg == item.Serial {
+	if arg == bdf || "0000:"+arg == bdf || arg == item.Controller || arg == item.Serial || item.Memory != nil && arg == item.Memory.Serial {
 		return true
 	}
 	for _, ns := range item.Namespaces {
@@ -114,7 +133,7 @@ func (a *app) printDrives(report apiv1.Envelope[apiv1.NVMeItem], wide bool) {
 	}
 	header := []string{"PCI", "VERDICT", "RUNG", "CONTROLLER", "MODEL", "SERIAL", "DISKS", "SIZE"}
 	if wide {
-		header = append(header, "PCI-ID", "DRIVER", "STATE", "FIRMWARE", "LINK", "QUIRKS", "USED BY")
+		header = append(header, "PCI-ID", "DRIVER", "STATE", "FIRMWARE", "LINK", "QUIRKS", "TEMP", "LIFE USED", "WEAR", "SPARE", "WRITTEN", "POWER ON", "USED BY")
 	}
 	rows := make([][]string, 0, len(report.Items))
 	for _, item := range report.Items {
@@ -122,21 +141,31 @@ func (a *app) printDrives(report apiv1.Envelope[apiv1.NVMeItem], wide bool) {
 		total := int64(0)
 		for _, ns := range item.Namespaces {
 			disks = append(disks, ns.Device)
-			users = append(append(users, ns.Users...), ns.Storages...)
+			users = append(append(append(users, ns.Users...), ns.Contents...), ns.Storages...)
 			total += ns.SizeBytes
 		}
 		row := []string{
 			strings.TrimPrefix(item.ID, "nvme/"), item.Verdict, item.Rung, item.Controller, model(item), item.Serial,
 			strings.Join(disks, ","), size(total),
 		}
+		if item.Serial == "" && item.Memory != nil {
+			row[5] = "(" + item.Memory.Serial + ")" // as remembered
+		}
 		if wide {
-			row = append(row, item.PCIID, item.Driver, item.State, item.Firmware, link(item), strings.Join(item.Quirks, ","), strings.Join(users, ","))
+			row = append(row, item.PCIID, item.Driver, item.State, item.Firmware, link(item), strings.Join(item.Quirks, ","))
+			row = append(append(row, health(item.Health)...), strings.Join(users, ","))
 		}
 		rows = append(rows, row)
 	}
 	a.tableRows(header, rows, func(r int) string { return report.Items[r].Verdict })
 	a.explain(report.Findings)
+	if wide {
+		a.timeline(report.Items)
+	}
 	for _, item := range report.Items {
+		if item.HealthError != "" {
+			a.printf("note: %s: its health is not known: %s\n", item.ID, item.HealthError)
+		}
 		for _, problem := range item.Problems {
 			a.printf("note: %s: %s\n", item.ID, problem)
 		}
@@ -147,6 +176,9 @@ func (a *app) printDrives(report apiv1.Envelope[apiv1.NVMeItem], wide bool) {
 func model(item apiv1.NVMeItem) string {
 	if item.Model != "" {
 		return item.Model
+	}
+	if item.Memory != nil {
+		return "(" + item.Memory.Model + ")" // as remembered
 	}
 	name := strings.TrimSpace(item.Vendor + " " + item.Product)
 	if item.Chip != "" && !strings.Contains(name, item.Chip) {

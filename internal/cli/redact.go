@@ -23,6 +23,12 @@ func redact(report *apiv1.Envelope[apiv1.NVMeItem]) {
 	}
 	for i, item := range report.Items {
 		hide(item.Serial, "SERIAL", i+1)
+		if item.Memory != nil {
+			hide(item.Memory.Serial, "SERIAL", i+1)
+		}
+		for j, incident := range item.Incidents {
+			hide(incident.Serial, fmt.Sprintf("SERIAL-%d", i+1), j+1)
+		}
 		for j, ns := range item.Namespaces {
 			hide(ns.WWID, fmt.Sprintf("WWID-%d", i+1), j+1)
 		}
@@ -45,17 +51,26 @@ func redact(report *apiv1.Envelope[apiv1.NVMeItem]) {
 	all(report.Notes)
 	for i := range report.Items {
 		item := &report.Items[i]
-		item.Serial = clean(item.Serial)
+		item.ID, item.Serial, item.HealthError = clean(item.ID), clean(item.Serial), clean(item.HealthError)
+		if item.Memory != nil {
+			item.Memory.Serial = clean(item.Memory.Serial)
+			all(item.Memory.Contents)
+		}
+		for j := range item.Incidents {
+			item.Incidents[j].Serial, item.Incidents[j].Text = clean(item.Incidents[j].Serial), clean(item.Incidents[j].Text)
+		}
 		all(item.Problems)
 		for j := range item.Namespaces {
 			ns := &item.Namespaces[j]
 			ns.WWID = clean(ns.WWID)
 			all(ns.Users)
+			all(ns.Contents)
 			all(ns.Storages)
 		}
 	}
 	for i := range report.Findings {
 		f := &report.Findings[i]
+		f.Subject = clean(f.Subject)
 		f.Title, f.Cause = clean(f.Title), clean(f.Cause)
 		for j := range f.Evidence {
 			f.Evidence[j].Text = clean(f.Evidence[j].Text)

@@ -39,6 +39,9 @@ type daemon struct {
 	telemetry http.Handler
 
 	control *network.Controller
+	// drives remembers NVMe drives and their incidents.
+	drives      *disk.Memory
+	stuckDrives func() int
 }
 
 func newDaemon(cfg config.Config, h *host.Host, s *service) (*daemon, error) {

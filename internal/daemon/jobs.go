@@ -49,10 +49,10 @@ func (d *daemon) build() error {
 	}
 	d.server = server.New(server.Config{
 		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network,
-		Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
+		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
 	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper,
-		disk.NewCollector(d.nvme.latest), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest))
+		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest))
 	return nil
 }
 
@@ -81,7 +81,11 @@ func (d *daemon) lookAgain() {
 }
 
 func (d *daemon) buildNVMe(tracker *finding.Registry) {
-	observer := disk.NewObserver(d.host, d.cfg.NVMe, time.Now)
+	d.drives = disk.NewMemory(d.cfg.Paths.State)
+	// Only one labd of a host writes; another one reads what that remembers.
+	d.drives.MayWrite = func() bool { return d.lock.Acquire() == nil }
+	observer := disk.NewObserver(d.host, d.cfg.NVMe, d.drives, time.Now)
+	d.stuckDrives = observer.Stuck
 	d.nvme = &job[*disk.Facts, disk.Report]{
 		observe:  observer.Observe,
 		diagnose: func(f *disk.Facts) *disk.Report { return disk.Diagnose(f, d.cfg.NVMe) },

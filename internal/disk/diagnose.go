@@ -49,6 +49,13 @@ type Drive struct {
 	// Quirks are what the running kernel does differently for the drive: by its own word, or at least likely by its tables.
 	Quirks []string
 
+	// Known is the drive as labd remembers it: the wear of its last days, and what it is where it does not speak itself.
+	Known *Known
+	// Missing says that the drive was here and is gone; Address is then where it was last.
+	Missing bool
+	// Incidents are what happened in this slot, oldest first.
+	Incidents []Incident
+
 	history []Event // of this boot
 	twin    bool    // another drive's disk has the same wwid
 }
@@ -76,17 +83,22 @@ func Diagnose(f *Facts, p Policy) *Report {
 	if f.LogErr != nil {
 		r.Notes = append(r.Notes, fmt.Sprintf("the kernel log cannot be read, so causes stay unknown: %v", f.LogErr))
 	}
+	if f.MemoryErr != nil {
+		r.Notes = append(r.Notes, f.MemoryErr.Error())
+	}
 	for _, problem := range f.Problems {
 		r.Notes = append(r.Notes, "a PCI function that may be a drive: "+problem)
 	}
 	r.running, r.machine = f.release(), f.System.DMI
 	twins := sameWWID(f.Functions)
+	here, missing := recognise(f.Functions, f.Remembered.Drives)
 	for _, fn := range f.Functions {
-		d := Drive{Function: fn, Chip: chip(fn), history: ofDrive(f.Log, fn.Address)}
+		d := Drive{Function: fn, Chip: chip(fn), history: ofDrive(f.Log, fn.Address), Known: f.known(fn, here), Incidents: f.incidents(fn.Address)}
 		c := &patient{facts: f, d: &d, events: lastProbe(d.history), release: r.running}
 		d.Quirks = c.quirks()
 		found := c.climb()
 		found = append(found, c.beside()...)
+		found = append(found, c.checkHealth(p)...)
 		if other, ok := twins[d.Address]; ok {
 			d.twin = true
 			found = append(found, c.sameIDs(other))
@@ -101,9 +113,36 @@ func Diagnose(f *Facts, p Policy) *Report {
 		}
 		r.Drives = append(r.Drives, d)
 	}
+	for _, k := range missing {
+		d, found := f.missing(k)
+		d.Incidents = f.incidents(k.Address)
+		if !p.ignored(k.Address) {
+			r.Findings = append(r.Findings, found)
+		}
+		r.Drives = append(r.Drives, d)
+	}
 	slices.SortFunc(r.Drives, func(a, b Drive) int { return strings.Compare(a.Address, b.Address) })
 	finding.Sort(r.Findings)
 	return r
+}
+
+// known is a function's drive as it is remembered; nil where it is not.
+func (f *Facts) known(fn Function, here map[string]Known) *Known {
+	if k, ok := here[fn.Address]; ok {
+		return &k
+	}
+	for _, c := range fn.Controllers {
+		for _, k := range f.Remembered.Drives {
+			if k.Model == c.Model && k.Serial == c.Serial {
+				return &k
+			}
+		}
+	}
+	return nil
+}
+
+func (f *Facts) incidents(address string) []Incident {
+	return slices.DeleteFunc(slices.Clone(f.Remembered.Incidents), func(i Incident) bool { return i.Address != address })
 }
 
 // release is the running kernel's; the zero value, of which nothing is known, where its text is none.

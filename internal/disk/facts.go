@@ -1,6 +1,10 @@
 package disk
 
-import "time"
+import (
+	"time"
+
+	"labd/internal/smart"
+)
 
 // Facts are what was observed.
 type Facts struct {
@@ -11,6 +15,12 @@ type Facts struct {
 	// Problems are what could not be read of PCI functions whose class is therefore unknown, one sentence each.
 	Problems []string
 	System   System
+	// Boot is this boot's id.
+	Boot string
+	// Remembered are the drives and incidents that were seen before, without those of this observation.
+	Remembered Remembered
+	// MemoryErr is why not all is remembered.
+	MemoryErr error
 	// Log are the kernel log's events about NVMe controllers of this boot, oldest first.
 	Log []Event
 	// LogErr is why the kernel log could not be read; LogLost says that its oldest records are gone.
@@ -101,6 +111,8 @@ type Controller struct {
 	Quirks      []string
 	QuirksKnown bool
 	Namespaces  []Namespace
+	// Health is what the drive says of itself; its Data is nil when it was not asked or did not answer.
+	Health smart.Reading
 	// Generic counts character devices ngXnY without a block device.
 	Generic int
 }
@@ -117,6 +129,8 @@ type Namespace struct {
 	WWID             string
 	// HasID says that the namespace has an EUI64, NGUID or UUID of its own.
 	HasID bool
-	// Users are what holds it: "mount /tank", "holder dm-0".
+	// Users are what holds it: "mount /tank", "holder dm-0", "swap".
 	Users []string
+	// Contents are what its first bytes and those of its partitions say that is on it, see signature.
+	Contents []string
 }

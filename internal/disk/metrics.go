@@ -46,9 +46,9 @@ func Rungs() []string {
 
 // NewCollector gives the metrics of the last report.
 func NewCollector(latest func() *Report) prometheus.Collector {
-	return metric.Collector[Report]{Latest: latest, Figures: figures, Descs: []*prometheus.Desc{
+	return metric.Collector[Report]{Latest: latest, Figures: figures, Descs: append([]*prometheus.Desc{
 		descOK, descRung, descInfo, descLive, descSize, descReadOnly, descProblems, descLanes, descLanesMax, descSpeed, descSpeedMax, descErrors, descObserved,
-	}}
+	}, healthDescs...)}
 }
 
 func figures(r *Report, out metric.Sink) {
@@ -61,6 +61,10 @@ func figures(r *Report, out metric.Sink) {
 		for _, rung := range Rungs() {
 			out.Truth(descRung, d.Rung == rung, id, rung)
 		}
+		if d.Missing {
+			memoryFigures(d, id, out)
+			continue
+		}
 		out.Gauge(descInfo, 1, id, ctrl.Name, d.PCIID(), d.Driver, ctrl.Model, ctrl.Serial, ctrl.Firmware)
 		out.Truth(descLive, ctrl.State == "live", id, ctrl.Name)
 		out.Gauge(descProblems, float64(len(d.Problems)), id)
@@ -69,6 +73,8 @@ func figures(r *Report, out metric.Sink) {
 			out.Truth(descReadOnly, ns.ReadOnly, id, ns.Device)
 		}
 		linkFigures(d, id, out)
+		memoryFigures(d, id, out)
+		healthFigures(d, ctrl, id, out)
 	}
 	out.Time(descObserved, r.At)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"labd/internal/host"
+	"labd/internal/smart"
 )
 
 // Observer looks at the NVMe drives of a host.
@@ -21,20 +22,37 @@ type Observer struct {
 	timeout time.Duration
 	now     func() time.Time
 	names   *names
+	memory  *Memory
+	smart   *smart.Keeper // nil where drives are not asked
+	onDisk  *contents     // nil where disks are not read
 
 	mu  sync.Mutex
 	log *logReader
 }
 
-// NewObserver returns an Observer.
-func NewObserver(h *host.Host, policy Policy, now func() time.Time) *Observer {
-	return &Observer{host: h, timeout: time.Duration(policy.ReadTimeout), now: now, names: newNames(h), log: newLogReader(h.KernelLog())}
+// NewObserver returns an Observer. memory may be nil: nothing is remembered then.
+func NewObserver(h *host.Host, policy Policy, memory *Memory, now func() time.Time) *Observer {
+	o := &Observer{
+		host: h, timeout: time.Duration(policy.ReadTimeout), now: now, names: newNames(h), memory: memory, smart: newHealth(h, policy, now), log: newLogReader(h.KernelLog()),
+	}
+	if d := host.DefaultPaths(); (h.Sysfs == d.Sysfs) == (h.Dev == d.Dev) {
+		o.onDisk = &contents{seen: map[string]signed{}}
+	}
+	return o
+}
+
+// Stuck is how many drives owe an answer to a health command, each a goroutine that waits.
+func (o *Observer) Stuck() int {
+	if o.smart == nil {
+		return 0
+	}
+	return o.smart.Stuck()
 }
 
 // Observe reads sysfs, the mount table and what is new in the kernel log. Drives are read side by side, each with a
 // bound on the time that its attributes may hang: a broken drive spoils its own facts only.
 func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
-	f := &Facts{At: o.now(), Release: o.host.KernelRelease()}
+	f := &Facts{At: o.now(), Release: o.host.KernelRelease(), Boot: o.host.BootID()}
 	bus := newAttributes(o.host, o.timeout)
 	defer bus.close()
 	addresses, err := bus.reader.Names(o.busDir())
@@ -42,12 +60,13 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 		return nil, fmt.Errorf("list PCI functions: %w", err)
 	}
 	mounts, _ := o.host.Mounts(ctx) // without it only the users of drives are unknown
+	around := surroundings{a: bus, mounts: mounts, swaps: swaps(bus.get(o.host.Procfs, "swaps")), at: f.At}
 	results := make([]*Function, len(addresses))
 	var wg sync.WaitGroup
 	for i, address := range addresses {
 		switch class := bus.get(o.busDir(), address, "class"); {
 		case strings.HasPrefix(class, classNVM):
-			wg.Go(func() { results[i] = o.function(address, mounts) })
+			wg.Go(func() { results[i] = o.function(address, around) })
 		case strings.HasPrefix(class, classRAID), strings.HasPrefix(class, classSATA):
 			results[i] = o.hider(bus, address)
 		}
@@ -64,7 +83,40 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	f.Log, f.LogLost, f.LogErr = o.log.poll()
+	if o.memory != nil {
+		o.remember(f)
+	}
 	return f, nil
+}
+
+// remember recalls what was known before and notes what is new. What cannot be read or written is a problem to name; the
+// drives are there all the same.
+func (o *Observer) remember(f *Facts) {
+	noteErr := o.memory.Note(f)
+	var readErr error
+	f.Remembered, readErr = o.memory.Recall()
+	if err := errors.Join(readErr, noteErr); err != nil {
+		f.MemoryErr = err
+	}
+}
+
+// surroundings are what all drives are looked at with.
+type surroundings struct {
+	a      *attributes
+	mounts []host.Mount
+	swaps  []string // names of block devices
+	at     time.Time
+}
+
+// swaps reads /proc/swaps: the block devices' names.
+func swaps(text string) []string {
+	var out []string
+	for line := range strings.Lines(text) {
+		if name, _, _ := strings.Cut(line, " "); strings.HasPrefix(name, "/dev/") {
+			out = append(out, filepath.Base(strings.TrimSpace(name)))
+		}
+	}
+	return out
 }
 
 // Beginnings of PCI classes: mass storage (base class 01h) with sub-class non-volatile memory, RAID and SATA (PCI code
@@ -105,9 +157,10 @@ var (
 )
 
 // function reads one PCI function and everything below it.
-func (o *Observer) function(address string, mounts []host.Mount) *Function {
+func (o *Observer) function(address string, l surroundings) *Function {
 	a := newAttributes(o.host, o.timeout)
 	defer a.close()
+	l.a = a
 	dir := filepath.Join(o.busDir(), address)
 	fn := &Function{
 		Address: address, Vendor: a.id(dir, "vendor"), Device: a.id(dir, "device"), SubVendor: a.id(dir, "subsystem_vendor"),
@@ -131,14 +184,15 @@ func (o *Observer) function(address string, mounts []host.Mount) *Function {
 	fn.Port = o.port(a, dir)
 	for _, name := range a.names(dir, "nvme") {
 		if controllerName.MatchString(name) {
-			fn.Controllers = append(fn.Controllers, o.controller(a, filepath.Join(dir, "nvme", name), name, mounts))
+			fn.Controllers = append(fn.Controllers, o.controller(l, filepath.Join(dir, "nvme", name), name))
 		}
 	}
 	fn.Problems = a.problems
 	return fn
 }
 
-func (o *Observer) controller(a *attributes, dir, name string, mounts []host.Mount) Controller {
+func (o *Observer) controller(l surroundings, dir, name string) Controller {
+	a := l.a
 	c := Controller{
 		Name: name, State: a.get(dir, "state"), Model: a.get(dir, "model"), Serial: a.get(dir, "serial"),
 		Firmware: a.get(dir, "firmware_rev"), Transport: a.get(dir, "transport"),
@@ -148,7 +202,7 @@ func (o *Observer) controller(a *attributes, dir, name string, mounts []host.Mou
 		case child == "quirks":
 			c.Quirks, c.QuirksKnown = quirkNames(a.get(dir, child)), true
 		case namespaceName.MatchString(child):
-			c.Namespaces = append(c.Namespaces, o.namespace(a, dir, child, mounts))
+			c.Namespaces = append(c.Namespaces, o.namespace(l, dir, child))
 		case genericName.MatchString(child):
 			c.Generic++
 		}
@@ -157,12 +211,14 @@ func (o *Observer) controller(a *attributes, dir, name string, mounts []host.Mou
 	slices.SortFunc(c.Namespaces, func(x, y Namespace) int { return strings.Compare(x.Device, y.Device) })
 	c.Namespaces = slices.CompactFunc(c.Namespaces, func(x, y Namespace) bool { return x.Device == y.Device })
 	c.Generic = max(0, c.Generic-len(c.Namespaces))
+	o.health(&c)
 	return c
 }
 
 // namespace reads one namespace. A hidden path node (nvme0c1n2) stands for the head nvme0n2, which lies below the
 // subsystem and not below the controller (drivers/nvme/host/multipath.c).
-func (o *Observer) namespace(a *attributes, controllerDir, name string, mounts []host.Mount) Namespace {
+func (o *Observer) namespace(l surroundings, controllerDir, name string) Namespace {
+	a := l.a
 	dir := filepath.Join(controllerDir, name)
 	if m := pathName.FindStringSubmatch(name); m != nil {
 		name = "nvme" + m[1] + "n" + m[2]
@@ -175,26 +231,39 @@ func (o *Observer) namespace(a *attributes, controllerDir, name string, mounts [
 	for _, id := range []string{"eui", "nguid", "uuid"} {
 		ns.HasID = ns.HasID || a.get(dir, id) != ""
 	}
-	ns.Users = users(a, dir, mounts)
+	seq := a.get(dir, "diskseq")
+	note := func(device, dir string) {
+		ns.Users = append(ns.Users, l.users(device, dir)...)
+		if o.onDisk == nil || ns.SizeBytes == 0 {
+			return
+		}
+		if text := o.onDisk.of(a, filepath.Join(o.host.Dev, device), device+" "+seq, l.at); text != "" {
+			ns.Contents = append(ns.Contents, text)
+		}
+	}
+	note(name, dir)
 	for _, child := range a.names(dir) {
 		if partitionName.MatchString(child) {
-			ns.Users = append(ns.Users, users(a, filepath.Join(dir, child), mounts)...)
+			note(child, filepath.Join(dir, child))
 		}
 	}
 	return ns
 }
 
-// users are what holds a block device: device-mapper and the like by sysfs holders, file systems by the mount table.
-func users(a *attributes, dir string, mounts []host.Mount) []string {
+// users are what holds a block device: device-mapper and the like by sysfs holders, file systems by the mount table, swap.
+func (l surroundings) users(device, dir string) []string {
 	var out []string
-	for _, holder := range a.names(dir, "holders") {
+	for _, holder := range l.a.names(dir, "holders") {
 		out = append(out, "holder "+holder)
 	}
-	number := a.get(dir, "dev")
-	for _, m := range mounts {
+	number := l.a.get(dir, "dev")
+	for _, m := range l.mounts {
 		if number != "" && m.Device == number {
 			out = append(out, "mount "+m.Point)
 		}
+	}
+	if slices.Contains(l.swaps, device) {
+		out = append(out, "swap")
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"labd/internal/policy"
@@ -13,13 +14,23 @@ type Policy struct {
 	Ignore []string `toml:"ignore"`
 	// ReadTimeout is how long the attributes of one drive may hang, all together, before they are given up.
 	ReadTimeout policy.Duration `toml:"read_timeout"`
+	// Health asks the drives for their own health (SMART), every HealthInterval.
+	Health         bool            `toml:"health"`
+	HealthInterval policy.Duration `toml:"health_interval"`
+	// WearPercent is the share of a drive's rated life, in percent, from which on nvme.wear is raised; WearDays raises it as
+	// many days before 100 % at the pace of the last 30 days.
+	WearPercent int `toml:"wear_percent"`
+	WearDays    int `toml:"wear_days"`
 	// Resync is how often labd looks again.
 	Resync policy.Duration `toml:"resync"`
 }
 
 // DefaultPolicy ignores nothing.
 func DefaultPolicy() Policy {
-	return Policy{Ignore: []string{}, ReadTimeout: policy.Duration(time.Second), Resync: policy.Duration(30 * time.Second)}
+	return Policy{
+		Ignore: []string{}, ReadTimeout: policy.Duration(time.Second), Resync: policy.Duration(30 * time.Second),
+		Health: true, HealthInterval: policy.Duration(5 * time.Minute), WearPercent: 80, WearDays: 90,
+	}
 }
 
 // Validate checks the policy.
@@ -27,9 +38,19 @@ func (p Policy) Validate() error {
 	return errors.Join(
 		policy.CheckPatterns("ignore", p.Ignore),
 		p.ReadTimeout.Within("read_timeout", time.Millisecond, 10*time.Second),
+		p.HealthInterval.Within("health_interval", 10*time.Second, 24*time.Hour),
+		within("wear_percent", p.WearPercent, 1, 255),
+		within("wear_days", p.WearDays, 0, 3650),
 		p.Resync.Within("resync", time.Second, time.Hour),
 	)
 }
 
 // ignored tells whether the policy leaves a PCI address alone.
 func (p Policy) ignored(address string) bool { return policy.Matches(p.Ignore, address) }
+
+func within(key string, value, least, most int) error {
+	if value < least || value > most {
+		return fmt.Errorf("%s: %d is not between %d and %d", key, value, least, most)
+	}
+	return nil
+}

@@ -51,6 +51,8 @@ func predict(outcome string, confidence finding.Confidence, format string, args 
 
 func (p prediction) outcome() Prediction {
 	switch {
+	case p.Missing:
+		return predict(OutcomeUnknown, finding.Unknown, "the drive is gone; no kernel brings it back")
 	case p.Unread:
 		return predict(OutcomeUnknown, finding.Unknown, "the function cannot be read now")
 	case p.hides():

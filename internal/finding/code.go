@@ -7,21 +7,27 @@ type Code string
 
 // Codes of the NVMe job.
 const (
-	NVMeNotReady     Code = "nvme.not-ready"
-	NVMeNoDriver     Code = "nvme.no-driver"
-	NVMePassthrough  Code = "nvme.passthrough"
-	NVMeNoNamespace  Code = "nvme.no-namespace"
-	NVMeDuplicateIDs Code = "nvme.duplicate-ids"
-	NVMeIDsCleared   Code = "nvme.ids-cleared"
-	NVMeResetting    Code = "nvme.resetting"
-	NVMeDead         Code = "nvme.dead"
-	NVMeDropped      Code = "nvme.dropped"
-	NVMeTimeouts     Code = "nvme.timeouts"
-	NVMeLostIRQ      Code = "nvme.lost-interrupts"
-	NVMeLinkDegraded Code = "nvme.link-degraded"
-	NVMeAER          Code = "nvme.aer"
-	NVMeReadOnly     Code = "nvme.read-only"
-	NVMeVMDHidden    Code = "nvme.vmd-hidden"
+	NVMeNotReady        Code = "nvme.not-ready"
+	NVMeNoDriver        Code = "nvme.no-driver"
+	NVMePassthrough     Code = "nvme.passthrough"
+	NVMeNoNamespace     Code = "nvme.no-namespace"
+	NVMeDuplicateIDs    Code = "nvme.duplicate-ids"
+	NVMeIDsCleared      Code = "nvme.ids-cleared"
+	NVMeResetting       Code = "nvme.resetting"
+	NVMeDead            Code = "nvme.dead"
+	NVMeDropped         Code = "nvme.dropped"
+	NVMeTimeouts        Code = "nvme.timeouts"
+	NVMeLostIRQ         Code = "nvme.lost-interrupts"
+	NVMeLinkDegraded    Code = "nvme.link-degraded"
+	NVMeAER             Code = "nvme.aer"
+	NVMeReadOnly        Code = "nvme.read-only"
+	NVMeVMDHidden       Code = "nvme.vmd-hidden"
+	NVMeMissing         Code = "nvme.missing"
+	NVMeCriticalWarning Code = "nvme.critical-warning"
+	NVMeWear            Code = "nvme.wear"
+	NVMeMediaErrors     Code = "nvme.media-errors"
+	NVMeTemperature     Code = "nvme.temperature"
+	NVMeSelfTest        Code = "nvme.self-test"
 )
 
 // Codes of the storage job.
@@ -73,6 +79,12 @@ func Defs() []Def {
 		{NVMeResetting, Fail, "The controller is being reset and offers no disk meanwhile."},
 		{NVMeDead, Fail, "The kernel gave the controller up while it was in use."},
 		{NVMeDropped, Fail, "The drive worked in this boot and dropped out."},
+		{NVMeMissing, Fail, "A drive that was here is gone."},
+		{NVMeCriticalWarning, Fail, "The drive warns of its own failure."},
+		{NVMeWear, Warn, "The drive's rated life is used up, or will be soon."},
+		{NVMeMediaErrors, Warn, "The drive could not read what it had written."},
+		{NVMeTemperature, Warn, "The drive is hotter than it may be."},
+		{NVMeSelfTest, Fail, "The drive failed its last self-test."},
 		{NVMeAER, Warn, "The PCIe link had errors that it could not mend."},
 		{NVMeReadOnly, Fail, "A disk of the drive is read-only."},
 		{NVMeVMDHidden, Warn, "Drives are hidden behind Intel VMD or an Intel controller in RAID mode."},

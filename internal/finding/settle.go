@@ -10,6 +10,9 @@ func Settle(code Code) time.Duration {
 	case NVMeResetting:
 		// One reset of the kernel's takes seconds; one that lasts is a drive that does not come back.
 		return 30 * time.Second
+	case NVMeMissing:
+		// A drive that is still being probed after a boot, or that a person takes out and puts in again.
+		return time.Minute
 	case StorageDown, NetDockerUnreachable:
 		// An NFS server that restarts, a container that starts.
 		return time.Minute

@@ -102,6 +102,20 @@ func (r *Reader) File(path string) ([]byte, error) {
 	return data, err
 }
 
+// Head returns the first bytes of a file or block device: size of them, or all that there are.
+func (r *Reader) Head(path string, size int) ([]byte, error) {
+	value, err := r.run(path, func() (any, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return io.ReadAll(io.LimitReader(f, int64(size)))
+	})
+	data, _ := value.([]byte)
+	return data, err
+}
+
 // Attr returns the content of a one-line file without surrounding white space, as sysfs attributes are read.
 func (r *Reader) Attr(path string) (string, error) {
 	data, err := r.File(path)

@@ -7,6 +7,8 @@ import (
 	apiv1 "labd/api/v1"
 	"labd/internal/disk"
 	"labd/internal/finding"
+	"labd/internal/plan"
+	"labd/internal/smart"
 	"labd/internal/storage"
 )
 
@@ -19,15 +21,23 @@ func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Repo
 	if d.Port.Address != "" {
 		item.Port = &apiv1.PCIPort{Address: d.Port.Address, Link: linkToAPI(d.Port.Link), Errors: errorsToAPI(d.Port.AER)}
 	}
+	item.Missing, item.Incidents = d.Missing, incidentsToAPI(d.Incidents)
+	if k := d.Known; k != nil {
+		item.Memory = &apiv1.NVMeMemory{Model: k.Model, Serial: k.Serial, First: k.First.UTC(), Last: k.Last.UTC(), Contents: k.Contents}
+	}
 	c := d.Controller()
 	if c == nil {
 		return item
+	}
+	item.Health = healthToAPI(d, c.Health)
+	if c.Health.Err != nil {
+		item.HealthError = c.Health.Err.Error()
 	}
 	item.Controller, item.State, item.Model, item.Serial, item.Firmware = c.Name, c.State, c.Model, c.Serial, c.Firmware
 	for _, ns := range c.Namespaces {
 		item.Namespaces = append(item.Namespaces, apiv1.NVMeNamespace{
 			Device: ns.Device, NSID: ns.NSID, SizeBytes: ns.SizeBytes, LogicalBlockSize: ns.LogicalBlockSize, ReadOnly: ns.ReadOnly,
-			WWID: ns.WWID, Users: ns.Users, Storages: storagesOn(ns, storages),
+			WWID: ns.WWID, Users: ns.Users, Contents: ns.Contents, Storages: storagesOn(ns, storages),
 		})
 	}
 	return item
@@ -43,6 +53,62 @@ func predict(report *disk.Report, kernel string, items []apiv1.NVMeItem) error {
 		items[i].Prediction = &apiv1.NVMePrediction{Kernel: release.Text, Outcome: p.Outcome, Reason: p.Reason, Confidence: string(p.Confidence)}
 	}
 	return nil
+}
+
+func healthToAPI(d disk.Drive, reading smart.Reading) *apiv1.NVMeHealth {
+	if reading.Data == nil {
+		return nil
+	}
+	h, id := reading.Data.Health, reading.Data.Identity
+	out := &apiv1.NVMeHealth{
+		At: reading.At.UTC(), CriticalWarning: h.Warnings.Names(), TemperatureCelsius: h.Celsius, WarnCelsius: id.WarnCelsius, CriticalCelsius: id.CriticalCelsius,
+		SensorsCelsius: h.Sensors, SparePercent: h.SparePercent, SpareThreshold: h.SpareThreshold, UsedPercent: h.UsedPercent, BytesRead: h.BytesRead,
+		BytesWritten: h.BytesWritten, PowerOnSeconds: h.PowerOn.Seconds(), PowerCycles: h.PowerCycles, UnsafeShutdowns: h.UnsafeShutdowns,
+		MediaErrors: h.MediaErrors, ErrorLogEntries: h.ErrorLogEntries, WarningTempSeconds: h.WarningTime.Seconds(), CriticalTempSeconds: h.CriticalTime.Seconds(),
+	}
+	if out.CriticalWarning == nil {
+		out.CriticalWarning = []string{}
+	}
+	if test := reading.Data.LastTest(); test != nil {
+		out.SelfTest = test.Result
+	}
+	if pace, ok := d.WearPerDay(); ok {
+		days, _ := d.DaysLeft()
+		out.WearPerDay, out.DaysLeft = &pace, &days
+	}
+	return out
+}
+
+func incidentsToAPI(list []disk.Incident) []apiv1.NVMeIncident {
+	var out []apiv1.NVMeIncident
+	for _, i := range list {
+		out = append(out, apiv1.NVMeIncident{At: i.At.UTC(), Serial: i.Serial, Kind: string(i.Kind), Text: i.Text})
+	}
+	return out
+}
+
+// forget answers DELETE /v1/nvme/{id}, where id is the serial number of a drive that is gone for good.
+func (s *Server) forget(w http.ResponseWriter, r *http.Request) {
+	serial := r.PathValue("id")
+	report, err := s.NVMe.Refresh(r.Context())
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	for _, d := range report.Drives {
+		if c := d.Controller(); c != nil && c.Serial == serial {
+			s.fail(w, &plan.RefusedError{Subject: d.Subject(), Reason: "the drive is here", Hint: "only a drive that is gone can be forgotten"})
+			return
+		}
+	}
+	if err := s.Drives.Forget(serial); err != nil {
+		s.fail(w, err)
+		return
+	}
+	if _, err := s.NVMe.Refresh(r.Context()); err != nil {
+		s.Log.Warn("drives not looked at again", "err", err)
+	}
+	s.nvme(w, r)
 }
 
 func linkToAPI(l disk.Link) *apiv1.PCILink {

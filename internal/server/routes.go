@@ -45,6 +45,7 @@ func (s *Server) routes() []route {
 		{pattern: "GET /v1/version", public: true, handler: s.version, summary: "Versions of labd and of the kernel", item: apiv1.Version{}},
 		{pattern: "GET /v1/status", public: true, handler: s.status, summary: "A line for each job, and all findings", fresh: true, kind: apiv1.KindStatusReport, item: apiv1.StatusItem{}},
 		{pattern: "GET /v1/nvme", public: true, handler: s.nvme, summary: "NVMe functions", fresh: true, query: map[string]string{"kernel": "A kernel release, as uname -r prints it: each item then says what that kernel would make of it"}, kind: apiv1.KindNVMeReport, item: apiv1.NVMeItem{}},
+		{pattern: "DELETE /v1/nvme/{id}", access: changes, handler: s.forget, summary: "Forget a drive that is gone for good; id is its serial number", kind: apiv1.KindNVMeReport, item: apiv1.NVMeItem{}},
 		{pattern: "GET /v1/storage", public: true, handler: s.storage, summary: "Storages as this node sees them", fresh: true, kind: apiv1.KindStorageReport, item: apiv1.StorageItem{}},
 		{pattern: "GET /v1/networks", public: true, handler: s.networks, summary: "Docker networks in LXC containers", fresh: true, kind: apiv1.KindNetworkReport, item: apiv1.NetworkItem{}},
 		{pattern: "GET /v1/findings", public: true, handler: s.findings, summary: "The findings of all jobs, as items and as findings", fresh: true, kind: apiv1.KindFindingReport, item: apiv1.Finding{}},

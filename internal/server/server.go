@@ -48,6 +48,8 @@ type Config struct {
 	NVMe    Source[*disk.Report]
 	Storage Source[*storage.Report]
 	Network Source[*network.Report]
+	// Drives forgets drives that are gone for good.
+	Drives  interface{ Forget(serial string) error }
 	Planner Planner
 	Runner  *plan.Runner
 	// BeginChange takes the right to change this host until end is called, or says why that cannot be now.
@@ -127,6 +129,8 @@ func classify(err error) *apiError {
 		return &apiError{http.StatusConflict, apiv1.ErrorRefused, err.Error(), ""}
 	case errors.Is(err, plan.ErrNoEntry):
 		return &apiError{http.StatusNotFound, apiv1.ErrorNotFound, err.Error(), "labctl journal lists the entries"}
+	case errors.Is(err, disk.ErrNotRemembered):
+		return &apiError{http.StatusNotFound, apiv1.ErrorNotFound, err.Error(), "labctl check-nvme -o wide shows the serial numbers"}
 	case errors.Is(err, finding.ErrNoSilence):
 		return &apiError{http.StatusNotFound, apiv1.ErrorNotFound, err.Error(), "labctl silence list shows them"}
 	case errors.As(err, &silence):

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -35,6 +36,17 @@ func (noPlans) StoragePlan(*storage.Report, string) (*plan.Plan, error) {
 	return nil, &plan.RefusedError{Reason: "nothing to plan here"}
 }
 
+// drives remembers one drive.
+type drives map[string]bool
+
+func (d drives) Forget(serial string) error {
+	if !d[serial] {
+		return fmt.Errorf("%w with serial number %q", disk.ErrNotRemembered, serial)
+	}
+	delete(d, serial)
+	return nil
+}
+
 var at = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 
 // testServer is a server of one node with one dead drive.
@@ -48,7 +60,10 @@ func testServer(t *testing.T) *Server {
 	registry.Update(time.Now(), []finding.Finding{dead}, "nvme")
 	return New(Config{
 		Node: "n1", Version: "v", Kernel: "6.8", Findings: registry, Events: NewEvents(at), Log: slog.New(slog.DiscardHandler),
-		NVMe:    fixed[*disk.Report]{&disk.Report{At: at, Findings: []finding.Finding{dead}}},
+		NVMe: fixed[*disk.Report]{&disk.Report{At: at, Findings: []finding.Finding{dead}, Drives: []disk.Drive{
+			{Function: disk.Function{Address: "0000:01:00.0", Controllers: []disk.Controller{{Name: "nvme0", Serial: "HERE"}}}, Rung: disk.RungController, Verdict: disk.VerdictFail},
+		}}},
+		Drives:  drives{"GONE": true},
 		Storage: fixed[*storage.Report]{&storage.Report{At: at, Readable: true}},
 		Network: fixed[*network.Report]{&network.Report{At: at}},
 		Planner: noPlans{}, Runner: &plan.Runner{Journal: plan.NewJournal(t.TempDir(), time.Now)},
@@ -172,5 +187,31 @@ func TestPeerCredentialsOnly(t *testing.T) {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusForbidden {
 		t.Errorf("a TCP connection: %s", resp.Status)
+	}
+}
+
+// Only a drive that is gone is forgotten, and only once.
+func TestForgetDrive(t *testing.T) {
+	s := testServer(t)
+	for _, tt := range []struct {
+		serial string
+		status int
+	}{{"HERE", http.StatusConflict}, {"NOSUCH", http.StatusNotFound}, {"GONE", http.StatusOK}, {"GONE", http.StatusNotFound}} {
+		if got := ask(t, s, root, http.MethodDelete, "/v1/nvme/"+tt.serial, "", nil).Code; got != tt.status {
+			t.Errorf("forget %s: status %d, want %d", tt.serial, got, tt.status)
+		}
+	}
+}
+
+// A prediction needs a kernel release.
+func TestPrediction(t *testing.T) {
+	s := testServer(t)
+	var report apiv1.Envelope[apiv1.NVMeItem]
+	ask(t, s, reader, http.MethodGet, "/v1/nvme?kernel=6.2.16-3-pve", "", &report)
+	if p := report.Items[0].Prediction; p == nil || p.Kernel != "6.2.16-3-pve" || p.Outcome == "" || p.Reason == "" {
+		t.Errorf("got %+v", p)
+	}
+	if got := ask(t, s, reader, http.MethodGet, "/v1/nvme?kernel=banana", "", nil).Code; got != http.StatusBadRequest {
+		t.Errorf("no release: status %d", got)
 	}
 }

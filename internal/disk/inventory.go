@@ -1,0 +1,97 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"labd/internal/finding"
+)
+
+// ErrNotRemembered says that no such drive was ever seen.
+var ErrNotRemembered = errors.New("no drive is remembered")
+
+// contents are what a controller's namespaces hold, sorted.
+func (c *Controller) contents() []string {
+	var out []string
+	for _, ns := range c.Namespaces {
+		out = append(out, ns.Contents...)
+		for _, user := range ns.Users {
+			if strings.HasPrefix(user, "mount ") {
+				out = append(out, user)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// recognise gives each remembered drive that is not seen by its serial number to a function that has no controller to
+// tell it, by slot and PCI ids, or by PCI ids alone after slots were renumbered. What is left over is missing.
+func recognise(functions []Function, known []Known) (here map[string]Known, missing []Known) {
+	here = map[string]Known{}
+	var silent []Function
+	seen := map[[2]string]bool{}
+	for _, fn := range functions {
+		if len(fn.Controllers) == 0 || fn.Controllers[0].Serial == "" {
+			silent = append(silent, fn)
+		}
+		for _, c := range fn.Controllers {
+			seen[[2]string{c.Model, c.Serial}] = true
+		}
+	}
+	known = slices.DeleteFunc(slices.Clone(known), func(k Known) bool { return seen[[2]string{k.Model, k.Serial}] })
+	// The one seen last was in the slot last.
+	slices.SortStableFunc(known, func(a, b Known) int { return b.Last.Compare(a.Last) })
+	for _, sameSlot := range []bool{true, false} {
+		known = slices.DeleteFunc(known, func(k Known) bool {
+			for _, fn := range silent {
+				_, taken := here[fn.Address]
+				if !taken && pciID(fn) == k.PCIID && (!sameSlot || fn.Address == k.Address) {
+					here[fn.Address] = k
+					return true
+				}
+			}
+			return false
+		})
+	}
+	return here, known
+}
+
+// missing is a drive that was here and is gone, as an item of the report with its finding.
+func (f *Facts) missing(k Known) (Drive, finding.Finding) {
+	d := Drive{Function: Function{Address: k.Address}, Rung: RungPCI, Verdict: VerdictFail, Known: &k, Missing: true}
+	if slices.ContainsFunc(f.Functions, func(fn Function) bool { return fn.Address == k.Address }) {
+		d.Address += "#" + k.Serial // another drive is in its slot now
+	}
+	out := finding.Finding{
+		Code: finding.NVMeMissing, Severity: finding.Fail, Subject: d.Subject(), Confidence: finding.Unknown,
+		Title:    fmt.Sprintf("a drive that was here is gone: %s, serial number %s", orDash(k.Model), k.Serial),
+		Evidence: []finding.Evidence{{Source: "labd's memory", Text: fmt.Sprintf("last seen %s at %s, first %s", k.Last.Format(time.DateTime), k.Address, k.First.Format(time.DateOnly))}},
+		Remedies: []finding.Remedy{
+			{Title: "if it was taken out for good, have labd forget it", Risk: finding.RiskNone, Commands: []string{"labctl check-nvme --forget " + k.Serial}},
+			{Title: "else switch the machine off and on, look whether the firmware set-up lists it, and try it in another slot", Risk: finding.RiskHigh},
+		},
+	}
+	if len(k.Contents) > 0 {
+		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: "it held " + strings.Join(k.Contents, ", ")})
+	}
+	if e, ok := last(ofDrive(f.Log, k.Address), EventInaccessible, EventDown, EventDisabled); ok {
+		out.Evidence = append(out.Evidence, logEvidence(e))
+		out.Cause, out.Confidence = "it dropped out in this boot and left the bus", finding.Likely
+	}
+	return d, out
+}
+
+// slotDrives are the serial numbers of the drives that had incidents in one slot.
+func slotDrives(incidents []Incident, address string) []string {
+	var out []string
+	for _, i := range incidents {
+		if i.Address == address && i.Serial != "" && i.Kind != EventTimeout && !slices.Contains(out, i.Serial) {
+			out = append(out, i.Serial)
+		}
+	}
+	return out
+}

@@ -1,0 +1,272 @@
+package disk
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"labd/internal/statefile"
+)
+
+// memoryVersion is the format of nvme-drives.json.
+const memoryVersion = 1
+
+// Bounds of the memory, so that no drive can fill the disk.
+const (
+	maxKnown     = 256
+	maxIncidents = 64 // of one slot
+	maxSamples   = 32 // of one drive, one a day
+	incidentAge  = 90 * 24 * time.Hour
+	sampleAge    = 30 * 24 * time.Hour
+	// saveEvery is how often the memory is written for the sake of last-seen times alone.
+	saveEvery = time.Hour
+)
+
+// Known is a drive that was seen on this host. Its identity is model and serial number: namespace ids vanish on quirky
+// drives.
+type Known struct {
+	Model    string `json:"model"`
+	Serial   string `json:"serial"`
+	Firmware string `json:"firmware,omitempty"`
+	PCIID    string `json:"pciId"`
+	// Address is the PCI function that it was last seen at.
+	Address string    `json:"address"`
+	First   time.Time `json:"first"`
+	Last    time.Time `json:"last"`
+	// Contents are what was on it: "ext4 UUID", "lvm pve", "zfs tank", "mount /tank".
+	Contents []string `json:"contents,omitempty"`
+	Samples  []Sample `json:"samples,omitempty"`
+}
+
+// Sample is the wear of a drive on one day.
+type Sample struct {
+	At           time.Time `json:"at"`
+	UsedPercent  int       `json:"usedPercent"`
+	BytesWritten uint64    `json:"bytesWritten"`
+}
+
+// Incident is something that happened to a drive, kept by slot and by drive.
+type Incident struct {
+	At      time.Time     `json:"at"`
+	Boot    string        `json:"boot,omitempty"` // boot id
+	Since   time.Duration `json:"since"`          // since that boot, in nanoseconds
+	Address string        `json:"address"`
+	// Serial is the drive's, where it was known.
+	Serial string    `json:"serial,omitempty"`
+	Kind   EventKind `json:"kind"`
+	Text   string    `json:"text"`
+}
+
+// Memory remembers drives and incidents across restarts, in nvme-drives.json below the state directory.
+type Memory struct {
+	// MayWrite, when set, says whether this labd may write it.
+	MayWrite func() bool
+
+	file *statefile.File
+
+	mu      sync.Mutex
+	read    bool
+	loadErr error // why what was remembered cannot be read
+	data    memoryData
+	saved   time.Time
+}
+
+type memoryData struct {
+	Drives    []Known    `json:"drives"`
+	Incidents []Incident `json:"incidents,omitempty"`
+}
+
+// Remembered is a copy of what is remembered.
+type Remembered struct {
+	Drives    []Known
+	Incidents []Incident
+}
+
+// NewMemory returns the memory below dir.
+func NewMemory(dir string) *Memory {
+	return &Memory{file: statefile.New(filepath.Join(dir, "nvme-drives.json"), memoryVersion)}
+}
+
+func (m *Memory) load() {
+	if m.read {
+		return
+	}
+	m.read = true
+	m.loadErr = m.file.Load(func(_ int, data []byte) error { return json.Unmarshal(data, &m.data) })
+}
+
+// Recall returns what is remembered, and why not all of it can be read.
+func (m *Memory) Recall() (Remembered, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.load()
+	return m.copy(), m.loadErr
+}
+
+// copy is deep enough: what it points to is never changed, only exchanged.
+func (m *Memory) copy() Remembered {
+	return Remembered{Drives: slices.Clone(m.data.Drives), Incidents: slices.Clone(m.data.Incidents)}
+}
+
+// Note takes what an observation saw into the memory. It writes when something new was seen, else once an hour.
+func (m *Memory) Note(f *Facts) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.load()
+	changed := false
+	for i := range f.Functions {
+		fn := &f.Functions[i]
+		for j := range fn.Controllers {
+			changed = m.noteDrive(f.At, fn, &fn.Controllers[j]) || changed
+		}
+	}
+	changed = m.noteIncidents(f) || changed
+	if !changed && f.At.Sub(m.saved) < saveEvery && !f.At.Before(m.saved) {
+		return nil
+	}
+	m.saved = f.At
+	if m.MayWrite != nil && !m.MayWrite() {
+		return nil
+	}
+	if len(m.data.Drives) == 0 && len(m.data.Incidents) == 0 {
+		return nil
+	}
+	if err := m.file.Save(m.data); err != nil {
+		return fmt.Errorf("remember NVMe drives: %w", err)
+	}
+	return nil
+}
+
+func (m *Memory) find(model, serial string) *Known {
+	for i := range m.data.Drives {
+		if m.data.Drives[i].Model == model && m.data.Drives[i].Serial == serial {
+			return &m.data.Drives[i]
+		}
+	}
+	return nil
+}
+
+// noteDrive tells whether something other than the time is new.
+func (m *Memory) noteDrive(at time.Time, fn *Function, c *Controller) (changed bool) {
+	if c.Serial == "" {
+		return false
+	}
+	k := m.find(c.Model, c.Serial)
+	if k == nil {
+		if len(m.data.Drives) >= maxKnown {
+			return false
+		}
+		m.data.Drives = append(m.data.Drives, Known{Model: c.Model, Serial: c.Serial, First: at})
+		k, changed = &m.data.Drives[len(m.data.Drives)-1], true
+	}
+	changed = changed || k.Address != fn.Address || k.Firmware != c.Firmware || k.PCIID != pciID(*fn)
+	k.Address, k.Firmware, k.PCIID, k.Last = fn.Address, c.Firmware, pciID(*fn), at
+	// What was on it stays known while it cannot be read.
+	if contents := c.contents(); len(contents) > 0 && !slices.Equal(contents, k.Contents) {
+		k.Contents, changed = contents, true
+	}
+	if c.Health.Data != nil {
+		changed = k.sample(at, c.Health.Data.Health.UsedPercent, c.Health.Data.Health.BytesWritten) || changed
+	}
+	return changed
+}
+
+// sample keeps one value a day.
+func (k *Known) sample(at time.Time, used int, written uint64) bool {
+	if n := len(k.Samples); n > 0 && at.Sub(k.Samples[n-1].At) < 24*time.Hour {
+		if at.Before(k.Samples[n-1].At) { // the clock was set back
+			k.Samples = nil
+		} else {
+			return false
+		}
+	}
+	k.Samples = append(slices.Clone(k.Samples), Sample{at, used, written}) // a copy, since what Recall gave is never changed
+	k.Samples = slices.DeleteFunc(k.Samples, func(s Sample) bool { return at.Sub(s.At) > sampleAge })
+	if n := len(k.Samples); n > maxSamples {
+		k.Samples = slices.Clone(k.Samples[n-maxSamples:])
+	}
+	return true
+}
+
+// incidentKinds are the events that are kept.
+var incidentKinds = []EventKind{EventDown, EventDisabled, EventInaccessible, EventBusError, EventNotReady, EventTimeout}
+
+func (m *Memory) noteIncidents(f *Facts) (changed bool) {
+	type key struct {
+		boot, address string
+		kind          EventKind
+		since         time.Duration
+	}
+	seen, slots := map[key]bool{}, map[string]int{}
+	m.data.Incidents = slices.DeleteFunc(m.data.Incidents, func(i Incident) bool { return f.At.Sub(i.At) > incidentAge })
+	for _, i := range m.data.Incidents {
+		seen[key{i.Boot, i.Address, i.Kind, i.Since}] = true
+		slots[i.Address]++
+	}
+	for _, e := range f.Log {
+		if e.Address == "" || !slices.Contains(incidentKinds, e.Kind) || e.Kind == EventTimeout && e.Operation == "completion polled" {
+			continue
+		}
+		k := key{f.Boot, e.Address, e.Kind, e.Time}
+		if seen[k] {
+			continue
+		}
+		seen[k], changed = true, true
+		slots[e.Address]++
+		m.data.Incidents = append(m.data.Incidents, Incident{
+			At: f.at(e), Boot: f.Boot, Since: e.Time, Address: e.Address, Serial: m.serialAt(f, e.Address), Kind: e.Kind, Text: e.Text,
+		})
+		if slots[e.Address] > maxIncidents {
+			oldest := slices.IndexFunc(m.data.Incidents, func(i Incident) bool { return i.Address == e.Address })
+			m.data.Incidents = slices.Delete(m.data.Incidents, oldest, oldest+1)
+			slots[e.Address]--
+		}
+	}
+	return changed
+}
+
+// at is when an event happened by the clock; the time of the observation where the uptime is not known.
+func (f *Facts) at(e Event) time.Time {
+	if f.System.Uptime < e.Time {
+		return f.At
+	}
+	return f.At.Add(e.Time - f.System.Uptime).Round(time.Second)
+}
+
+// serialAt is the serial number of the drive in a slot: of the one that is there, else of the one that was there last.
+func (m *Memory) serialAt(f *Facts, address string) string {
+	for _, fn := range f.Functions {
+		if fn.Address == address && len(fn.Controllers) > 0 && fn.Controllers[0].Serial != "" {
+			return fn.Controllers[0].Serial
+		}
+	}
+	last := Known{}
+	for _, k := range m.data.Drives {
+		if k.Address == address && k.Last.After(last.Last) {
+			last = k
+		}
+	}
+	return last.Serial
+}
+
+// Forget drops a drive that is gone for good, by serial number; its incidents stay with the slot. It fails with
+// ErrNotRemembered.
+func (m *Memory) Forget(serial string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.load()
+	keep := slices.DeleteFunc(slices.Clone(m.data.Drives), func(k Known) bool { return k.Serial == serial })
+	if serial == "" || len(keep) == len(m.data.Drives) {
+		return fmt.Errorf("%w with serial number %q", ErrNotRemembered, serial)
+	}
+	before := m.data.Drives
+	m.data.Drives = keep
+	if err := m.file.Save(m.data); err != nil {
+		m.data.Drives = before
+		return fmt.Errorf("forget drive %s: %w", serial, err)
+	}
+	return nil
+}
