@@ -249,6 +249,7 @@ func (c *patient) beside() []finding.Finding {
 		add(c.dropped())
 		add(c.timeouts())
 		add(c.lostInterrupts())
+		add(c.diskErrors())
 		add(c.readOnly())
 	}
 	add(checkLink(d))

@@ -171,6 +171,11 @@ func TestOneDrive(t *testing.T) {
 			write(healthy+"/device", "0x5009\n")(t, dir)
 			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] nvme nvme0: I/O 5 QID 0 timeout, completion polled\n[ 80.0] nvme nvme0: I/O 5 QID 0 timeout, completion polled\n")(t, dir)
 		}, "ok warn nvme.lost-interrupts", finding.Likely, "interrupts"},
+		{"a sector that cannot be read", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] critical medium error, dev nvme0n1, sector 16384 op 0x0:(READ) flags 0x800 phys_seg 1 prio class 2\n"), "ok warn nvme.media-errors", finding.Certain, "error correction"},
+		{"an I/O error", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] blk_update_request: I/O error, dev nvme0n1, sector 16384 op 0x0:(READ) flags 0x0\n"), "ok warn nvme.io-errors", finding.Unknown, ""},
+		{"an I/O error after a time-out", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] nvme nvme0: I/O 1 QID 1 timeout, aborting\n[ 40.0] I/O error, dev nvme0n1, sector 16384 op 0x0:(READ) flags 0x0\n"), "ok warn nvme.timeouts", finding.Unknown, ""},
+		{"an I/O error of a disk whose number is another controller's", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme7: pci function 0000:01:00.0\n[ 1.0] nvme nvme0: pci function 0000:03:00.0\n[ 40.0] I/O error, dev nvme0n1, sector 16384 op 0x0:(READ) flags 0x0\n"), "ok warn nvme.io-errors", finding.Unknown, ""},
+		{"who it is cannot be read", "6.8.12-4-pve", 0, write(controller+"/serial", "(efault)\n"), "ok ok ", "", ""},
 		{"one polled completion is chance", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] nvme nvme0: I/O tag 5 (1005) QID 0 timeout, completion polled\n"), "ok ok ", "", ""},
 		{"read-only", "6.8.12-4-pve", 0, write(controller+"/nvme0n1/ro", "1\n"), "ok fail nvme.read-only", finding.Unknown, "protects"},
 		{"errors on the link", "6.8.12-4-pve", 0, write(healthy+"/aer_dev_nonfatal", "Undefined 0\nTOTAL_ERR_NONFATAL 3\n"), "ok warn nvme.aer", finding.Unknown, ""},

@@ -57,7 +57,7 @@ func (c *patient) checkHealth(p Policy) []finding.Finding {
 	}
 	data := ctrl.Health.Data
 	var out []finding.Finding
-	for _, check := range []func(*Controller, *smart.Data) (finding.Finding, bool){criticalWarning, readOnlyMedia, mediaErrors, temperature, selfTest} {
+	for _, check := range []func(*Controller, *smart.Data) (finding.Finding, bool){criticalWarning, readOnlyMedia, c.mediaErrors, temperature, selfTest} {
 		if found, ok := check(ctrl, data); ok {
 			out = append(out, found)
 		}
@@ -104,11 +104,11 @@ func readOnlyMedia(ctrl *Controller, data *smart.Data) (finding.Finding, bool) {
 	}, true
 }
 
-func mediaErrors(ctrl *Controller, data *smart.Data) (finding.Finding, bool) {
+func (c *patient) mediaErrors(ctrl *Controller, data *smart.Data) (finding.Finding, bool) {
 	if data.Health.MediaErrors == 0 {
 		return finding.Finding{}, false
 	}
-	return finding.Finding{
+	out := finding.Finding{
 		Code: finding.NVMeMediaErrors, Severity: finding.Warn, Title: fmt.Sprintf("the drive could not read %d times what it had written", data.Health.MediaErrors),
 		Cause: "blocks that its error correction cannot restore", Confidence: finding.Certain,
 		Evidence: []finding.Evidence{{Source: healthSource(ctrl), Text: fmt.Sprintf("media errors %d, error log entries %d", data.Health.MediaErrors, data.Health.ErrorLogEntries)}},
@@ -116,7 +116,11 @@ func mediaErrors(ctrl *Controller, data *smart.Data) (finding.Finding, bool) {
 			{Title: "check that backups and redundancy are whole", Risk: finding.RiskNone, Commands: []string{"zpool status -x", "nvme error-log /dev/" + ctrl.Name}},
 			{Title: "replace the drive when the count grows", Risk: finding.RiskNone},
 		},
-	}, true
+	}
+	if e, ok := c.last(EventMediaError); ok {
+		out.Evidence = append(out.Evidence, logEvidence(e))
+	}
+	return out, true
 }
 
 func temperature(ctrl *Controller, data *smart.Data) (finding.Finding, bool) {

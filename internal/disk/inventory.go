@@ -85,11 +85,14 @@ func (f *Facts) missing(k Known) (Drive, finding.Finding) {
 	return d, out
 }
 
-// slotDrives are the serial numbers of the drives that had incidents in one slot.
+// dropKinds are the incidents in which a drive leaves.
+var dropKinds = []EventKind{EventDown, EventDisabled, EventInaccessible, EventBusError}
+
+// slotDrives are the serial numbers of the drives that dropped out in one slot.
 func slotDrives(incidents []Incident, address string) []string {
 	var out []string
 	for _, i := range incidents {
-		if i.Address == address && i.Serial != "" && i.Kind != EventTimeout && !slices.Contains(out, i.Serial) {
+		if i.Address == address && i.Serial != "" && slices.Contains(dropKinds, i.Kind) && !slices.Contains(out, i.Serial) {
 			out = append(out, i.Serial)
 		}
 	}

@@ -31,6 +31,8 @@ const (
 	EventPowerRefused   EventKind = "power-refused"   // Refused to change power state
 	EventBusError       EventKind = "bus-error"       // frozen state error detected, failure state error detected
 	EventUnsupportedCSI EventKind = "unsupported-csi" // block device for nsid … not supported
+	EventMediaError     EventKind = "media-error"     // critical medium error, of a disk
+	EventIOError        EventKind = "io-error"        // I/O error, of a disk
 	EventBogusCRTO      EventKind = "bogus-crto"      // bad crto: the fix for such drives is in this kernel
 )
 
@@ -40,6 +42,8 @@ type Event struct {
 	Kind EventKind
 	// Address is the PCI function, "" where the log does not tell; Controller is nvmeN where the line names one.
 	Address, Controller string
+	// Device is the disk that the line is about, where it names one.
+	Device string
 	// NSID is the namespace that the line is about, 0 when it names none.
 	NSID int
 	// Operation is what the driver was doing or did: initialisation, reset, shutdown for not-ready; aborting, reset
@@ -77,7 +81,9 @@ var wordings = []struct {
 
 // Before the colon stands the driver that is bound, "pci" when there is none, and the device.
 var (
-	subject     = regexp.MustCompile(`^(?:nvme|pci|vfio-pci) (nvme\d+|[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): (.*)$`)
+	subject = regexp.MustCompile(`^(?:nvme|pci|vfio-pci) (nvme\d+|[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): (.*)$`)
+	// The block layer's line about a disk (block/blk-core.c), with the word before it that kernels up to 5.17 have.
+	diskError   = regexp.MustCompile(`^(?:blk_update_request: )?(critical medium error|I/O error), dev (nvme\d+)(?:c\d+)?(n\d+), sector `)
 	pciFunction = regexp.MustCompile(`^pci function ([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])`)
 )
 
@@ -135,11 +141,19 @@ func newLogParser() *logParser {
 }
 
 func (p *logParser) add(rec host.KernelRecord) {
+	e := Event{Time: rec.Time, Text: rec.Text}
+	if m := diskError.FindStringSubmatch(rec.Text); m != nil {
+		e.Kind, e.Controller, e.Device, e.Address = EventIOError, m[2], m[2]+m[3], p.function[m[2]]
+		if strings.HasPrefix(m[1], "critical") {
+			e.Kind = EventMediaError
+		}
+		p.keep(e)
+		return
+	}
 	m := subject.FindStringSubmatch(rec.Text)
 	if m == nil {
 		return
 	}
-	e := Event{Time: rec.Time, Text: rec.Text}
 	if !classify(m[2], &e) {
 		return
 	}
@@ -171,6 +185,26 @@ func (p *logParser) keep(e Event) {
 	}
 	p.count[e.key()]++
 	p.events = append(p.events, e)
+}
+
+// ofDisks gives events about disks to the functions that have these disks: a multipath head's number is not its
+// controller's.
+func ofDisks(log []Event, functions []Function) []Event {
+	owner := map[string]string{}
+	for _, fn := range functions {
+		for _, c := range fn.Controllers {
+			for _, ns := range c.Namespaces {
+				owner[ns.Device] = fn.Address
+			}
+		}
+	}
+	log = slices.Clone(log)
+	for i := range log {
+		if address, ok := owner[log[i].Device]; ok {
+			log[i].Address = address
+		}
+	}
+	return log
 }
 
 // ofDrive are the events about a function.

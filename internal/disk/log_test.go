@@ -31,7 +31,7 @@ func TestRecordedLogs(t *testing.T) {
 		"nvme-not-ready-6.1.log":         {"0000:00:01.0 not-ready", "0000:00:01.0 probe-failed"},
 		"nvme-duplicate-ignored-6.1.log": {"0000:00:01.0 ids-rejected"},
 		"nvme-duplicate-cleared-6.1.log": {"0000:00:01.0 ids-cleared"},
-		"nvme-io-timeout-6.1.log":        {"0000:00:02.0 timeout"},
+		"nvme-io-timeout-6.1.log":        {"0000:00:02.0 timeout", "0000:00:02.0 io-error"},
 		"nvme-bogus-nid-quirk-6.1.log":   nil,
 	} {
 		t.Run(file, func(t *testing.T) {

@@ -192,7 +192,7 @@ func (k *Known) sample(at time.Time, used int, written uint64) bool {
 }
 
 // incidentKinds are the events that are kept.
-var incidentKinds = []EventKind{EventDown, EventDisabled, EventInaccessible, EventBusError, EventNotReady, EventTimeout}
+var incidentKinds = []EventKind{EventDown, EventDisabled, EventInaccessible, EventBusError, EventNotReady, EventTimeout, EventMediaError, EventIOError}
 
 func (m *Memory) noteIncidents(f *Facts) (changed bool) {
 	type key struct {

@@ -83,6 +83,7 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	f.Log, f.LogLost, f.LogErr = o.log.poll()
+	f.Log = ofDisks(f.Log, f.Functions)
 	if o.memory != nil {
 		o.remember(f)
 	}
@@ -194,8 +195,8 @@ func (o *Observer) function(address string, l surroundings) *Function {
 func (o *Observer) controller(l surroundings, dir, name string) Controller {
 	a := l.a
 	c := Controller{
-		Name: name, State: a.get(dir, "state"), Model: a.get(dir, "model"), Serial: a.get(dir, "serial"),
-		Firmware: a.get(dir, "firmware_rev"), Transport: a.get(dir, "transport"),
+		Name: name, State: a.get(dir, "state"), Model: identified(a.get(dir, "model")), Serial: identified(a.get(dir, "serial")),
+		Firmware: identified(a.get(dir, "firmware_rev")), Transport: a.get(dir, "transport"),
 	}
 	for _, child := range a.names(dir) {
 		switch {
@@ -213,6 +214,15 @@ func (o *Observer) controller(l surroundings, dir, name string) Controller {
 	c.Generic = max(0, c.Generic-len(c.Namespaces))
 	o.health(&c)
 	return c
+}
+
+// identified drops what the kernel prints for a controller that has not said yet who it is: its attributes then follow a
+// pointer to nothing (drivers/nvme/host/sysfs.c, lib/vsprintf.c check_pointer_msg()).
+func identified(text string) string {
+	if text == "(efault)" || text == "(null)" {
+		return ""
+	}
+	return text
 }
 
 // namespace reads one namespace. A hidden path node (nvme0c1n2) stands for the head nvme0n2, which lies below the

@@ -162,6 +162,32 @@ func (c *patient) lostInterrupts() (finding.Finding, bool) {
 	return out, true
 }
 
+// diskErrors tells reads and writes that failed, where neither the drive's own count nor a drop-out or time-out says more.
+func (c *patient) diskErrors() (finding.Finding, bool) {
+	counted := c.d.Controllers[0].Health.Data != nil && c.d.Controllers[0].Health.Data.Health.MediaErrors > 0
+	if e, ok := c.last(EventMediaError); ok && !counted {
+		severity, age := c.fresh(e, finding.Warn)
+		return finding.Finding{
+			Code: finding.NVMeMediaErrors, Severity: severity, Title: "the drive could not read what it had written" + age,
+			Cause: "blocks that its error correction cannot restore", Confidence: finding.Certain, Evidence: []finding.Evidence{logEvidence(e)},
+			Remedies: []finding.Remedy{
+				{Title: "check that backups and redundancy are whole", Risk: finding.RiskNone, Commands: []string{"zpool status -x", "nvme error-log /dev/" + c.d.Controllers[0].Name}},
+				{Title: "write the sector anew, or replace the drive when it happens again", Risk: finding.RiskHigh},
+			},
+		}, true
+	}
+	e, ok := c.last(EventIOError)
+	if _, explained := c.last(EventTimeout, EventDown, EventDisabled, EventMediaError); !ok || explained {
+		return finding.Finding{}, false
+	}
+	severity, age := c.fresh(e, finding.Warn)
+	return finding.Finding{
+		Code: finding.NVMeIOErrors, Severity: severity, Title: "the kernel could not read or write the disk" + age, Confidence: finding.Unknown,
+		Evidence: []finding.Evidence{logEvidence(e)},
+		Remedies: []finding.Remedy{{Title: "read the drive's own health and error log", Risk: finding.RiskNone, Commands: []string{"labctl check-nvme -o wide " + c.d.Address, "nvme error-log /dev/" + c.d.Controllers[0].Name}}},
+	}, true
+}
+
 // readOnly tells disks that the kernel takes for read-only.
 func (c *patient) readOnly() (finding.Finding, bool) {
 	var disks []string

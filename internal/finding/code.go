@@ -27,6 +27,7 @@ const (
 	NVMeWear            Code = "nvme.wear"
 	NVMeMediaErrors     Code = "nvme.media-errors"
 	NVMeTemperature     Code = "nvme.temperature"
+	NVMeIOErrors        Code = "nvme.io-errors"
 	NVMeSelfTest        Code = "nvme.self-test"
 )
 
@@ -83,6 +84,7 @@ func Defs() []Def {
 		{NVMeCriticalWarning, Fail, "The drive warns of its own failure."},
 		{NVMeWear, Warn, "The drive's rated life is used up, or will be soon."},
 		{NVMeMediaErrors, Warn, "The drive could not read what it had written."},
+		{NVMeIOErrors, Warn, "The kernel could not read or write the disk."},
 		{NVMeTemperature, Warn, "The drive is hotter than it may be."},
 		{NVMeSelfTest, Fail, "The drive failed its last self-test."},
 		{NVMeAER, Warn, "The PCIe link had errors that it could not mend."},

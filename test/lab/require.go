@@ -7,7 +7,7 @@ import (
 )
 
 // Require skips a test where no lab can run, and says why. Where CI=true that is a failure: there a lab must run.
-func Require(t *testing.T, programs ...string) {
+func Require(t testing.TB, programs ...string) {
 	t.Helper()
 	skip := t.Skipf
 	if os.Getenv("CI") == "true" {

@@ -14,14 +14,22 @@ import (
 // DefaultCache is where trees are kept, unless LABD_LAB_CACHE names another directory.
 const DefaultCache = "/var/cache/labd-lab"
 
-// mirror is where Debian's packages come from.
-const mirror = "http://deb.debian.org/debian"
+// Mirror is where Debian's packages come from.
+const Mirror = "http://deb.debian.org/debian"
 
 // What is in a tree: an init, and for Tree a Docker.
 const (
 	hostPackages   = "systemd,systemd-sysv,dbus,iptables,nftables,iproute2"
 	dockerPackages = "systemd,systemd-sysv,dbus,docker.io,docker-cli,iptables,iproute2,iputils-ping"
 )
+
+// CacheDir is where trees are kept.
+func CacheDir() string {
+	if dir := os.Getenv("LABD_LAB_CACHE"); dir != "" {
+		return dir
+	}
+	return DefaultCache
+}
 
 // Tree returns the root of a Debian release with Docker: forky has Docker 28. It is built once and kept.
 func Tree(ctx context.Context, suite string) (string, error) {
@@ -35,10 +43,7 @@ func HostTree(ctx context.Context, suite string) (string, error) {
 
 // buildTree builds a tree, unless it is there. A build that was cut off is never used.
 func buildTree(ctx context.Context, name, suite, packages string) (string, error) {
-	cache := os.Getenv("LABD_LAB_CACHE")
-	if cache == "" {
-		cache = DefaultCache
-	}
+	cache := CacheDir()
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", fmt.Errorf("keep a tree of %s: %w", suite, err)
 	}
@@ -58,7 +63,7 @@ func buildTree(ctx context.Context, name, suite, packages string) (string, error
 	if err := os.RemoveAll(building); err != nil {
 		return "", fmt.Errorf("build a tree of %s: %w", suite, err)
 	}
-	args := []string{"--variant=minbase", "--include=" + packages, suite, building, mirror}
+	args := []string{"--variant=minbase", "--include=" + packages, suite, building, Mirror}
 	if _, err := os.Stat("/usr/share/debootstrap/scripts/" + suite); err != nil {
 		args = append(args, "/usr/share/debootstrap/scripts/sid") // a release that this debootstrap does not know yet
 	}

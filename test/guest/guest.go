@@ -1,0 +1,247 @@
+package guest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"labd/test/guest/wire"
+)
+
+// Config is a guest.
+type Config struct {
+	Kernel *Kernel
+	// Devices are arguments of QEMU for its drives; DIR stands for the guest's directory.
+	Devices []string
+	// Disks are disk images to make in the guest's directory, in bytes by name.
+	Disks map[string]int64
+	// Programs are files that the guest has in /bin.
+	Programs []string
+	// Agent is the agent's program.
+	Agent string
+	// Dir is an empty directory for the guest's files.
+	Dir string
+}
+
+// Guest is a running guest. It is not safe for concurrent use.
+type Guest struct {
+	dir    string
+	cmd    *exec.Cmd
+	exited chan struct{}
+	port   net.Conn
+	lines  *bufio.Scanner
+	qmp    net.Conn
+	qmpIn  *bufio.Scanner
+}
+
+// bootTimeout bounds the time from QEMU's start to the agent's first word; TCG on a busy machine takes seconds.
+const bootTimeout = 2 * time.Minute
+
+// Start boots a guest and waits for its agent. The console is the file console in Dir.
+func Start(ctx context.Context, cfg Config) (*Guest, error) {
+	initrd, err := initramfs(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make the guest's file system: %w", err)
+	}
+	for name, size := range cfg.Disks {
+		if err := os.WriteFile(filepath.Join(cfg.Dir, name), nil, 0o600); err != nil {
+			return nil, err
+		}
+		if err := os.Truncate(filepath.Join(cfg.Dir, name), size); err != nil {
+			return nil, err
+		}
+	}
+	args := []string{
+		"-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "768", "-smp", "1",
+		"-kernel", cfg.Kernel.Image, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet loglevel=3", "-no-reboot",
+		"-serial", "file:" + filepath.Join(cfg.Dir, "console"),
+		"-chardev", "socket,id=agent,path=" + filepath.Join(cfg.Dir, "agent") + ",server=on,wait=off", "-serial", "chardev:agent",
+		"-qmp", "unix:" + filepath.Join(cfg.Dir, "qmp") + ",server=on,wait=off",
+	}
+	for _, arg := range cfg.Devices {
+		args = append(args, strings.ReplaceAll(arg, "DIR", cfg.Dir))
+	}
+	g := &Guest{dir: cfg.Dir, cmd: exec.Command("qemu-system-x86_64", args...), exited: make(chan struct{})}
+	var said bytes.Buffer
+	g.cmd.Stderr = &said
+	if err := g.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { _ = g.cmd.Wait(); close(g.exited) }()
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	if err := g.connect(ctx); err != nil {
+		err = errors.Join(err, g.Close())
+		return nil, fmt.Errorf("boot a guest with %s: %w: %s\nconsole:\n%s", cfg.Kernel.Release, err, said.String(), g.Console())
+	}
+	return g, nil
+}
+
+// connect waits for QEMU's sockets and the agent's first line.
+func (g *Guest) connect(ctx context.Context) (err error) {
+	if g.port, err = g.dial(ctx, "agent"); err != nil {
+		return err
+	}
+	if g.qmp, err = g.dial(ctx, "qmp"); err != nil {
+		return err
+	}
+	g.lines, g.qmpIn = bufio.NewScanner(g.port), bufio.NewScanner(g.qmp)
+	g.lines.Buffer(nil, wire.MaxLine)
+	g.qmpIn.Buffer(nil, 1<<20)
+	deadline, _ := ctx.Deadline()
+	_ = g.port.SetReadDeadline(deadline)
+	if _, err := g.answer(); err != nil {
+		return err
+	}
+	g.qmpIn.Scan() // the greeting
+	return g.QMP("qmp_capabilities", nil)
+}
+
+func (g *Guest) dial(ctx context.Context, name string) (net.Conn, error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := net.Dial("unix", filepath.Join(g.dir, name))
+		if err == nil {
+			return conn, nil
+		}
+		select {
+		case <-tick.C:
+		case <-g.exited:
+			return nil, errors.New("QEMU ended")
+		case <-ctx.Done():
+			return nil, errors.Join(err, ctx.Err())
+		}
+	}
+}
+
+// Close ends the guest.
+func (g *Guest) Close() error {
+	if g.port != nil {
+		_ = g.port.Close()
+	}
+	if g.qmp != nil {
+		_ = g.qmp.Close()
+	}
+	err := g.cmd.Process.Kill()
+	<-g.exited
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}
+
+// Console is what the guest's kernel and its background programs wrote.
+func (g *Guest) Console() string {
+	data, _ := os.ReadFile(filepath.Join(g.dir, "console"))
+	return string(data)
+}
+
+func (g *Guest) answer() (wire.Answer, error) {
+	var a wire.Answer
+	if !g.lines.Scan() {
+		return a, fmt.Errorf("the guest's agent is silent: %w", errors.Join(g.lines.Err(), io.EOF))
+	}
+	if err := json.Unmarshal(g.lines.Bytes(), &a); err != nil {
+		return a, fmt.Errorf("the guest's agent said %.200q: %w", g.lines.Text(), err)
+	}
+	if a.Error != "" {
+		return a, errors.New(a.Error)
+	}
+	return a, nil
+}
+
+// Do has the agent do something, and waits two minutes for it at the most.
+func (g *Guest) Do(req wire.Request) (wire.Answer, error) {
+	line, err := json.Marshal(req)
+	if err != nil {
+		return wire.Answer{}, err
+	}
+	_ = g.port.SetDeadline(time.Now().Add(bootTimeout))
+	if _, err := g.port.Write(append(line, '\n')); err != nil {
+		return wire.Answer{}, err
+	}
+	answer, err := g.answer()
+	if err != nil {
+		return answer, fmt.Errorf("%s %s %s: %w", req.Do, req.Path, strings.Join(req.Args, " "), err)
+	}
+	return answer, nil
+}
+
+// QMP sends a command to QEMU itself and waits for its answer.
+func (g *Guest) QMP(command string, arguments map[string]any) error {
+	if arguments == nil {
+		arguments = map[string]any{}
+	}
+	line, err := json.Marshal(map[string]any{"execute": command, "arguments": arguments})
+	if err != nil {
+		return err
+	}
+	_ = g.qmp.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := g.qmp.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	for g.qmpIn.Scan() {
+		var answer struct {
+			Return json.RawMessage `json:"return"`
+			Error  *struct {
+				Desc string `json:"desc"`
+			} `json:"error"`
+		}
+		switch err := json.Unmarshal(g.qmpIn.Bytes(), &answer); {
+		case err != nil:
+			return err
+		case answer.Error != nil:
+			return fmt.Errorf("QEMU: %s: %s", command, answer.Error.Desc)
+		case answer.Return != nil:
+			return nil
+		} // else an event
+	}
+	return fmt.Errorf("QEMU is silent: %w", g.qmpIn.Err())
+}
+
+// initramfs packs the agent as /init, the programs and the modules.
+func initramfs(ctx context.Context, cfg Config) (string, error) {
+	root := filepath.Join(cfg.Dir, "root")
+	files := map[string]string{"init": cfg.Agent}
+	for _, program := range cfg.Programs {
+		files[filepath.Join("bin", filepath.Base(program))] = program
+	}
+	for _, module := range cfg.Kernel.Modules {
+		files[filepath.Join("modules", filepath.Base(module))] = module
+	}
+	for name, source := range files {
+		data, err := os.ReadFile(source)
+		if err != nil {
+			return "", err
+		}
+		target := filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(target), 0o755), os.WriteFile(target, data, 0o755)); err != nil {
+			return "", err
+		}
+	}
+	for _, dir := range []string{"etc", "tmp", "var/lib"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			return "", err
+		}
+	}
+	image := filepath.Join(cfg.Dir, "initrd")
+	out, err := os.Create(image)
+	if err != nil {
+		return "", err
+	}
+	defer out.Close()
+	cmd := exec.CommandContext(ctx, "sh", "-c", "find . | cpio -o -H newc --quiet")
+	cmd.Dir, cmd.Stdout = root, out
+	return image, cmd.Run()
+}
