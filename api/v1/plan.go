@@ -23,6 +23,7 @@ type PlanStep struct {
 
 // Actions of a PlanRequest.
 const (
+	ActionNVMeRescue    = "nvme.rescue"
 	ActionStorageRemove = "storage.remove"
 	ActionNetworkApply  = "network.apply"
 	ActionNetworkOn     = "network.on"
@@ -36,6 +37,8 @@ type PlanRequest struct {
 	Action string `json:"action"`
 	// IDs are what to act on: storage ids, or the id of one journal entry. Empty means what the action does by itself.
 	IDs []string `json:"ids,omitempty"`
+	// Method is how, where an action has several ways: reprobe, bind or new-id of rescue-nvme. Empty takes what fits.
+	Method string `json:"method,omitempty"`
 	// Digest is the plan's digest; required to apply.
 	Digest string `json:"digest,omitempty"`
 }

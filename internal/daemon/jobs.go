@@ -41,6 +41,9 @@ func (d *daemon) build() error {
 	if err := ops.Add(d.control.Ops()); err != nil {
 		return err
 	}
+	if err := ops.Add(disk.NewApplier(d.host).Ops()); err != nil {
+		return err
+	}
 	d.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(d.cfg.Paths.State, "journal"), time.Now), Ops: ops}
 	d.loops = []*reconcile.Loop{
 		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), 0, observeOnly(d.nvme)),
@@ -145,6 +148,15 @@ func (d *daemon) networkPass(ctx context.Context) error {
 // Plan builds the plan of a request from fresh facts.
 func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, error) {
 	switch req.Action {
+	case apiv1.ActionNVMeRescue:
+		if len(req.IDs) != 1 {
+			return nil, fmt.Errorf("%w: %s takes the PCI address of one function", server.ErrBadRequest, req.Action)
+		}
+		report, err := d.nvme.Refresh(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return disk.PlanRescue(report, req.IDs[0], req.Method)
 	case apiv1.ActionStorageRemove:
 		if len(req.IDs) != 1 {
 			return nil, fmt.Errorf("%w: %s takes the id of one storage", server.ErrBadRequest, req.Action)

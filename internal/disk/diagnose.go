@@ -36,8 +36,10 @@ type Report struct {
 	Findings []finding.Finding
 	Notes    []string
 
-	running Release
-	machine DMI
+	running         Release
+	machine         DMI
+	boot            string
+	quirksParameter bool
 }
 
 // Drive is one PCI function with its first broken rung.
@@ -56,8 +58,9 @@ type Drive struct {
 	// Incidents are what happened in this slot, oldest first.
 	Incidents []Incident
 
-	history []Event // of this boot
-	twin    bool    // another drive's disk has the same wwid
+	history  []Event // of this boot
+	logWhole bool    // nothing of this boot's log is lost
+	twin     bool    // another drive's disk has the same wwid
 }
 
 // Subject is nvme/<PCI address>.
@@ -89,11 +92,11 @@ func Diagnose(f *Facts, p Policy) *Report {
 	for _, problem := range f.Problems {
 		r.Notes = append(r.Notes, "a PCI function that may be a drive: "+problem)
 	}
-	r.running, r.machine = f.release(), f.System.DMI
+	r.running, r.machine, r.boot, r.quirksParameter = f.release(), f.System.DMI, f.Boot, f.System.QuirksParameter
 	twins := sameWWID(f.Functions)
 	here, missing := recognise(f.Functions, f.Remembered.Drives)
 	for _, fn := range f.Functions {
-		d := Drive{Function: fn, Chip: chip(fn), history: ofDrive(f.Log, fn.Address), Known: f.known(fn, here), Incidents: f.incidents(fn.Address)}
+		d := Drive{Function: fn, Chip: chip(fn), history: ofDrive(f.Log, fn.Address), Known: f.known(fn, here), Incidents: f.incidents(fn.Address), logWhole: f.LogErr == nil && !f.LogLost}
 		c := &patient{facts: f, d: &d, events: lastProbe(d.history), release: r.running}
 		d.Quirks = c.quirks()
 		found := c.climb()

@@ -211,7 +211,7 @@ func TestRemedies(t *testing.T) {
 	for _, r := range remedies {
 		text += r.Title + "\n" + strings.Join(r.Commands, "\n") + "\n"
 	}
-	for _, want := range []string{"6.5.11-1", "apt install proxmox-kernel-", "echo 1 > /sys/bus/pci/devices/0000:02:00.0/remove", "echo 1 > /sys/bus/pci/rescan"} {
+	for _, want := range []string{"6.5.11-1", "apt install proxmox-kernel-", "labctl rescue-nvme 0000:02:00.0"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}
@@ -340,11 +340,11 @@ func TestRemediesFitTheHost(t *testing.T) {
 		files       map[string]string
 		want, never []string
 	}{
-		{"no parameter quirks", rejected, nil, []string{"/sys/bus/pci/drivers/nvme/new_id", "1e4b 1602 ffffffff ffffffff 0 0 40000", "newer firmware"}, []string{"nvme.quirks", "apt install"}},
-		{"parameter quirks, GRUB", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "(null)\n", "proc/cmdline": grub}, []string{"nvme.quirks=1e4b:1602:bogus_nid", "update-grub"}, []string{"new_id", "/etc/kernel/cmdline"}},
+		{"no parameter quirks", rejected, nil, []string{"labctl rescue-nvme 0000:01:00.0", "newer firmware"}, []string{"nvme.quirks", "apt install"}},
+		{"parameter quirks, GRUB", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "(null)\n", "proc/cmdline": grub}, []string{"nvme.quirks=1e4b:1602:bogus_nid", "update-grub"}, []string{"rescue-nvme", "/etc/kernel/cmdline"}},
 		{"parameter quirks, proxmox-boot-tool", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "(null)\n", "proc/cmdline": bootTool}, []string{"nvme.quirks=1e4b:1602:bogus_nid", "/etc/kernel/cmdline", "proxmox-boot-tool refresh"}, []string{"update-grub"}},
 		{"other quirks set", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1cc1:8201:bogus_nid\n"}, []string{"1cc1:8201:bogus_nid-1e4b:1602:bogus_nid"}, nil},
-		{"quirk set and no help", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1e4b:1602:bogus_nid\n"}, []string{"already"}, []string{"update-grub", "new_id"}},
+		{"quirk set and no help", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1e4b:1602:bogus_nid\n"}, []string{"already"}, []string{"update-grub", "rescue-nvme"}},
 		{"drop-out", down, map[string]string{"proc/cmdline": grub}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_aspm=off pcie_port_pm=off", "update-grub"}, nil},
 		{"drop-out, half of it set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off"}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"pcie_aspm=off"}},
 		{"drop-out, all set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"look at the slot"}, []string{"update-grub"}},

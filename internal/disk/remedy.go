@@ -7,21 +7,18 @@ import (
 	"labd/internal/finding"
 )
 
-// retry are the ways to make the kernel probe a function again. The function has no driver, so nothing uses it.
+// retry has the kernel probe a function again. The function has no driver, so nothing uses it.
 func retry(d *Drive) finding.Remedy {
 	return finding.Remedy{
 		Title: "let the kernel probe it once more; nothing uses it, so this is safe, and on such drives it sometimes helps", Risk: finding.RiskLow,
-		Commands: []string{
-			fmt.Sprintf("echo 1 > %s/remove", sysfsDir(d)),
-			"echo 1 > /sys/bus/pci/rescan",
-		},
+		Commands: []string{"labctl rescue-nvme " + d.Address},
 	}
 }
 
 func bind(d *Drive) finding.Remedy {
 	return finding.Remedy{
 		Title: "bind it to the nvme driver", Risk: finding.RiskLow,
-		Commands: []string{"modprobe nvme", fmt.Sprintf("echo %s > /sys/bus/pci/drivers/nvme/bind", d.Address)},
+		Commands: []string{"modprobe nvme", "labctl rescue-nvme " + d.Address},
 	}
 }
 
@@ -84,13 +81,8 @@ func (c *patient) bogusNID() finding.Remedy {
 	case s.QuirksParameter:
 		return s.bootParameters("have the kernel ignore the ids of such drives", finding.RiskLow, "nvme.quirks="+value)
 	}
-	id := fmt.Sprintf("%04x %04x ffffffff ffffffff 0 0 40000", d.Vendor, d.Device)
 	return finding.Remedy{
 		Title: "have the kernel ignore the ids of such drives until the next boot; not for a drive that the host boots from", Risk: finding.RiskLow,
-		Commands: []string{
-			fmt.Sprintf("echo %q > /sys/bus/pci/drivers/nvme/new_id", id),
-			fmt.Sprintf("echo %s > /sys/bus/pci/drivers/nvme/unbind", d.Address),
-			fmt.Sprintf("echo %s > /sys/bus/pci/drivers/nvme/bind", d.Address),
-		},
+		Commands: []string{"labctl rescue-nvme " + d.Address},
 	}
 }
