@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -62,27 +63,9 @@ var box = Target{Address: netip.MustParseAddr(boxAddr)}
 // serve listens on port 80 of the box.
 func (b *bed) serve() {
 	b.t.Helper()
-	listening := make(chan net.Listener, 1)
-	go func() {
-		// A thread that has been elsewhere is not used again: it ends with this goroutine.
-		runtime.LockOSThread()
-		ns, err := netns.GetFromPid(b.box.pid)
-		if err == nil {
-			err = netns.Set(ns)
-			_ = ns.Close()
-		}
-		var l net.Listener
-		if err == nil {
-			l, err = net.Listen("tcp4", boxAddr+":80")
-		}
-		if err != nil {
-			b.t.Error(err)
-		}
-		listening <- l
-	}()
-	l := <-listening
-	if l == nil {
-		b.t.FailNow()
+	l, err := listenIn(b.box.pid, boxAddr+":80")
+	if err != nil {
+		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { _ = l.Close() })
 	go func() {
@@ -95,6 +78,28 @@ func (b *bed) serve() {
 			_ = conn.Close()
 		}
 	}()
+}
+
+// listenIn listens in the namespace of a process. The thread comes back: were it to end here, the processes that it
+// started would be killed with it (Pdeathsig).
+func listenIn(pid int, address string) (_ net.Listener, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := netns.Get()
+	if err != nil {
+		return nil, err
+	}
+	defer home.Close()
+	away, err := netns.GetFromPid(pid)
+	if err != nil {
+		return nil, err
+	}
+	defer away.Close()
+	if err := netns.Set(away); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, netns.Set(home)) }()
+	return net.Listen("tcp4", address)
 }
 
 func TestProbe(t *testing.T) {
