@@ -52,6 +52,12 @@ const (
 	NetDockerUnreachable Code = "net.docker-unreachable"
 	NetHostile           Code = "net.hostile"
 	NetNFTBackend        Code = "net.nft-backend"
+	NetPVEFirewall       Code = "net.pve-firewall"
+	NetIPFilter          Code = "net.ipfilter"
+	NetRPFilter          Code = "net.rp-filter"
+	NetAsymmetric        Code = "net.asymmetric"
+	NetHostFirewall      Code = "net.host-firewall"
+	NetNoAnswer          Code = "net.no-answer"
 )
 
 // Codes of labd itself.
@@ -108,6 +114,12 @@ func Defs() []Def {
 		{NetUserDrop, Warn, "A DROP or REJECT of the user's own in DOCKER-USER meets the subnet; labd respects it."},
 		{NetDockerUnreachable, Warn, "The container's Docker did not answer within its deadline."},
 		{NetHostile, Warn, "The container's Docker answered something that no Docker answers."},
+		{NetPVEFirewall, Warn, "PVE's firewall of the container drops what comes for the Docker subnet."},
+		{NetIPFilter, Warn, "PVE's ipfilter drops what Docker's containers answer, since their addresses are not the container's."},
+		{NetRPFilter, Warn, "The host drops packets of clients, since it would answer them by another interface."},
+		{NetAsymmetric, Info, "Clients ask a container by way of the router, and it answers them directly."},
+		{NetHostFirewall, Warn, "The host's own packet filter drops what is forwarded to the Docker subnet."},
+		{NetNoAnswer, Fail, "A probed address does not answer, or only the host itself."},
 		{NetNFTBackend, Warn, "Docker's nftables backend leaves no place for an accept rule of labd's."},
 	}
 	slices.SortFunc(defs, func(a, b Def) int {

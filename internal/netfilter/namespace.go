@@ -92,8 +92,22 @@ func (n Namespace) Read(ctx context.Context, backend Backend) (*Ruleset, error) 
 	return n.read(ctx, backend, ipv4)
 }
 
-func (n Namespace) read(ctx context.Context, backend Backend, f family) (*Ruleset, error) {
-	out, err := n.run(ctx, host.Cmd{Name: f.program + "-" + string(backend) + "-save"})
+// Count returns the IPv4 ruleset of a backend with what its rules have counted.
+func (n Namespace) Count(ctx context.Context, backend Backend) (*Ruleset, error) {
+	return n.read(ctx, backend, ipv4, "--counters")
+}
+
+// Backends are the backends with IPv4 rules to look at: nft always, legacy where it has tables.
+func (n Namespace) Backends(ctx context.Context) ([]Backend, error) {
+	inUse, err := n.legacyInUse(ctx, ipv4)
+	if err != nil || !inUse {
+		return []Backend{NFT}, err
+	}
+	return []Backend{NFT, Legacy}, nil
+}
+
+func (n Namespace) read(ctx context.Context, backend Backend, f family, args ...string) (*Ruleset, error) {
+	out, err := n.run(ctx, host.Cmd{Name: f.program + "-" + string(backend) + "-save", Args: args})
 	if err != nil {
 		return nil, fmt.Errorf("read the %s rules: %w", backend, err)
 	}

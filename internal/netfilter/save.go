@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -21,11 +22,17 @@ type Ruleset struct {
 // Chain is one chain. Policy is ACCEPT, DROP, or "-" for a chain of a user's own.
 type Chain struct {
 	Policy string
-	Rules  []Rule
+	// Packets is how many packets met the policy, where counters were read.
+	Packets uint64
+	Rules   []Rule
 }
 
 // Rule is one rule as its arguments behind "-A CHAIN", quotes resolved.
-type Rule struct{ Args []string }
+type Rule struct {
+	Args []string
+	// Packets is how many packets matched, where counters were read.
+	Packets uint64
+}
 
 // Chain returns a chain, or nil.
 func (r *Ruleset) Chain(table, chain string) *Chain {
@@ -35,7 +42,7 @@ func (r *Ruleset) Chain(table, chain string) *Chain {
 	return r.Tables[table][chain]
 }
 
-// Equal tells whether two rules are the same.
+// Equal tells whether two rules are the same, whatever they have counted.
 func (r Rule) Equal(o Rule) bool { return slices.Equal(r.Args, o.Args) }
 
 // String is the rule in iptables-save syntax.
@@ -143,11 +150,17 @@ func ParseSave(data []byte) (*Ruleset, error) {
 			if len(fields) < 2 {
 				return nil, fail("a chain without policy")
 			}
-			table[fields[0]] = &Chain{Policy: fields[1]}
+			chain := &Chain{Policy: fields[1]}
+			if len(fields) > 2 {
+				chain.Packets = counter(fields[2])
+			}
+			table[fields[0]] = chain
 		default:
 			// With counters a rule begins with [packets:bytes].
+			var packets uint64
 			if line[0] == '[' {
-				_, line, _ = strings.Cut(line, "] ")
+				count, rest, _ := strings.Cut(line, " ")
+				packets, line = counter(count), rest
 			}
 			args, err := split(line)
 			if err != nil {
@@ -157,10 +170,20 @@ func ParseSave(data []byte) (*Ruleset, error) {
 				return nil, fail("not a rule of a known chain")
 			}
 			chain := table[args[1]]
-			chain.Rules = append(chain.Rules, Rule{Args: args[2:]})
+			chain.Rules = append(chain.Rules, Rule{Args: args[2:], Packets: packets})
 		}
 	}
 	return rs, scanner.Err()
+}
+
+// counter is the number of packets of "[packets:bytes]", 0 where it is none.
+func counter(text string) uint64 {
+	packets, _, _ := strings.Cut(strings.TrimPrefix(text, "["), ":")
+	n, err := strconv.ParseUint(packets, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // ParseRules reads rules as String writes them.

@@ -46,6 +46,8 @@ type Report struct {
 	// labd started.
 	RoutesPresent int
 	Repairs       uint64
+	// Sources are who may reach the containers.
+	Sources []netip.Prefix
 	// Want is what should be on the host and in the containers, by the policy, whether or not it is switched on.
 	Want Desired
 	// facts are what the report was made from, so that a plan is never made from others.
@@ -109,6 +111,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 	d.sources = slices.DeleteFunc(slices.Clone(d.sources), func(p netip.Prefix) bool { return !p.Addr().Is4() })
 	slices.SortFunc(d.sources, netip.Prefix.Compare)
 	d.sources = slices.Compact(d.sources)
+	d.report.Sources = d.sources
 	if len(f.Containers) == 0 {
 		d.report.Notes = append(d.report.Notes, "no LXC container runs on this node, so there is no Docker network to reach")
 	}
@@ -118,6 +121,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 	for _, c := range f.Containers {
 		d.container(c)
 	}
+	d.reversePath()
 	for _, name := range d.report.Want.Forwarding {
 		if !f.Host.Forwarding[name] {
 			d.report.Notes = append(d.report.Notes, fmt.Sprintf("the host does not forward what comes in on %s; labctl net apply turns that on", name))
@@ -126,7 +130,6 @@ func Diagnose(f *Facts, p Policy) *Report {
 	slices.SortFunc(d.report.Networks, func(a, b Network) int {
 		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Name, b.Name))
 	})
-	finding.Sort(d.report.Findings)
 	// In the order of the names, whoever had its prefix first: rules in another order are not other rules.
 	for _, n := range d.report.Networks {
 		d.report.Want.Routes = append(d.report.Want.Routes, n.Routes...)
@@ -136,6 +139,10 @@ func Diagnose(f *Facts, p Policy) *Report {
 			d.report.Want.Chains[n.Container] = chains
 		}
 	}
+	for i := range f.Containers {
+		d.asymmetric(&f.Containers[i])
+	}
+	finding.Sort(d.report.Findings)
 	return d.report
 }
 
@@ -239,6 +246,9 @@ func (d *diagnosis) network(c candidate) {
 		}
 	}
 	d.state(&n, c, route)
+	if closed := d.firewall(&n, c, subnet); closed != "" && n.Verdict == VerdictOK {
+		n.Verdict, n.Reason = VerdictUnreachable, closed
+	}
 }
 
 // route is the route to a subnet in a container.

@@ -37,6 +37,9 @@ func (d *diagnosis) container(c Container) {
 			Remedies: []finding.Remedy{{Title: "look at the daemon in the container", Risk: finding.RiskNone, Commands: []string{fmt.Sprintf("pct exec %d -- systemctl status docker", c.ID)}}},
 		})
 	}
+	if c.Firewall.Err != nil {
+		d.report.Notes = append(d.report.Notes, fmt.Sprintf("container %d: what PVE's firewall does is not known: %v", c.ID, c.Firewall.Err))
+	}
 	if c.Docker != nil {
 		for _, rejected := range c.Docker.Rejected {
 			d.find(finding.Finding{

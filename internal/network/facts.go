@@ -42,6 +42,8 @@ type Host struct {
 	Routes, Own []Route
 	// Forwarding tells for each interface whether it forwards IPv4.
 	Forwarding map[string]bool
+	// RPFilter is rp_filter in force for each interface: 0 off, 1 strict, 2 loose.
+	RPFilter map[string]int
 }
 
 // Address is one address on an interface.
@@ -78,6 +80,8 @@ type Container struct {
 	Backend    netfilter.Backend
 	Rules      *netfilter.Ruleset
 	Docker     *docker.Info
+	// Firewall is what PVE's firewall is set to do.
+	Firewall Firewall
 	// LastGood says that Docker is what an earlier observation saw, since this one failed; Expired, that this is too
 	// long ago to act on.
 	LastGood, Expired bool

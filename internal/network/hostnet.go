@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -32,7 +33,8 @@ func dump[T any](list func() ([]T, error)) (items []T, err error) {
 
 // observeHost reads the host's interfaces, addresses, routes and forwarding.
 func observeHost(ctx context.Context, h *host.Host, policy Policy) (Host, error) {
-	out := Host{Forwarding: map[string]bool{}}
+	out := Host{Forwarding: map[string]bool{}, RPFilter: map[string]int{}}
+	everywhere := rpFilter(ctx, h, "all")
 	links, err := dump(netlink.LinkList)
 	if err != nil {
 		return out, fmt.Errorf("list the host's interfaces: %w", err)
@@ -43,6 +45,8 @@ func observeHost(ctx context.Context, h *host.Host, policy Policy) (Host, error)
 		names[l.Attrs().Index] = name
 		data, err := h.ReadFile(ctx, forwardingFile(h, name))
 		out.Forwarding[name] = err == nil && strings.TrimSpace(string(data)) == "1"
+		// The greater value counts (Documentation/networking/ip-sysctl.rst, rp_filter).
+		out.RPFilter[name] = max(everywhere, rpFilter(ctx, h, name))
 	}
 	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
@@ -118,6 +122,16 @@ func uplinks(h Host, policy Policy) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// rpFilter is the setting of one interface, or of "all"; 0 where it cannot be read.
+func rpFilter(ctx context.Context, h *host.Host, name string) int {
+	data, err := h.ReadFile(ctx, filepath.Join(h.Procfs, "sys/net/ipv4/conf", name, "rp_filter"))
+	value, convErr := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil || convErr != nil {
+		return 0
+	}
+	return value
 }
 
 func forwardingFile(h *host.Host, name string) string {

@@ -193,6 +193,7 @@ func (o *Observer) look(ctx context.Context, id int) Container {
 	if c.Err = observeLinks(ct, &c); c.Err == nil {
 		c.Err = o.observeRules(ctx, ct, &c)
 	}
+	c.Firewall = readFirewall(ctx, o.host, id)
 	<-asked
 	c.Docker = info
 	switch {

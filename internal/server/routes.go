@@ -48,6 +48,7 @@ func (s *Server) routes() []route {
 		{pattern: "DELETE /v1/nvme/{id}", access: changes, handler: s.forget, summary: "Forget a drive that is gone for good; id is its serial number", kind: apiv1.KindNVMeReport, item: apiv1.NVMeItem{}},
 		{pattern: "GET /v1/storage", public: true, handler: s.storage, summary: "Storages as this node sees them", fresh: true, kind: apiv1.KindStorageReport, item: apiv1.StorageItem{}},
 		{pattern: "GET /v1/networks", public: true, handler: s.networks, summary: "Docker networks in LXC containers", fresh: true, kind: apiv1.KindNetworkReport, item: apiv1.NetworkItem{}},
+		{pattern: "POST /v1/probes", handler: s.probe, summary: "Look at each hop to an address in a Docker network, and send packets to it", body: apiv1.ProbeRequest{}, kind: apiv1.KindProbeReport, item: apiv1.ProbeItem{}},
 		{pattern: "GET /v1/findings", public: true, handler: s.findings, summary: "The findings of all jobs, as items and as findings", fresh: true, kind: apiv1.KindFindingReport, item: apiv1.Finding{}},
 		{pattern: "GET /v1/history", public: true, handler: s.history, summary: "Findings that are there, and those that went away, the latest first", kind: apiv1.KindHistoryReport, item: apiv1.HistoryItem{}},
 		{pattern: "GET /v1/events", public: true, handler: s.events, summary: "Findings and plans as they come, as server-sent events", stream: true},

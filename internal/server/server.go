@@ -49,7 +49,9 @@ type Config struct {
 	Storage Source[*storage.Report]
 	Network Source[*network.Report]
 	// Drives forgets drives that are gone for good.
-	Drives  interface{ Forget(serial string) error }
+	Drives interface{ Forget(serial string) error }
+	// Prober finds out where packets to a Docker container end.
+	Prober  Prober
 	Planner Planner
 	Runner  *plan.Runner
 	// BeginChange takes the right to change this host until end is called, or says why that cannot be now.

@@ -1,0 +1,67 @@
+package v1
+
+// KindProbeReport is the kind of the envelope that answers a probe.
+const KindProbeReport = "ProbeReport"
+
+// ProbeRequest asks for a probe: POST /v1/probes.
+type ProbeRequest struct {
+	// Address is the IPv4 address of a Docker container.
+	Address string `json:"address"`
+	// Port is a TCP port; 0 is any.
+	Port uint16 `json:"port,omitempty"`
+}
+
+// ProbeItem is the way to one address.
+type ProbeItem struct {
+	// ID is the address, with the port where one was asked for.
+	ID string `json:"id"`
+	// Network is the Docker network that the address is in, as network/CT/NAME; empty when it is in none.
+	Network string `json:"network,omitempty"`
+	// DockerContainer is the name of the Docker container with the address.
+	DockerContainer string `json:"dockerContainer,omitempty"`
+	// Source is the address that labd's packets came from; empty when the kernel chose one.
+	Source string `json:"source,omitempty"`
+	// Verdict is ok, blocked or unknown.
+	Verdict string        `json:"verdict"`
+	Hops    []ProbeHop    `json:"hops"`
+	Packets []ProbePacket `json:"packets"`
+	// Moved are the rules that counted while labd sent its packets.
+	Moved []ProbeCounter `json:"moved"`
+}
+
+// ProbeHop is one place on the way, in the order of the way.
+type ProbeHop struct {
+	// Name is route, host-forwarding, host-rp-filter, host-forward, pve-firewall, container, container-raw,
+	// container-forwarding, container-rp-filter, container-forward, docker-firewall, bridge, docker-container, port,
+	// pve-ipfilter or return.
+	Name  string `json:"name"`
+	Where string `json:"where"`
+	// State is ok, blocking or unknown.
+	State string `json:"state"`
+	Text  string `json:"text"`
+	// Rule is the rule, policy or setting that decides.
+	Rule string `json:"rule,omitempty"`
+	// Packets is how many packets the rule counted while labd sent its own.
+	Packets uint64 `json:"packets,omitempty"`
+	// Lines are a file and what to add to it, where that opens the way.
+	Lines []string `json:"lines,omitempty"`
+}
+
+// ProbePacket is what became of one thing that labd sent.
+type ProbePacket struct {
+	// Kind is icmp or tcp.
+	Kind     string `json:"kind"`
+	Port     uint16 `json:"port,omitempty"`
+	Answered bool   `json:"answered"`
+	Result   string `json:"result"`
+	// RTTSeconds is how long the answer took; 0 without one.
+	RTTSeconds float64 `json:"rttSeconds,omitempty"`
+}
+
+// ProbeCounter is a rule or policy, and how many packets it counted.
+type ProbeCounter struct {
+	Where   string `json:"where"`
+	Table   string `json:"table"`
+	Rule    string `json:"rule"`
+	Packets uint64 `json:"packets"`
+}

@@ -1,0 +1,285 @@
+package netfilter
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Packet is the first packet of a connection at one place in the kernel. An empty field is not known yet, as Out
+// before routing.
+type Packet struct {
+	In, Out  string
+	Src, Dst netip.Addr
+	// Protocol is tcp, udp, icmp; DstPort its destination port, 0 where there is none.
+	Protocol string
+	DstPort  uint16
+}
+
+// Place is one rule where it stands, or the policy of a base chain (Policy, with a Rule without arguments).
+type Place struct {
+	Table, Chain string
+	// Number is the rule's number in its chain, counted from 1 as iptables does; 0 for a policy.
+	Number int
+	Policy string
+	Rule   Rule
+}
+
+// String is the place as iptables-save writes it.
+func (p Place) String() string {
+	if p.Number == 0 {
+		return ":" + p.Chain + " " + p.Policy
+	}
+	return "-A " + p.Chain + " " + p.Rule.String()
+}
+
+// Drops tells whether a packet ends here.
+func (p Place) Drops() bool {
+	target := p.Rule.Target()
+	return p.Number == 0 && p.Policy == "DROP" || target == "DROP" || target == "REJECT"
+}
+
+// Fate is what a chain does with a packet.
+type Fate struct {
+	// Dropped tells that the packet certainly ends at End; not Dropped, with End, that it is certainly accepted there.
+	Dropped bool
+	End     Place
+	// Maybe is the first rule that would change this, but has a condition that cannot be judged from here.
+	Maybe *Place
+}
+
+// match is whether a packet matches: a condition that is not understood may do so.
+type match int
+
+const (
+	no match = iota
+	maybe
+	yes
+)
+
+// Walk follows a packet through a base chain and those that it leads to, as the kernel does. A ruleset without the
+// chain accepts.
+func (r *Ruleset) Walk(table, chain string, p Packet) Fate {
+	base := r.Chain(table, chain)
+	if base == nil {
+		return Fate{End: Place{Table: table, Chain: chain, Policy: "ACCEPT"}}
+	}
+	w := &walk{rules: r, table: table, packet: p, steps: mostSteps}
+	end := w.follow(chain, false, 0)
+	if end == nil {
+		end = &Place{Table: table, Chain: chain, Policy: base.Policy, Rule: Rule{Packets: base.Packets}}
+	}
+	fate := Fate{End: *end, Dropped: end.Drops()}
+	for i := range w.maybes {
+		if w.maybes[i].Drops() != fate.Dropped || w.steps < 0 {
+			fate.Maybe = &w.maybes[i]
+			break
+		}
+	}
+	return fate
+}
+
+type walk struct {
+	rules  *Ruleset
+	table  string
+	packet Packet
+	maybes []Place
+	steps  int // how many rules may still be looked at
+}
+
+// mostSteps bounds the rules that are looked at on the way: chains that lead into one another again and again can make
+// them many more than there are.
+const mostSteps = 100_000
+
+// deepest is how many chains may lead into one another. The kernel refuses loops; what is read here need not come from it.
+const deepest = 32
+
+// follow is where the packet certainly ends in a chain; nil when it comes back out. unsure says that it may not have
+// come here at all.
+func (w *walk) follow(chain string, unsure bool, depth int) *Place {
+	ch := w.rules.Chain(w.table, chain)
+	if ch == nil || depth > deepest {
+		return nil
+	}
+	for i, rule := range ch.Rules {
+		if w.steps--; w.steps <= 0 {
+			if w.steps == 0 {
+				w.steps, w.maybes = -1, []Place{{Table: w.table, Chain: chain, Number: i + 1, Rule: rule}}
+			}
+			return nil
+		}
+		hit := rule.matches(w.packet)
+		if hit == no {
+			continue
+		}
+		doubt := unsure || hit == maybe
+		place := Place{Table: w.table, Chain: chain, Number: i + 1, Rule: rule}
+		switch target := rule.Target(); target {
+		case "ACCEPT", "DROP", "REJECT":
+			if !doubt {
+				return &place
+			}
+			w.maybes = append(w.maybes, place)
+		case "RETURN":
+			if hit == yes {
+				return nil
+			}
+		default:
+			if w.rules.Chain(w.table, target) == nil {
+				continue // LOG, MARK and others let a packet go on
+			}
+			if end := w.follow(target, doubt, depth+1); end != nil {
+				return end
+			}
+			if _, _, goes := rule.option("-g"); goes && hit == yes {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// MayMatch tells whether the packet can match the rule.
+func (r Rule) MayMatch(p Packet) bool { return r.matches(p) != no }
+
+// matches judges a rule's conditions. A packet is the first of its connection, unmarked, and for nobody on this machine.
+func (r Rule) matches(p Packet) match {
+	result := yes
+	negated := false
+	for i := 0; i < len(r.Args); i++ {
+		arg := r.Args[i]
+		if arg == "!" {
+			negated = true
+			continue
+		}
+		value := ""
+		if i+1 < len(r.Args) {
+			value = r.Args[i+1]
+		}
+		var hit match
+		switch arg {
+		case "-j", "-g":
+			return result // options of the target follow
+		case "-m", "--comment":
+			hit = yes
+		case "-i":
+			hit = onInterface(value, p.In)
+		case "-o":
+			hit = onInterface(value, p.Out)
+		case "-s":
+			hit = within(value, p.Src)
+		case "-d":
+			hit = within(value, p.Dst)
+		case "-p":
+			hit = ofProtocol(value, p.Protocol)
+		case "--dport", "--dports":
+			hit = ofPort(value, p.DstPort)
+		case "--ctstate", "--state":
+			hit = truth(slices.Contains(strings.Split(value, ","), "NEW"))
+		case "--dst-type":
+			hit = truth(value == "UNICAST")
+		default:
+			// A flag with or without a value: skip to the next one.
+			for i+1 < len(r.Args) && !strings.HasPrefix(r.Args[i+1], "-") && r.Args[i+1] != "!" {
+				i++
+			}
+			result, negated = min(result, maybe), false
+			continue
+		}
+		if negated && hit != maybe {
+			hit = yes - hit
+		}
+		result, negated = min(result, hit), false
+		i++
+	}
+	return result
+}
+
+func truth(b bool) match {
+	if b {
+		return yes
+	}
+	return no
+}
+
+func onInterface(pattern, name string) match {
+	if name == "" {
+		return maybe
+	}
+	if prefix, ok := strings.CutSuffix(pattern, "+"); ok {
+		return truth(strings.HasPrefix(name, prefix))
+	}
+	return truth(pattern == name)
+}
+
+func within(text string, addr netip.Addr) match {
+	prefix, err := parsePrefix(text)
+	if err != nil || !addr.IsValid() {
+		return maybe
+	}
+	return truth(prefix.Contains(addr))
+}
+
+func ofProtocol(pattern, protocol string) match {
+	if protocol == "" {
+		return maybe
+	}
+	return truth(pattern == protocol || pattern == "all" || protocol == "icmp" && pattern == "ipv6-icmp")
+}
+
+// ofPort judges a list of ports and ranges, "80,8000:8080".
+func ofPort(list string, port uint16) match {
+	if port == 0 {
+		return no
+	}
+	for item := range strings.SplitSeq(list, ",") {
+		from, to, ranged := strings.Cut(item, ":")
+		if !ranged {
+			to = from
+		}
+		low, err1 := strconv.ParseUint(from, 10, 16)
+		high, err2 := strconv.ParseUint(to, 10, 16)
+		if err1 != nil || err2 != nil {
+			return maybe
+		}
+		if uint64(port) >= low && uint64(port) <= high {
+			return yes
+		}
+	}
+	return no
+}
+
+// Moved are the rules and policies whose counter grew from before to after, where the packet may match; with what they
+// counted in between.
+func Moved(before, after *Ruleset, p Packet) []Place {
+	if before == nil || after == nil {
+		return nil
+	}
+	var moved []Place
+	for table, chains := range after.Tables {
+		for name, chain := range chains {
+			old := before.Chain(table, name)
+			if old == nil {
+				continue
+			}
+			if chain.Packets > old.Packets {
+				moved = append(moved, Place{Table: table, Chain: name, Policy: chain.Policy, Rule: Rule{Packets: chain.Packets - old.Packets}})
+			}
+			for i, rule := range chain.Rules {
+				if i < len(old.Rules) && old.Rules[i].Equal(rule) && rule.Packets > old.Rules[i].Packets && rule.MayMatch(p) {
+					counted := rule
+					counted.Packets -= old.Rules[i].Packets
+					moved = append(moved, Place{Table: table, Chain: name, Number: i + 1, Rule: counted})
+				}
+			}
+		}
+	}
+	slices.SortFunc(moved, func(a, b Place) int {
+		if c := strings.Compare(a.Table+" "+a.Chain, b.Table+" "+b.Chain); c != 0 {
+			return c
+		}
+		return a.Number - b.Number
+	})
+	return moved
+}

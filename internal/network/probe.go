@@ -1,0 +1,177 @@
+package network
+
+import (
+	"net/netip"
+	"time"
+
+	"labd/internal/docker"
+	"labd/internal/finding"
+	"labd/internal/netfilter"
+)
+
+// States of a Hop.
+const (
+	HopOK       = "ok"
+	HopBlocking = "blocking"
+	HopUnknown  = "unknown"
+)
+
+// Verdicts of a Probe, beside VerdictOK and VerdictUnknown.
+const VerdictBlocked = "blocked"
+
+// Target is what a probe asks for. Port 0 is any.
+type Target struct {
+	Address netip.Addr
+	Port    uint16
+}
+
+// String is ADDR or ADDR:PORT.
+func (t Target) String() string {
+	if t.Port == 0 {
+		return t.Address.String()
+	}
+	return netip.AddrPortFrom(t.Address, t.Port).String()
+}
+
+// Hop is one place on the way to a Docker container, or back.
+type Hop struct {
+	// Name is stable: route, host-forwarding, host-rp-filter, host-forward, pve-firewall, container, container-raw,
+	// container-forwarding, container-rp-filter, container-forward, docker-firewall, bridge, docker-container, port,
+	// pve-ipfilter, return.
+	Name string
+	// Where is "host" or "container 101".
+	Where string
+	State string
+	// Text says what is there, Rule which rule or policy decides, in iptables-save's words or those of a firewall file.
+	Text, Rule string
+	// Counted is how many packets that rule counted while labd sent its own.
+	Counted uint64
+	// Lines are what to put into which file, where the way out is a line in a file: the file first.
+	Lines []string
+}
+
+// Packet is what became of what labd sent.
+type Packet struct {
+	// Kind is icmp or tcp.
+	Kind string
+	Port uint16
+	// Answered tells whether anything came back from the address itself; Result says what.
+	Answered bool
+	Result   string
+	RTT      time.Duration
+}
+
+// Moved is a rule that counted while labd sent its packets.
+type Moved struct {
+	Where string
+	Place netfilter.Place
+}
+
+// Probe is what labd found on the way to one address.
+type Probe struct {
+	At     time.Time
+	Target Target
+	// Network is the subject of the Docker network that the address is in, empty when it is in none.
+	Network finding.Subject
+	// Docker is the name of the Docker container with the address.
+	Docker string
+	// Source is the address that labd's packets came from, From the source for whom the rules were judged.
+	Source netip.Addr
+	// Verdict is ok (answered, and nothing in the way), blocked, or unknown.
+	Verdict  string
+	Hops     []Hop
+	Packets  []Packet
+	Moved    []Moved
+	Findings []finding.Finding
+	Notes    []string
+}
+
+// path is what is known of the way to one address.
+type path struct {
+	target  Target
+	report  *Report
+	facts   *Facts
+	network *Network
+	ct      *Container
+	docker  docker.Network
+	box     *docker.Container
+	// client is an address of someone who may reach it: the source of labd's packets, where it has such an address.
+	client netip.Addr
+	// chosen is the route that the host's kernel takes, chosenErr why there is none.
+	chosen    Route
+	chosenErr error
+	// hostRules and rules are the rulesets of each backend, on the host and in the container.
+	hostRules, rules map[netfilter.Backend]*netfilter.Ruleset
+	rulesErr         error
+	hostRulesErr     error
+	// forwarding and rpFilter are the container's sysctls, read as sysctlErr says.
+	forwarding bool
+	rpFilter   int
+	sysctlErr  error
+	// back is the route by which the container's kernel answers the client.
+	back    Route
+	backErr error
+	// bridgeUp tells whether the bridge carries packets.
+	bridgeUp bool
+}
+
+// protocol is the protocol that the path is judged for.
+func (p *path) protocol() string {
+	if p.target.Port != 0 {
+		return "tcp"
+	}
+	return "icmp"
+}
+
+// find looks for the network and the Docker container with the address.
+func (p *path) find() {
+	best := -1
+	for i := range p.facts.Containers {
+		c := &p.facts.Containers[i]
+		if c.Docker == nil {
+			continue
+		}
+		for _, n := range c.Docker.Networks {
+			for _, s := range n.Subnets {
+				if !s.Contains(p.target.Address) || s.Bits() < best {
+					continue
+				}
+				known := p.networkOf(c.ID, n.Name)
+				// Equal subnets in many containers: the one that has the route is meant.
+				if known == nil || s.Bits() == best && len(known.Routes) == 0 {
+					continue
+				}
+				best, p.network, p.ct, p.docker = s.Bits(), known, c, n
+			}
+		}
+	}
+	if p.ct == nil {
+		return
+	}
+	for i := range p.ct.Docker.Containers {
+		for _, addr := range p.ct.Docker.Containers[i].Addresses[p.docker.Name] {
+			if addr == p.target.Address {
+				p.box = &p.ct.Docker.Containers[i]
+			}
+		}
+	}
+}
+
+func (p *path) networkOf(container int, name string) *Network {
+	for i := range p.report.Networks {
+		if n := &p.report.Networks[i]; n.Container == container && n.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// subnet is the network's prefix with the address.
+func (p *path) subnet() netip.Prefix {
+	for _, s := range p.docker.Subnets {
+		if s.Contains(p.target.Address) {
+			return s
+		}
+	}
+	return netip.Prefix{}
+}

@@ -1,0 +1,308 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"labd/internal/docker"
+	"labd/internal/netfilter"
+)
+
+// hops walks the way to the address and back. It is pure.
+func (p *path) hops() []Hop {
+	hops := []Hop{p.hopRoute(), p.hopHostForwarding(), p.hopHostReverse(), p.hopHostForward()}
+	if p.ct == nil {
+		return append(hops, Hop{Name: "container", Where: "host", State: HopUnknown, Text: fmt.Sprintf("no Docker network in a running container of this node is known to have %s", p.target.Address)})
+	}
+	hops = append(hops, p.hopPVEFirewall(), p.hopContainer())
+	hops = append(hops, p.hopChain("container-raw", "raw", "PREROUTING", ""), p.hopForwarding(), p.hopReverse())
+	hops = append(hops, p.hopChain("container-forward", "filter", "FORWARD", p.docker.Bridge))
+	if p.network != nil && strings.HasPrefix(p.ct.Docker.FirewallBackend, "nftables") {
+		hops = append(hops, p.hopDockerNFT())
+	}
+	return append(hops, p.hopBridge(), p.hopBox(), p.hopPort(), p.hopIPFilter(), p.hopReturn())
+}
+
+func (p *path) inside() string { return fmt.Sprintf("container %d", p.ct.ID) }
+
+func (p *path) hopRoute() Hop {
+	h := Hop{Name: "route", Where: "host", State: HopOK}
+	switch {
+	case p.chosenErr != nil:
+		h.State, h.Text = HopBlocking, fmt.Sprintf("the host has no route: %v", p.chosenErr)
+	case p.ct == nil:
+		h.State, h.Text = HopUnknown, "the host sends it by "+routeText(p.chosen)
+	case p.chosen.Via != p.ct.Address && !p.ct.Address.IsValid():
+		h.State, h.Text = HopUnknown, "the host sends it by "+routeText(p.chosen)
+	case p.chosen.Via != p.ct.Address:
+		h.State, h.Text = HopBlocking, fmt.Sprintf("the host sends it by %s, not to the container's address %s", routeText(p.chosen), p.ct.Address)
+	default:
+		h.Text = "the host sends it by " + routeText(p.chosen)
+	}
+	return h
+}
+
+func routeText(r Route) string {
+	if r.Via.IsValid() {
+		return fmt.Sprintf("%s via %s", r.Dev, r.Via)
+	}
+	return r.Dev
+}
+
+func (p *path) hopHostForwarding() Hop {
+	h := Hop{Name: "host-forwarding", Where: "host", State: HopOK}
+	names := slices.Clone(p.facts.Host.Uplinks)
+	if p.chosenErr == nil && p.chosen.Dev != "" {
+		names = append(names, p.chosen.Dev)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	var closed []string
+	for _, name := range names {
+		if !p.facts.Host.Forwarding[name] {
+			closed = append(closed, name)
+		}
+	}
+	h.Text = "the host forwards between " + strings.Join(names, ", ")
+	if len(closed) > 0 {
+		h.State, h.Text = HopBlocking, "the host does not forward what comes in on "+strings.Join(closed, ", ")
+		h.Rule = fmt.Sprintf("net.ipv4.conf.%s.forwarding = 0", closed[0])
+	}
+	return h
+}
+
+func (p *path) hopHostReverse() Hop {
+	h := Hop{Name: "host-rp-filter", Where: "host", State: HopOK, Text: "rp_filter lets the clients' packets in"}
+	back, ok := p.facts.Host.best(netip.PrefixFrom(p.client, max(p.client.BitLen(), 0)))
+	if !p.client.IsValid() || !ok {
+		h.State, h.Text = HopUnknown, "it is not known from where clients come"
+		return h
+	}
+	host := p.facts.Host
+	if len(host.Uplinks) > 0 && !slices.ContainsFunc(host.Uplinks, func(name string) bool { return host.RPFilter[name] != strict || back.Dev == name }) {
+		h.State, h.Text = HopBlocking, fmt.Sprintf("clients come in on %s, would be answered by %s, and rp_filter is strict", strings.Join(host.Uplinks, ", "), back.Dev)
+		h.Rule = fmt.Sprintf("net.ipv4.conf.%s.rp_filter = %d", host.Uplinks[0], strict)
+	}
+	return h
+}
+
+// hopHostForward is the host's own FORWARD chain: for packets of clients, which labd's own do not pass.
+func (p *path) hopHostForward() Hop {
+	h := Hop{Name: "host-forward", Where: "host", State: HopOK, Text: "the host's FORWARD chain lets it through"}
+	if p.hostRulesErr != nil {
+		h.State, h.Text = HopUnknown, fmt.Sprintf("the host's rules could not be read: %v", p.hostRulesErr)
+		return h
+	}
+	in := ""
+	if len(p.facts.Host.Uplinks) > 0 {
+		in = p.facts.Host.Uplinks[0]
+	}
+	packet := netfilter.Packet{In: in, Out: p.chosen.Dev, Src: p.client, Dst: p.target.Address, Protocol: p.protocol(), DstPort: p.target.Port}
+	return judge(h, p.hostRules, "filter", "FORWARD", packet, "the host's FORWARD chain")
+}
+
+// judge lets a packet walk a chain of each backend: it must get through all of them.
+func judge(h Hop, rules map[netfilter.Backend]*netfilter.Ruleset, table, chain string, packet netfilter.Packet, what string) Hop {
+	for _, backend := range []netfilter.Backend{netfilter.NFT, netfilter.Legacy} {
+		rs := rules[backend]
+		if rs == nil {
+			continue
+		}
+		if slices.Contains(rs.Unreadable, table) && h.State == HopOK {
+			h.State, h.Text = HopUnknown, fmt.Sprintf("table %s of the %s backend holds rules that iptables cannot print", table, backend)
+			continue
+		}
+		fate := rs.Walk(table, chain, packet)
+		switch {
+		case fate.Dropped && fate.Maybe == nil:
+			h.State, h.Text, h.Rule = HopBlocking, what+" drops it", ruleText(backend, fate.End)
+			return h
+		case fate.Maybe != nil:
+			h.State, h.Rule = HopUnknown, ruleText(backend, *fate.Maybe)
+			h.Text = what + " has a rule whose condition labd cannot judge"
+		case h.State == HopOK && fate.End.Number > 0:
+			h.Rule = ruleText(backend, fate.End)
+		}
+	}
+	return h
+}
+
+func ruleText(backend netfilter.Backend, place netfilter.Place) string {
+	return fmt.Sprintf("iptables-%s -t %s: %s", backend, place.Table, place)
+}
+
+func (p *path) hopPVEFirewall() Hop {
+	h := Hop{Name: "pve-firewall", Where: "host", State: HopOK, Text: "PVE's firewall does not filter this container"}
+	fw := &p.ct.Firewall
+	if fw.Err != nil {
+		h.State, h.Text = HopUnknown, fmt.Sprintf("what PVE's firewall does is not known: %v", fw.Err)
+		return h
+	}
+	device := fw.device(p.ct.Uplink)
+	if device == "" {
+		return h
+	}
+	source := netip.PrefixFrom(p.client, max(p.client.BitLen(), 0))
+	result, why := fw.inbound(device, flow{source: source, dest: netip.PrefixFrom(p.target.Address, p.target.Address.BitLen()), protocol: p.protocol(), port: p.target.Port})
+	h.Rule = why
+	switch result {
+	case passes:
+		h.Text = "PVE's firewall of the container lets it in"
+	case unsure:
+		h.State, h.Text = HopUnknown, "PVE's firewall of the container has a rule that labd cannot judge"
+	case blocks:
+		h.State, h.Text = HopBlocking, "PVE's firewall of the container drops it"
+		for _, s := range p.report.Sources {
+			if s.Contains(p.client) {
+				source = s
+			}
+		}
+		h.Lines = []string{firewallFile(p.ct.ID), "[RULES]", inboundLine(source, p.subnet())}
+	}
+	return h
+}
+
+func (p *path) hopIPFilter() Hop {
+	h := Hop{Name: "pve-ipfilter", Where: "host", State: HopOK, Text: "PVE's ipfilter lets the answer out"}
+	device := p.ct.Firewall.device(p.ct.Uplink)
+	if device == "" {
+		return h
+	}
+	switch result, why := p.ct.Firewall.outbound(device, p.subnet()); result {
+	case passes:
+	case unsure:
+		h.State, h.Text, h.Rule = HopUnknown, "ipfilter has an entry that labd cannot judge", why
+	case blocks:
+		h.State, h.Text, h.Rule = HopBlocking, "PVE's ipfilter drops the answer, whose source is not the container's own address", why
+		h.Lines = append([]string{firewallFile(p.ct.ID)}, ipfilterLines(p.ct, device, p.subnet())...)
+	}
+	return h
+}
+
+func (p *path) hopContainer() Hop {
+	h := Hop{Name: "container", Where: p.inside(), State: HopOK, Text: fmt.Sprintf("it runs, with %s on %s", p.ct.Address, p.ct.Uplink)}
+	switch {
+	case p.ct.Err != nil:
+		h.State, h.Text = HopUnknown, p.ct.Err.Error()
+	case p.ct.LastGood:
+		h.State, h.Text = HopUnknown, "its Docker does not answer now; this is what it said before"
+	}
+	return h
+}
+
+func (p *path) hopChain(name, table, chain, out string) Hop {
+	h := Hop{Name: name, Where: p.inside(), State: HopOK, Text: fmt.Sprintf("%s in table %s lets it through", chain, table)}
+	if p.rulesErr != nil {
+		h.State, h.Text = HopUnknown, fmt.Sprintf("its rules could not be read: %v", p.rulesErr)
+		return h
+	}
+	return judge(h, p.rules, table, chain, p.packet(out), chain+" in table "+table)
+}
+
+// packet is labd's packet, or a client's, as it comes into the container.
+func (p *path) packet(out string) netfilter.Packet {
+	return netfilter.Packet{In: p.ct.Uplink, Out: out, Src: p.client, Dst: p.target.Address, Protocol: p.protocol(), DstPort: p.target.Port}
+}
+
+func (p *path) hopForwarding() Hop {
+	h := Hop{Name: "container-forwarding", Where: p.inside(), State: HopOK, Text: "it forwards what comes in on " + p.ct.Uplink}
+	switch {
+	case p.sysctlErr != nil:
+		h.State, h.Text = HopUnknown, fmt.Sprintf("its sysctls could not be read: %v", p.sysctlErr)
+	case !p.forwarding:
+		h.State, h.Text = HopBlocking, "it does not forward what comes in on "+p.ct.Uplink
+		h.Rule = fmt.Sprintf("net.ipv4.conf.%s.forwarding = 0", p.ct.Uplink)
+	}
+	return h
+}
+
+func (p *path) hopReverse() Hop {
+	h := Hop{Name: "container-rp-filter", Where: p.inside(), State: HopOK, Text: "its rp_filter lets the client's packets in"}
+	switch {
+	case p.sysctlErr != nil:
+		h.State, h.Text = HopUnknown, fmt.Sprintf("its sysctls could not be read: %v", p.sysctlErr)
+	case p.rpFilter == strict && p.backErr == nil && p.back.Dev != p.ct.Uplink:
+		h.State, h.Text = HopBlocking, fmt.Sprintf("it would answer %s by %s, and rp_filter is strict", p.client, p.back.Dev)
+		h.Rule = fmt.Sprintf("net.ipv4.conf.%s.rp_filter = %d", p.ct.Uplink, strict)
+	}
+	return h
+}
+
+func (p *path) hopDockerNFT() Hop {
+	c := candidate{container: p.ct, network: p.docker}
+	h := Hop{Name: "docker-firewall", Where: p.inside(), State: HopOK, Text: fmt.Sprintf("Docker's nftables rules let it in: gateway mode %s", p.docker.GatewayMode)}
+	if !c.openByItself() {
+		h.State, h.Text = HopBlocking, fmt.Sprintf("Docker's nftables rules drop what is routed to it: gateway mode %s", p.docker.GatewayMode)
+		h.Rule = `table ip docker-bridges: "DROP DIRECT ACCESS", "UNPUBLISHED PORT DROP"`
+	}
+	return h
+}
+
+func (p *path) hopBridge() Hop {
+	h := Hop{Name: "bridge", Where: p.inside(), State: HopOK, Text: fmt.Sprintf("%s carries %s", p.docker.Bridge, p.subnet())}
+	switch {
+	case p.docker.Bridge == "":
+		h.State, h.Text = HopUnknown, fmt.Sprintf("a network of driver %s has no bridge", p.docker.Driver)
+	case p.ct.Err != nil:
+		h.State, h.Text = HopUnknown, "its interfaces are not known"
+	case !bridgeCarries(candidate{container: p.ct, network: p.docker}, p.subnet()):
+		h.State, h.Text = HopBlocking, fmt.Sprintf("no interface %s with an address in %s is there", p.docker.Bridge, p.subnet())
+	case !p.bridgeUp:
+		h.State, h.Text = HopBlocking, fmt.Sprintf("%s is down: no running container is attached to it", p.docker.Bridge)
+	}
+	return h
+}
+
+func (p *path) hopBox() Hop {
+	h := Hop{Name: "docker-container", Where: p.inside(), State: HopOK}
+	switch {
+	case p.box != nil:
+		h.Text = fmt.Sprintf("%s runs with this address", p.box.Name)
+	case bridgeHas(p.ct, p.target.Address):
+		h.Text = "this is the address of the network's gateway, the container itself"
+	default:
+		h.State, h.Text = HopBlocking, fmt.Sprintf("no running Docker container on network %s has this address", p.docker.Name)
+	}
+	return h
+}
+
+func bridgeHas(c *Container, addr netip.Addr) bool {
+	return slices.ContainsFunc(c.Interfaces, func(a Address) bool { return a.Prefix.Addr() == addr })
+}
+
+func (p *path) hopPort() Hop {
+	h := Hop{Name: "port", Where: p.inside(), State: HopOK, Text: "no port was asked for"}
+	if p.target.Port == 0 || p.box == nil {
+		return h
+	}
+	i := slices.IndexFunc(p.box.Ports, func(port docker.Port) bool { return port.Number == p.target.Port && port.Protocol == "tcp" })
+	switch {
+	case i < 0:
+		h.Text = "its image does not name this port; something may listen all the same"
+	case p.box.Ports[i].PublishedOn == "":
+		h.Text = "its image names this port; it is not published, which a routed packet does not need"
+	default:
+		h.Text = "it is published on " + p.box.Ports[i].PublishedOn
+	}
+	return h
+}
+
+func (p *path) hopReturn() Hop {
+	h := Hop{Name: "return", Where: p.inside(), State: HopOK}
+	switch {
+	case p.backErr != nil:
+		h.State, h.Text = HopUnknown, fmt.Sprintf("by which way it answers is not known: %v", p.backErr)
+	case !p.back.Via.IsValid():
+		h.Text = fmt.Sprintf("it answers %s directly by %s", p.client, p.back.Dev)
+		if !slices.ContainsFunc(p.facts.Host.Addresses, func(a Address) bool { return a.Prefix.Addr() == p.client }) {
+			h.Text += ", past the router"
+		}
+	case slices.ContainsFunc(p.facts.Host.Addresses, func(a Address) bool { return a.Prefix.Addr() == p.back.Via }):
+		h.Text = fmt.Sprintf("it answers by way of this host, %s", p.back.Via)
+	default:
+		h.Text = fmt.Sprintf("it answers by way of %s, while the question came through this host", p.back.Via)
+	}
+	return h
+}

@@ -1,0 +1,384 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"labd/internal/finding"
+	"labd/internal/host"
+	"labd/internal/netfilter"
+	"labd/internal/plan"
+)
+
+// Prober finds out where packets to a Docker container end.
+type Prober struct {
+	host       *host.Host
+	containers containers
+	now        func() time.Time
+	// one at a time: probes count packets.
+	turn chan struct{}
+}
+
+// NewProber returns a Prober.
+func NewProber(h *host.Host, now func() time.Time) *Prober {
+	return &Prober{host: h, containers: lxcContainers{h}, now: now, turn: make(chan struct{}, 1)}
+}
+
+// ProbeTimeout is the most that a probe takes.
+const ProbeTimeout = 8 * time.Second
+
+// Probe looks at every hop on the way to the target, then sends packets from the host and sees which rules counted.
+// Packets go only to addresses in Docker networks that are known: labd is nobody's port scanner.
+func (p *Prober) Probe(ctx context.Context, r *Report, target Target) (*Probe, error) {
+	if !target.Address.Is4() {
+		return nil, &plan.RefusedError{Reason: fmt.Sprintf("%s is no IPv4 address; labd probes those only", target.Address)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, ProbeTimeout)
+	defer cancel()
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for another probe to end: %w", ctx.Err())
+	}
+	way := &path{target: target, report: r, facts: r.facts, client: clientAddress(r)}
+	way.find()
+	out := &Probe{At: p.now(), Target: way.target, Source: way.client}
+	if way.ct != nil {
+		out.Network = way.network.Subject()
+	}
+	if way.box != nil {
+		out.Docker = way.box.Name
+	}
+	var ct container
+	if way.ct != nil {
+		opened, err := p.containers.Open(ctx, way.ct.ID)
+		if err != nil {
+			way.rulesErr, way.sysctlErr, way.backErr = err, err, err
+		} else {
+			ct = opened
+			defer ct.Close()
+		}
+	}
+	p.observe(ctx, way, ct)
+	out.Hops = way.hops()
+	if way.ct != nil {
+		source := way.client
+		if !slices.ContainsFunc(r.facts.Host.Addresses, func(a Address) bool { return a.Prefix.Addr() == source }) {
+			source = netip.Addr{}
+			out.Notes = append(out.Notes, "the host has no address among the allowed sources, so its packets come from another one, which labd's rules do not let in")
+		}
+		out.Source = source
+		out.Packets = sendPackets(ctx, Target{way.target.Address, way.tcpPort()}, source)
+		p.count(ctx, way, ct, out)
+	} else {
+		out.Notes = append(out.Notes, "no packet was sent: labd sends them only to Docker networks that it knows")
+	}
+	way.conclude(out)
+	return out, nil
+}
+
+// tcpPort is the port to connect to: the one asked for, else one that the Docker container is known to use, else 0.
+func (p *path) tcpPort() uint16 {
+	if p.target.Port != 0 || p.box == nil {
+		return p.target.Port
+	}
+	for _, port := range p.box.Ports {
+		if port.Protocol == "tcp" {
+			return port.Number
+		}
+	}
+	return 0
+}
+
+// clientAddress is an address to judge for: the host's own among the allowed sources, else the first of them.
+func clientAddress(r *Report) netip.Addr {
+	for _, s := range r.Sources {
+		for _, a := range r.facts.Host.Addresses {
+			if s.Contains(a.Prefix.Addr()) {
+				return a.Prefix.Addr()
+			}
+		}
+	}
+	if len(r.Sources) > 0 {
+		return r.Sources[0].Addr().Next()
+	}
+	return netip.Addr{}
+}
+
+// observe reads what the report does not hold.
+func (p *Prober) observe(ctx context.Context, way *path, ct container) {
+	way.chosen, way.chosenErr = hostRoute(way.target.Address)
+	way.hostRules, way.hostRulesErr = countAll(ctx, p.hostSpace())
+	if ct == nil {
+		return
+	}
+	way.rules, way.rulesErr = countAll(ctx, namespaceOf(p.host, ct))
+	way.forwarding, way.rpFilter, way.sysctlErr = p.sysctls(ctx, ct, way.ct.Uplink)
+	handle, err := ct.Netlink()
+	if err != nil {
+		way.backErr = err
+		return
+	}
+	defer handle.Close()
+	way.backErr = handle.SetSocketTimeout(linkTimeout)
+	if way.backErr != nil {
+		return
+	}
+	if link, err := handle.LinkByName(way.docker.Bridge); err == nil {
+		way.bridgeUp = link.Attrs().OperState == netlink.OperUp || link.Attrs().OperState == netlink.OperUnknown
+	}
+	if !way.client.IsValid() {
+		way.backErr = errors.New("it is not known from where clients come")
+		return
+	}
+	routes, err := handle.RouteGet(way.client.AsSlice())
+	if err != nil || len(routes) == 0 {
+		way.backErr = errors.Join(err, errors.New("the container has no route back"))
+		return
+	}
+	link, err := handle.LinkByIndex(routes[0].LinkIndex)
+	if err != nil {
+		way.backErr = err
+		return
+	}
+	way.back = chosenRoute(routes[0], link)
+}
+
+func chosenRoute(r netlink.Route, link netlink.Link) Route {
+	out := Route{Dev: link.Attrs().Name}
+	if gw, ok := netip.AddrFromSlice(r.Gw); ok {
+		out.Via = gw.Unmap()
+	}
+	return out
+}
+
+// hostRoute is the route that the host's kernel takes.
+func hostRoute(addr netip.Addr) (Route, error) {
+	routes, err := netlink.RouteGet(addr.AsSlice())
+	if err != nil {
+		return Route{}, err
+	}
+	if len(routes) == 0 {
+		return Route{}, unix.ENETUNREACH
+	}
+	link, err := netlink.LinkByIndex(routes[0].LinkIndex)
+	if err != nil {
+		return Route{}, err
+	}
+	return chosenRoute(routes[0], link), nil
+}
+
+func (p *Prober) hostSpace() netfilter.Namespace {
+	return netfilter.Namespace{Host: p.host, Proc: filepath.Join(p.host.Procfs, "self/net")}
+}
+
+func countAll(ctx context.Context, space netfilter.Namespace) (map[netfilter.Backend]*netfilter.Ruleset, error) {
+	backends, err := space.Backends(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[netfilter.Backend]*netfilter.Ruleset{}
+	for _, b := range backends {
+		if out[b], err = space.Count(ctx, b); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// sysctls reads whether the container forwards what comes in on its uplink, and the rp_filter in force there. The
+// files below /proc/sys/net show the namespace of whoever reads them, so a program of the host reads them there.
+func (p *Prober) sysctls(ctx context.Context, ct container, uplink string) (forwarding bool, rpFilter int, err error) {
+	args := []string{"-n", "net/ipv4/conf/" + uplink + "/forwarding", "net/ipv4/conf/all/rp_filter", "net/ipv4/conf/" + uplink + "/rp_filter"}
+	data, err := p.host.Run(ctx, host.Cmd{Name: "sysctl", Args: args, NetNS: ct.NetNS()})
+	if err != nil {
+		return false, 0, err
+	}
+	values := strings.Fields(string(data))
+	if len(values) != 3 {
+		return false, 0, fmt.Errorf("sysctl printed %d values instead of 3", len(values))
+	}
+	all, err1 := strconv.Atoi(values[1])
+	own, err2 := strconv.Atoi(values[2])
+	return values[0] == "1", max(all, own), errors.Join(err1, err2)
+}
+
+// count reads the counters again and joins what moved with the hops.
+func (p *Prober) count(ctx context.Context, way *path, ct container, out *Probe) {
+	type space struct {
+		where  string
+		before map[netfilter.Backend]*netfilter.Ruleset
+		after  func() (map[netfilter.Backend]*netfilter.Ruleset, error)
+		packet netfilter.Packet
+	}
+	own := netfilter.Packet{Dst: way.target.Address, Protocol: "", Src: out.Source}
+	spaces := []space{{"host", way.hostRules, func() (map[netfilter.Backend]*netfilter.Ruleset, error) { return countAll(ctx, p.hostSpace()) }, own}}
+	if ct != nil {
+		own.In = way.ct.Uplink
+		spaces = append(spaces, space{way.inside(), way.rules, func() (map[netfilter.Backend]*netfilter.Ruleset, error) {
+			return countAll(ctx, namespaceOf(p.host, ct))
+		}, own})
+	}
+	for _, s := range spaces {
+		if s.before == nil {
+			continue
+		}
+		after, err := s.after()
+		if err != nil {
+			out.Notes = append(out.Notes, fmt.Sprintf("%s: the counters could not be read again: %v", s.where, err))
+			continue
+		}
+		for backend, rs := range after {
+			for _, place := range netfilter.Moved(s.before[backend], rs, s.packet) {
+				out.Moved = append(out.Moved, Moved{Where: s.where, Place: place})
+				way.noteCounter(out, s.where, ruleText(backend, place), place)
+			}
+		}
+	}
+	slices.SortStableFunc(out.Moved, func(a, b Moved) int { return strings.Compare(b.Where, a.Where) })
+}
+
+// noteCounter gives a hop what its rule counted. A drop that counted while nothing was answered is where packets die,
+// whatever was judged before.
+func (p *path) noteCounter(out *Probe, where, text string, place netfilter.Place) {
+	known := false
+	for i := range out.Hops {
+		if out.Hops[i].Where == where && out.Hops[i].Rule == text {
+			out.Hops[i].Counted, known = place.Rule.Packets, true
+			if place.Drops() && !anyAnswered(out.Packets) {
+				out.Hops[i].State = HopBlocking
+			}
+		}
+	}
+	if known || !place.Drops() || anyAnswered(out.Packets) {
+		return
+	}
+	name := "container-forward"
+	switch {
+	case where == "host":
+		name = "host-forward"
+	case place.Table == "raw" || place.Chain == "PREROUTING":
+		name = "container-raw"
+	}
+	for i := range out.Hops {
+		if out.Hops[i].Name == name && out.Hops[i].State != HopBlocking {
+			out.Hops[i].State, out.Hops[i].Text, out.Hops[i].Rule, out.Hops[i].Counted = HopBlocking, "a rule counted labd's packets and drops them", text, place.Rule.Packets
+		}
+	}
+}
+
+func anyAnswered(packets []Packet) bool {
+	return slices.ContainsFunc(packets, func(p Packet) bool { return p.Answered })
+}
+
+// conclude gives the verdict and the findings.
+func (p *path) conclude(out *Probe) {
+	answered := anyAnswered(out.Packets)
+	first := slices.IndexFunc(out.Hops, func(h Hop) bool { return h.State == HopBlocking })
+	switch {
+	case first >= 0:
+		out.Verdict = VerdictBlocked
+	case answered:
+		out.Verdict = VerdictOK
+	default:
+		out.Verdict = VerdictUnknown
+	}
+	if p.ct != nil {
+		for _, f := range p.report.Findings {
+			if f.Subject == out.Network || f.Subject == finding.LXC(strconv.Itoa(p.ct.ID)) {
+				out.Findings = append(out.Findings, f)
+			}
+		}
+	}
+	if i := slices.IndexFunc(out.Hops, func(h Hop) bool { return h.Name == "host-forward" && h.State == HopBlocking }); i >= 0 {
+		out.Findings = append(out.Findings, p.hostFirewallFinding(out.Hops[i]))
+	}
+	if p.ct != nil && (!answered || first >= 0 && finding.Worst(out.Findings) < finding.Warn) {
+		out.Findings = append(out.Findings, p.noAnswer(out, first, answered))
+	}
+	finding.Sort(out.Findings)
+}
+
+func (p *path) subject(out *Probe) finding.Subject {
+	if out.Network != "" {
+		return out.Network
+	}
+	return finding.Route(p.target.Address.String())
+}
+
+func (p *path) hostFirewallFinding(h Hop) finding.Finding {
+	return finding.Finding{
+		Code: finding.NetHostFirewall, Severity: finding.Warn, Subject: p.subject(&Probe{Network: p.networkSubject()}), Title: "the host's own packet filter drops what is forwarded to it",
+		Cause: "a rule or policy of the host's, which labd does not change: an accept of labd's elsewhere would not override it", Confidence: finding.Certain,
+		Evidence: []finding.Evidence{{Source: "host", Text: h.Rule}},
+		Remedies: []finding.Remedy{{Title: "let it through where that rule comes from: PVE's firewall (Datacenter or node, direction forward), a Docker on the host, or a script of your own", Risk: finding.RiskLow}},
+	}
+}
+
+func (p *path) networkSubject() finding.Subject {
+	if p.network == nil {
+		return ""
+	}
+	return p.network.Subject()
+}
+
+// noAnswer says that the address is not reached: not by labd's own packets, or, where those were answered, not by what
+// comes from the LAN.
+func (p *path) noAnswer(out *Probe, first int, answered bool) finding.Finding {
+	f := finding.Finding{
+		Code: finding.NetNoAnswer, Severity: finding.Fail, Subject: p.subject(out), Title: fmt.Sprintf("%s does not answer", p.target), Confidence: finding.Unknown,
+	}
+	if answered {
+		f.Severity, f.Title = finding.Warn, fmt.Sprintf("%s answers the host, and is not reached from the LAN", p.target)
+	}
+	for _, packet := range out.Packets {
+		f.Evidence = append(f.Evidence, finding.Evidence{Source: packet.Kind, Text: packet.Result})
+	}
+	if first >= 0 {
+		hop := out.Hops[first]
+		f.Cause, f.Confidence = fmt.Sprintf("%s: %s", hop.Where, hop.Text), finding.Likely
+		if hop.Counted > 0 {
+			f.Confidence = finding.Certain
+			f.Evidence = append(f.Evidence, finding.Evidence{Source: hop.Where, Text: fmt.Sprintf("%s (%d packets counted meanwhile)", hop.Rule, hop.Counted)})
+		}
+		for _, other := range out.Findings {
+			if other.Severity >= finding.Warn && other.Subject == f.Subject && hopOf(other.Code) == hop.Name {
+				f.DependsOn = append(f.DependsOn, other.Ref())
+			}
+		}
+	}
+	return f
+}
+
+// hopOf is the hop that a finding is about.
+func hopOf(code finding.Code) string {
+	switch code {
+	case finding.NetNoRoute:
+		return "route"
+	case finding.NetRawDrop:
+		return "container-raw"
+	case finding.NetForwardDrop, finding.NetUserDrop:
+		return "container-forward"
+	case finding.NetPVEFirewall:
+		return "pve-firewall"
+	case finding.NetIPFilter:
+		return "pve-ipfilter"
+	case finding.NetHostFirewall:
+		return "host-forward"
+	case finding.NetNFTBackend:
+		return "docker-firewall"
+	default:
+		return ""
+	}
+}

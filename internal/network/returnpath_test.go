@@ -1,0 +1,58 @@
+package network
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"labd/internal/finding"
+)
+
+func TestReversePath(t *testing.T) {
+	far := prefixes("10.9.0.0/16")[0]
+	for _, tt := range []struct {
+		name   string
+		change func(f *Facts)
+		want   bool
+	}{
+		{"by the default route", func(*Facts) {}, false},
+		{"by another interface, loose", func(f *Facts) {
+			f.Host.Routes = append(f.Host.Routes, Route{Dst: far, Dev: "vmbr1", Table: mainTable})
+			f.Host.RPFilter["eno1"] = 2
+		}, false},
+		{"by another interface", func(f *Facts) {
+			f.Host.Routes = append(f.Host.Routes, Route{Dst: far, Dev: "vmbr1", Table: mainTable})
+		}, true},
+		{"a part of it by another interface", func(f *Facts) {
+			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("10.9.1.0/24")[0], Dev: "vmbr1", Table: mainTable})
+		}, false},
+		{"in another table", func(f *Facts) { f.Host.Routes = append(f.Host.Routes, Route{Dst: far, Dev: "vmbr1", Table: 52}) }, false},
+		{"two uplinks, one of them right", func(f *Facts) {
+			f.Host.Uplinks = append(f.Host.Uplinks, "vmbr1")
+			f.Host.Routes = append(f.Host.Routes, Route{Dst: far, Dev: "vmbr1", Table: mainTable})
+		}, false},
+	} {
+		f := sampleFacts(t, sampleContainer(t, 101, "172.18.0.0/24"))
+		f.Host.RPFilter = map[string]int{"eno1": strict, "vmbr0": strict, "vmbr1": strict}
+		policy := DefaultPolicy()
+		policy.From = []netip.Prefix{far}
+		tt.change(f)
+		r := Diagnose(f, policy)
+		got := slices.ContainsFunc(r.Findings, func(f finding.Finding) bool { return f.Code == finding.NetRPFilter })
+		if got != tt.want {
+			t.Errorf("%s: found %v", tt.name, got)
+		}
+	}
+}
+
+func TestAsymmetric(t *testing.T) {
+	for from, want := range map[string]bool{"10.77.0.0/24": true, "192.168.50.0/24": false} {
+		f := sampleFacts(t, sampleContainer(t, 101, "172.18.0.0/24"))
+		policy := DefaultPolicy()
+		policy.From = prefixes(from)
+		r := Diagnose(f, policy)
+		if got := slices.Contains(finding.Codes(r.Findings, "lxc/101"), "net.asymmetric"); got != want {
+			t.Errorf("from %s: found %v", from, got)
+		}
+	}
+}
