@@ -23,16 +23,17 @@ const (
 
 // sendPackets sends echo requests to the address and, where a port is given, opens a TCP connection, at the same time.
 func sendPackets(ctx context.Context, target Target, source netip.Addr) []Packet {
-	out := make([]Packet, 1, 2)
+	var echo, tcp Packet
 	var wg sync.WaitGroup
-	wg.Go(func() { out[0] = sendEcho(ctx, target.Address, source) })
+	wg.Go(func() { echo = sendEcho(ctx, target.Address, source) })
 	if target.Port != 0 {
-		out = append(out, Packet{})
-		tcp := &out[1]
-		wg.Go(func() { *tcp = connectTCP(ctx, target, source) })
+		wg.Go(func() { tcp = connectTCP(ctx, target, source) })
 	}
 	wg.Wait()
-	return out
+	if target.Port == 0 {
+		return []Packet{echo}
+	}
+	return []Packet{echo, tcp}
 }
 
 func connectTCP(ctx context.Context, target Target, source netip.Addr) Packet {
