@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"labd/internal/config"
 	"labd/internal/disk"
 	"labd/internal/finding"
+	"labd/internal/host"
 	"labd/internal/network"
 	"labd/internal/plan"
 	"labd/internal/pve"
@@ -34,7 +36,7 @@ func (d *daemon) build() error {
 	d.buildNetwork(tracker, state)
 
 	ops := plan.Ops{}
-	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg) })
+	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg, d.host) })
 	if err := ops.Add(applier.Ops()); err != nil {
 		return err
 	}
@@ -189,14 +191,22 @@ func (d *daemon) StoragePlan(report *storage.Report, id string) (*plan.Plan, err
 const pveTimeout = 30 * time.Second
 
 // connectPVE makes a client of PVE's API. Token and certificate are read each time: both may come after labd started.
-func connectPVE(cfg config.Config) (*pve.Client, error) {
-	token, err := readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
+// Without a token all requests go through pvesh, with one those that its rights do not cover.
+func connectPVE(cfg config.Config, h *host.Host) (*pve.Client, error) {
+	client := pve.ClientConfig{BaseURL: cfg.PVE.API, Node: cfg.PVE.Node, Timeout: pveTimeout}
+	if h.HasProgram("pvesh") {
+		client.Shell = h
+	}
+	var err error
+	client.Token, err = readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
+	if errors.Is(err, errNoToken) && client.Shell != nil {
+		return pve.NewClient(client)
+	}
 	if err != nil {
 		return nil, err
 	}
-	ca, err := os.ReadFile(cfg.PVE.CAFile)
-	if err != nil {
+	if client.CA, err = os.ReadFile(cfg.PVE.CAFile); err != nil {
 		return nil, fmt.Errorf("read the certificate authority of PVE: %w", err)
 	}
-	return pve.NewClient(pve.ClientConfig{BaseURL: cfg.PVE.API, Token: token, CA: ca, Node: cfg.PVE.Node, Timeout: pveTimeout})
+	return pve.NewClient(client)
 }
