@@ -22,9 +22,6 @@ import (
 	"labd/internal/storage"
 )
 
-// networkCoalesce is how long triggers of the network loop are gathered.
-const networkCoalesce = 250 * time.Millisecond
-
 // build makes the jobs, the runner, the loops and the server.
 func (d *daemon) build() error {
 	tracker := d.service.tracker
@@ -48,9 +45,9 @@ func (d *daemon) build() error {
 	}
 	d.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(d.cfg.Paths.State, "journal"), time.Now), Ops: ops}
 	d.loops = []*reconcile.Loop{
-		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), 0, observeOnly(d.nvme)),
-		d.loop("storage", time.Duration(d.cfg.Storage.Resync), 0, observeOnly(d.storage)),
-		d.loop("network", time.Duration(d.cfg.Network.Resync), networkCoalesce, d.networkPass),
+		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
+		d.loop("storage", time.Duration(d.cfg.Storage.Resync), observeOnly(d.storage)),
+		d.loop("network", time.Duration(d.cfg.Network.Resync), d.networkPass),
 	}
 	d.server = server.New(server.Config{
 		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d,
@@ -61,8 +58,12 @@ func (d *daemon) build() error {
 	return nil
 }
 
-func (d *daemon) loop(name string, interval, coalesce time.Duration, pass func(context.Context) error) *reconcile.Loop {
-	return &reconcile.Loop{Name: name, Interval: interval, Coalesce: coalesce, Pass: pass, Log: d.log}
+// loop makes a loop with the one key of the host.
+func (d *daemon) loop(name string, resync time.Duration, work func(context.Context) error) *reconcile.Loop {
+	return &reconcile.Loop{
+		Name: name, Resync: resync, Log: d.log, OnPanic: d.service.panicked(name),
+		Work: func(ctx context.Context, _ string) error { return work(ctx) },
+	}
 }
 
 // observeOnly is the pass of a job that changes nothing by itself.
