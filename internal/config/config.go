@@ -147,6 +147,7 @@ func (c Config) validate() error {
 		{"etc", p.Etc},
 		{"pve", p.PVE},
 		{"lxc", p.LXC},
+		{"usr", p.Usr},
 		{"kmsg", p.Kmsg},
 		{"state", p.State},
 		{"run", p.Run},
