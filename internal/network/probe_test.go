@@ -301,7 +301,7 @@ func TestFirewallOutbound(t *testing.T) {
 
 // The kernel's own ping answers what labd's echo request asks.
 func TestEchoRequest(t *testing.T) {
-	got := fmt.Sprintf("%x", echoRequest(0x1234, 1))
+	got := fmt.Sprintf("%x", echoRequest(icmpOf(netip.MustParseAddr("10.0.0.1")), 0x1234, 1))
 	if got != "0800170512340001"+"6c616264" {
 		t.Errorf("echo request %s", got)
 	}
@@ -309,7 +309,9 @@ func TestEchoRequest(t *testing.T) {
 	space{t, 0}.ip("link set lo up")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if p := sendEcho(ctx, netip.MustParseAddr("127.0.0.1"), netip.Addr{}); !p.Answered {
-		t.Errorf("loopback does not answer: %+v", p)
+	for _, addr := range []string{"127.0.0.1", "::1"} {
+		if p := sendEcho(ctx, netip.MustParseAddr(addr), netip.Addr{}); !p.Answered {
+			t.Errorf("loopback does not answer: %+v", p)
+		}
 	}
 }
