@@ -128,14 +128,6 @@ func (c *Container) rules(f netfilter.Family) *netfilter.Ruleset {
 // hasMark tells whether anything of labd's was seen in the container.
 func (c *Container) hasMark() bool { return c.Rules.HasMark() || c.Rules6.HasMark() || c.Table.There }
 
-// forwards tells whether the host forwards what comes in on an interface.
-func (h Host) forwards(f netfilter.Family, name string) bool {
-	if f == netfilter.IPv6 {
-		return h.Forwarding6
-	}
-	return h.Forwarding[name]
-}
-
 // connected are the prefixes that an interface is directly connected to, without link-local ones.
 func (h Host) connected(name string) []netip.Prefix {
 	var prefixes []netip.Prefix

@@ -29,8 +29,8 @@ type Policy struct {
 	// From are the sources that may reach the containers; empty means the prefixes that the uplink is connected to.
 	From []netip.Prefix `toml:"from"`
 	// DefaultMode is the mode of a network for which nothing else says one: direct, alias or off. Modes says it for
-	// containers ("lxc/101") and networks ("network/101/web_*"); the longest pattern that fits counts, one of a network
-	// before one of a container.
+	// containers ("lxc/101") and networks ("network/101/web_*"); the pattern that spells out most counts, one of a
+	// network before one of a container.
 	DefaultMode string            `toml:"default_mode"`
 	Modes       map[string]string `toml:"modes"`
 	// AllowLabels lets the label labd.mode of a Docker network choose its mode, where Modes names neither the network nor
@@ -181,12 +181,13 @@ func (p Policy) modeOf(container, network, label string) (mode, by string) {
 	return p.DefaultMode, "labd.toml"
 }
 
-// configuredMode is what Modes says of a subject, "" when nothing: the longest pattern that fits, of equal ones the first.
+// configuredMode is what Modes says of a subject, "" when nothing: the pattern that spells out most of it, of equal ones
+// the first.
 func (p Policy) configuredMode(subject string) string {
-	best := ""
+	best, spelled := "", -1
 	for _, pattern := range slices.Sorted(maps.Keys(p.Modes)) {
-		if len(pattern) > len(best) && policy.Matches([]string{pattern}, subject) {
-			best = pattern
+		if n := len(strings.ReplaceAll(pattern, "*", "")); n > spelled && policy.Matches([]string{pattern}, subject) {
+			best, spelled = pattern, n
 		}
 	}
 	return p.Modes[best]

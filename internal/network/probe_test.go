@@ -60,10 +60,10 @@ func hop(t *testing.T, p *Probe, name string) Hop {
 
 var box = Target{Address: netip.MustParseAddr(boxAddr)}
 
-// serve listens on port 80 of the box.
-func (b *bed) serve() {
+// serve says a word to whoever connects to port 80 of a box.
+func (b *bed) serve(box space, word string) {
 	b.t.Helper()
-	l, err := listenIn(b.box.pid, boxAddr+":80")
+	l, err := listenIn(box.pid, ":80")
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func (b *bed) serve() {
 			if err != nil {
 				return
 			}
-			_, _ = io.WriteString(conn, "hello")
+			_, _ = io.WriteString(conn, word+"\n")
 			_ = conn.Close()
 		}
 	}()
@@ -99,12 +99,12 @@ func listenIn(pid int, address string) (_ net.Listener, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, netns.Set(home)) }()
-	return net.Listen("tcp4", address)
+	return net.Listen("tcp", address)
 }
 
 func TestProbe(t *testing.T) {
 	b := newBed(t, "docker-28.5", netfilter.NFT)
-	b.serve()
+	b.serve(b.box, "hello")
 
 	p := b.probe(box)
 	if p.Verdict != VerdictBlocked || p.Network != "network/101/web" || p.Docker != "shop" {
