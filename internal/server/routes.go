@@ -11,11 +11,12 @@ import (
 // access is who may use a route.
 type access int
 
-// Kinds of access. Reads are for root and group labd, changes for root alone. A change holds the right to change the
-// host while it runs.
+// Kinds of access. Reads are for root and group labd, the others for root alone. A change holds the right to change the
+// host while it runs; a command changes nothing on it.
 const (
 	reads access = iota
 	changes
+	commands
 )
 
 // route is one request that the API answers.
@@ -59,6 +60,8 @@ func (s *Server) routes() []route {
 		{pattern: "GET /v1/silences", handler: s.silences, summary: "The silences in force", kind: apiv1.KindSilenceReport, item: apiv1.SilenceItem{}},
 		{pattern: "POST /v1/silences", access: changes, handler: s.silence, summary: "Keep findings out of sight for a time", body: apiv1.SilenceRequest{}, kind: apiv1.KindSilenceReport, item: apiv1.SilenceItem{}},
 		{pattern: "DELETE /v1/silences/{id}", access: changes, handler: s.unsilence, summary: "End a silence", kind: apiv1.KindSilenceReport, item: apiv1.SilenceItem{}},
+		{pattern: "GET /v1/notifications", handler: s.notifications, summary: "Where findings are told, and how that goes", kind: apiv1.KindNotificationReport, item: apiv1.NotificationItem{}},
+		{pattern: "POST /v1/notifications/test", access: commands, handler: s.notifyTest, summary: "Send a test message to targets, and say how that went", body: apiv1.NotificationTestRequest{}, kind: apiv1.KindNotificationTest, item: apiv1.NotificationTestItem{}},
 		{pattern: "GET /v1/config", handler: s.configuration, summary: "The configuration in force, and how the last reload went", kind: apiv1.KindConfigReport, item: apiv1.ConfigItem{}},
 		{pattern: "GET /v1/journal", handler: s.journal, summary: "What labd changed on this host, newest first", kind: apiv1.KindJournalReport, item: apiv1.JournalItem{}},
 		{pattern: "POST /v1/plans", handler: s.plan, summary: "What an action would do", body: apiv1.PlanRequest{}, kind: apiv1.KindPlan, item: apiv1.Plan{}},
@@ -86,7 +89,11 @@ func (s *Server) allow(rt route) http.HandlerFunc {
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !identity(r.Context()).mayApply {
-			s.fail(w, &apiError{http.StatusForbidden, apiv1.ErrorNotPermitted, "only root may change anything", "run it as root"})
+			s.fail(w, &apiError{http.StatusForbidden, apiv1.ErrorNotPermitted, "only root may do this", "run it as root"})
+			return
+		}
+		if rt.access == commands {
+			rt.handler(w, r)
 			return
 		}
 		end, err := s.BeginChange()

@@ -65,6 +65,8 @@ type Config struct {
 	StorageConfig StorageConfigSource
 	// Events passes on what happens.
 	Events *Events
+	// Notifications tells people of findings.
+	Notifications Notifications
 	// Configuration is the effective configuration.
 	Configuration func() (apiv1.ConfigItem, error)
 	// AfterApply is called after every apply and undo, so that the loops look again.
