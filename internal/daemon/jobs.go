@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"labd/internal/config"
 	"labd/internal/disk"
 	"labd/internal/finding"
+	"labd/internal/host"
 	"labd/internal/network"
 	"labd/internal/plan"
 	"labd/internal/pve"
@@ -19,9 +21,6 @@ import (
 	"labd/internal/server"
 	"labd/internal/storage"
 )
-
-// networkCoalesce is how long triggers of the network loop are gathered.
-const networkCoalesce = 250 * time.Millisecond
 
 // build makes the jobs, the runner, the loops and the server.
 func (d *daemon) build() error {
@@ -34,7 +33,7 @@ func (d *daemon) build() error {
 	d.buildNetwork(tracker, state)
 
 	ops := plan.Ops{}
-	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg) })
+	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg, d.host) })
 	if err := ops.Add(applier.Ops()); err != nil {
 		return err
 	}
@@ -46,21 +45,25 @@ func (d *daemon) build() error {
 	}
 	d.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(d.cfg.Paths.State, "journal"), time.Now), Ops: ops}
 	d.loops = []*reconcile.Loop{
-		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), 0, observeOnly(d.nvme)),
-		d.loop("storage", time.Duration(d.cfg.Storage.Resync), 0, observeOnly(d.storage)),
-		d.loop("network", time.Duration(d.cfg.Network.Resync), networkCoalesce, d.networkPass),
+		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
+		d.loop("storage", time.Duration(d.cfg.Storage.Resync), observeOnly(d.storage)),
+		d.loop("network", time.Duration(d.cfg.Network.Resync), d.networkPass),
 	}
 	d.server = server.New(server.Config{
-		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d,
-		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
+		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d, StorageConfig: d,
+		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Notifications: d.service.teller, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
-	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper,
+	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper, d.service.teller,
 		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest))
 	return nil
 }
 
-func (d *daemon) loop(name string, interval, coalesce time.Duration, pass func(context.Context) error) *reconcile.Loop {
-	return &reconcile.Loop{Name: name, Interval: interval, Coalesce: coalesce, Pass: pass, Log: d.log}
+// loop makes a loop with the one key of the host.
+func (d *daemon) loop(name string, resync time.Duration, work func(context.Context) error) *reconcile.Loop {
+	return &reconcile.Loop{
+		Name: name, Resync: resync, Log: d.log, OnPanic: d.service.panicked(name),
+		Work: func(ctx context.Context, _ string) error { return work(ctx) },
+	}
 }
 
 // observeOnly is the pass of a job that changes nothing by itself.
@@ -189,14 +192,22 @@ func (d *daemon) StoragePlan(report *storage.Report, id string) (*plan.Plan, err
 const pveTimeout = 30 * time.Second
 
 // connectPVE makes a client of PVE's API. Token and certificate are read each time: both may come after labd started.
-func connectPVE(cfg config.Config) (*pve.Client, error) {
-	token, err := readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
+// Without a token all requests go through pvesh, with one those that its rights do not cover.
+func connectPVE(cfg config.Config, h *host.Host) (*pve.Client, error) {
+	client := pve.ClientConfig{BaseURL: cfg.PVE.API, Node: cfg.PVE.Node, Timeout: pveTimeout}
+	if h.HasProgram("pvesh") {
+		client.Shell = h
+	}
+	var err error
+	client.Token, err = readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
+	if errors.Is(err, errNoToken) && client.Shell != nil {
+		return pve.NewClient(client)
+	}
 	if err != nil {
 		return nil, err
 	}
-	ca, err := os.ReadFile(cfg.PVE.CAFile)
-	if err != nil {
+	if client.CA, err = os.ReadFile(cfg.PVE.CAFile); err != nil {
 		return nil, fmt.Errorf("read the certificate authority of PVE: %w", err)
 	}
-	return pve.NewClient(pve.ClientConfig{BaseURL: cfg.PVE.API, Token: token, CA: ca, Node: cfg.PVE.Node, Timeout: pveTimeout})
+	return pve.NewClient(client)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"labd/internal/host"
+	"labd/internal/reconcile"
 	"labd/internal/smart"
 )
 
@@ -61,17 +62,25 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	}
 	mounts, _ := o.host.Mounts(ctx) // without it only the users of drives are unknown
 	around := surroundings{a: bus, mounts: mounts, swaps: swaps(bus.get(o.host.Procfs, "swaps")), at: f.At}
-	results := make([]*Function, len(addresses))
+	results, panics := make([]*Function, len(addresses)), make([]error, len(addresses))
 	var wg sync.WaitGroup
 	for i, address := range addresses {
 		switch class := bus.get(o.busDir(), address, "class"); {
 		case strings.HasPrefix(class, classNVM):
-			wg.Go(func() { results[i] = o.function(address, around) })
+			wg.Go(func() {
+				panics[i] = reconcile.Catch(func() error {
+					results[i] = o.function(address, around)
+					return nil
+				})
+			})
 		case strings.HasPrefix(class, classRAID), strings.HasPrefix(class, classSATA):
 			results[i] = o.hider(bus, address)
 		}
 	}
 	wg.Wait()
+	if err := errors.Join(panics...); err != nil {
+		return nil, err
+	}
 	f.System = o.system(bus)
 	f.Problems = bus.problems
 	for _, fn := range results {

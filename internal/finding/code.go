@@ -64,6 +64,8 @@ const (
 // Codes of labd itself.
 const (
 	LabdConfigRejected Code = "labd.config-rejected"
+	LabdNotifyFailing  Code = "labd.notify-failing"
+	LabdLoopPanicked   Code = "labd.loop-panicked"
 )
 
 // Def is what is always true of a code.
@@ -79,6 +81,8 @@ type Def struct {
 func Defs() []Def {
 	defs := []Def{
 		{LabdConfigRejected, Warn, "The changed configuration is wrong, so labd goes on with the one it had."},
+		{LabdNotifyFailing, Warn, "A notification target does not take messages, so nobody hears of findings there."},
+		{LabdLoopPanicked, Warn, "A loop of labd met a fault in labd itself and was started again."},
 		{NVMeNotReady, Fail, "The kernel found the controller, but it never became ready and was given up."},
 		{NVMeNoDriver, Fail, "The PCI function is there and no driver is bound to it."},
 		{NVMePassthrough, Info, "The PCI function is passed through to a guest."},
