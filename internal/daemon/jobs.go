@@ -50,7 +50,7 @@ func (d *daemon) build() error {
 		d.loop("network", time.Duration(d.cfg.Network.Resync), d.networkPass),
 	}
 	d.server = server.New(server.Config{
-		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d,
+		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d, StorageConfig: d,
 		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Notifications: d.service.teller, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
 	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper, d.service.teller,

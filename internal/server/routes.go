@@ -32,6 +32,8 @@ type route struct {
 	fresh bool
 	// query are further parameters of the query, with what they are for.
 	query map[string]string
+	// limit is the most that is read of a request's body, in bytes; zero means maxBody.
+	limit int64
 	// stream says that the answer is a stream of events.
 	stream bool
 	// body is a value of the type that the request carries, kind and item those of the envelope that answers; an item
@@ -48,6 +50,8 @@ func (s *Server) routes() []route {
 		{pattern: "GET /v1/nvme", public: true, handler: s.nvme, summary: "NVMe functions", fresh: true, query: map[string]string{"kernel": "A kernel release, as uname -r prints it: each item then says what that kernel would make of it"}, kind: apiv1.KindNVMeReport, item: apiv1.NVMeItem{}},
 		{pattern: "DELETE /v1/nvme/{id}", access: changes, handler: s.forget, summary: "Forget a drive that is gone for good; id is its serial number", kind: apiv1.KindNVMeReport, item: apiv1.NVMeItem{}},
 		{pattern: "GET /v1/storage", public: true, handler: s.storage, summary: "Storages as this node sees them", fresh: true, kind: apiv1.KindStorageReport, item: apiv1.StorageItem{}},
+		{pattern: "GET /v1/storage-config", handler: s.ownStorageConfig, summary: "The host's storage.cfg as PVE reads it, and what PVE's next write would lose", query: map[string]string{"major": "The PVE whose reading is wanted, 8 or 9; default that of the host"}, kind: apiv1.KindStorageConfig, item: apiv1.StorageConfig{}},
+		{pattern: "POST /v1/storage-config", handler: s.storageConfig, limit: maxStorageConfigBody, summary: "The same for any other text; nothing of the host is read for it", body: apiv1.StorageConfigRequest{}, kind: apiv1.KindStorageConfig, item: apiv1.StorageConfig{}},
 		{pattern: "GET /v1/networks", public: true, handler: s.networks, summary: "Docker networks in LXC containers", fresh: true, kind: apiv1.KindNetworkReport, item: apiv1.NetworkItem{}},
 		{pattern: "POST /v1/probes", handler: s.probe, summary: "Look at each hop to an address in a Docker network, and send packets to it", body: apiv1.ProbeRequest{}, kind: apiv1.KindProbeReport, item: apiv1.ProbeItem{}},
 		{pattern: "GET /v1/findings", public: true, handler: s.findings, summary: "The findings of all jobs, as items and as findings", fresh: true, kind: apiv1.KindFindingReport, item: apiv1.Finding{}},
@@ -66,8 +70,20 @@ func (s *Server) routes() []route {
 	}
 }
 
-// guard lets a route's callers in: root alone where it changes something, and only one labd of a host.
+// guard bounds what is read of a request and lets a route's callers in.
 func (s *Server) guard(rt route) http.HandlerFunc {
+	limit := rt.limit
+	if limit == 0 {
+		limit = maxBody
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+		s.allow(rt)(w, r)
+	}
+}
+
+// allow lets a route's callers in: root alone where it changes something, and only one labd of a host.
+func (s *Server) allow(rt route) http.HandlerFunc {
 	if rt.access == reads {
 		return rt.handler
 	}

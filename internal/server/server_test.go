@@ -48,6 +48,12 @@ func (d drives) Forget(serial string) error {
 	return nil
 }
 
+// storageConfigFile is the host's storage.cfg, on PVE 9.
+type storageConfigFile string
+
+func (f storageConfigFile) StorageConfigData(context.Context) ([]byte, error) { return []byte(f), nil }
+func (storageConfigFile) PVEMajor(context.Context) int                        { return 9 }
+
 // mailbox is one target that takes everything.
 type mailbox struct{}
 
@@ -83,6 +89,7 @@ func testServer(t *testing.T) *Server {
 		Storage:       fixed[*storage.Report]{&storage.Report{At: at, Readable: true}},
 		Network:       fixed[*network.Report]{&network.Report{At: at}},
 		Planner:       noPlans{}, Runner: &plan.Runner{Journal: plan.NewJournal(t.TempDir(), time.Now)},
+		StorageConfig: storageConfigFile("dir: local\n\tpath /var/lib/vz\n\tcontent iso\n"),
 		BeginChange:   func() (func(), error) { return func() {}, nil },
 		Configuration: func() (apiv1.ConfigItem, error) { return apiv1.ConfigItem{File: "/etc/labd/labd.toml"}, nil },
 	})
