@@ -2,38 +2,37 @@ package storage
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"labd/internal/statefile"
 )
 
 // memoryVersion is the format of storage-seen.json.
 const memoryVersion = 1
 
 // Memory remembers since when storages have been gone, across restarts, in storage-seen.json below the state
-// directory. A file that cannot be read is an empty one: grace then begins anew, which errs to the safe side.
+// directory. A file that cannot be read whole is an empty one: grace then begins anew, which errs to the safe side.
 type Memory struct {
-	file string
+	file *statefile.File
 
 	mu   sync.Mutex
 	gone map[string]time.Time
 	read bool
 }
 
-type memoryJSON struct {
-	Version int                  `json:"version"`
-	Gone    map[string]time.Time `json:"gone"`
+// memoryData is what is on disk.
+type memoryData struct {
+	Gone map[string]time.Time `json:"gone"`
 }
 
 // NewMemory returns the memory below dir.
-func NewMemory(dir string) *Memory { return &Memory{file: filepath.Join(dir, "storage-seen.json")} }
+func NewMemory(dir string) *Memory {
+	return &Memory{file: statefile.New(filepath.Join(dir, "storage-seen.json"), memoryVersion)}
+}
 
 // Gone is since when each storage has been found gone, by id.
 func (m *Memory) Gone() map[string]time.Time {
@@ -49,12 +48,9 @@ func (m *Memory) load() {
 	}
 	m.read = true
 	m.gone = map[string]time.Time{}
-	data, err := os.ReadFile(m.file)
-	if err != nil {
-		return
-	}
-	var stored memoryJSON
-	if json.Unmarshal(data, &stored) == nil && stored.Version == memoryVersion && stored.Gone != nil {
+	var stored memoryData
+	// An error also comes where the copy before a damaged file was read. That may name a storage that came back since.
+	if err := m.file.Load(func(_ int, data []byte) error { return json.Unmarshal(data, &stored) }); err == nil && stored.Gone != nil {
 		m.gone = stored.Gone
 	}
 }
@@ -82,20 +78,7 @@ func (m *Memory) Note(r *Report) error {
 		return nil
 	}
 	m.gone = now
-	data, err := json.MarshalIndent(memoryJSON{memoryVersion, now}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("remember gone storages: %w", err)
-	}
-	if len(now) == 0 {
-		if err := os.Remove(m.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remember gone storages: %w", err)
-		}
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(m.file), 0o700); err != nil {
-		return fmt.Errorf("remember gone storages: %w", err)
-	}
-	if err := renameio.WriteFile(m.file, append(data, '\n'), 0o600); err != nil {
+	if err := m.file.Save(memoryData{now}); err != nil {
 		return fmt.Errorf("remember gone storages: %w", err)
 	}
 	return nil
