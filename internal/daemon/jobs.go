@@ -51,10 +51,10 @@ func (d *daemon) build() error {
 		d.loop("network", time.Duration(d.cfg.Network.Resync), d.networkPass),
 	}
 	d.server = server.New(server.Config{
-		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d,
-		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
+		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d, StorageConfig: d,
+		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Notifications: d.service.teller, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
-	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper,
+	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper, d.service.teller,
 		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest))
 	return nil
 }
@@ -198,11 +198,7 @@ func (d *daemon) StoragePlan(report *storage.Report, id string) (*plan.Plan, err
 func (d *daemon) major() int {
 	ctx, cancel := context.WithTimeout(context.Background(), host.DefaultReadTimeout)
 	defer cancel()
-	version, err := pve.InstalledVersion(ctx, d.host)
-	if err != nil {
-		return 0
-	}
-	return version.Major()
+	return d.PVEMajor(ctx)
 }
 
 // pveTimeout bounds one request to PVE: a change waits ten seconds for PVE's own lock.

@@ -151,34 +151,19 @@ func (x *explanation) down() {
 	}
 }
 
-// hazards are findings about what PVE's next write of storage.cfg would lose without a word, by section.
+// hazards are findings about what PVE's next write of storage.cfg would lose without a word, by section. What is a
+// finding of its own, as a malformed section, and what does no harm are left out.
 func hazards(f *Facts) []finding.Finding {
-	lost := map[string][]string{}
+	bySection := map[string][]pve.Hazard{}
 	var order []string
-	add := func(section, text string) {
-		if lost[section] == nil {
-			order = append(order, section)
+	for _, h := range f.Config.Hazards(f.Text) {
+		if h.Effect != pve.Loses && h.Effect != pve.Misreads || h.Code == "unknown-type" {
+			continue
 		}
-		lost[section] = append(lost[section], text)
-	}
-	for _, s := range f.Config.Skipped {
-		if !s.UnknownType {
-			add(s.ID, fmt.Sprintf("line %d: PVE skips the whole section: %s", s.Line, s.Reason))
+		if bySection[h.Section] == nil {
+			order = append(order, h.Section)
 		}
-	}
-	for _, w := range f.Config.Warnings {
-		malformed := f.Config.Section(w.Section)
-		skipped := strings.Contains(w.Text, "(skip section ")
-		if w.Line > 0 && !skipped && (malformed == nil || malformed.Malformed == "") {
-			add(w.Section, w.Text)
-		}
-	}
-	seen := map[string]bool{}
-	for _, s := range pve.ParseSections(f.Text) {
-		if seen[s.ID] {
-			add(s.ID, fmt.Sprintf("line %d: a second section of that name; PVE uses the last one and drops the others", s.Line))
-		}
-		seen[s.ID] = true
+		bySection[h.Section] = append(bySection[h.Section], h)
 	}
 	var out []finding.Finding
 	for _, section := range order {
@@ -186,13 +171,17 @@ func hazards(f *Facts) []finding.Finding {
 		if subject == "" {
 			subject = "storage.cfg"
 		}
+		found := bySection[section]
 		x := finding.Finding{
 			Code: finding.StorageConfigHazard, Severity: finding.Warn, Subject: finding.Storage(f.Node, subject), Confidence: finding.Certain,
-			Title: "storage.cfg holds something that PVE does not read as it is meant, and drops with its next write",
-			Cause: "the file was edited by hand, or by a program that does not know its rules",
+			Title: found[0].Text, Cause: "the file was edited by hand, or by a program that does not know its rules",
 		}
-		for _, text := range lost[section] {
-			x.Evidence = append(x.Evidence, finding.Evidence{Source: "storage.cfg", Text: text})
+		for _, h := range found {
+			source := "storage.cfg"
+			if h.Line > 0 {
+				source += " line " + itoa(h.Line)
+			}
+			x.Evidence = append(x.Evidence, finding.Evidence{Source: source, Text: h.Text})
 		}
 		x.Remedies = []finding.Remedy{{Title: "see how PVE reads the file, and correct it", Risk: finding.RiskLow, Commands: []string{"labctl lint-storage", "editor /etc/pve/storage.cfg"}}}
 		out = append(out, x)
