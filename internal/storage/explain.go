@@ -157,7 +157,8 @@ func hazards(f *Facts) []finding.Finding {
 	bySection := map[string][]pve.Hazard{}
 	var order []string
 	for _, h := range f.Config.Hazards(f.Text) {
-		if h.Effect != pve.Loses && h.Effect != pve.Misreads || h.Code == "unknown-type" {
+		section := f.Config.Section(h.Section)
+		if h.Effect != pve.Loses && h.Effect != pve.Misreads || h.Code == "unknown-type" || section != nil && section.Malformed != "" {
 			continue
 		}
 		if bySection[h.Section] == nil {
