@@ -43,6 +43,9 @@ func (d *daemon) build() error {
 	if err := ops.Add(disk.NewApplier(d.host).Ops()); err != nil {
 		return err
 	}
+	if err := ops.Add(newAccess(d.cfg, d.host).Ops()); err != nil {
+		return err
+	}
 	d.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(d.cfg.Paths.State, "journal"), time.Now), Ops: ops}
 	d.loops = []*reconcile.Loop{
 		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
@@ -160,6 +163,8 @@ func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, e
 			return nil, err
 		}
 		return disk.PlanRescue(report, req.IDs[0], req.Method)
+	case apiv1.ActionSetupPVE:
+		return d.planSetup(ctx, req)
 	case apiv1.ActionStorageRemove:
 		if len(req.IDs) != 1 {
 			return nil, fmt.Errorf("%w: %s takes the id of one storage", server.ErrBadRequest, req.Action)
