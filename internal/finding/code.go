@@ -52,6 +52,7 @@ const (
 	NetDockerUnreachable Code = "net.docker-unreachable"
 	NetHostile           Code = "net.hostile"
 	NetNFTBackend        Code = "net.nft-backend"
+	NetAliasPool         Code = "net.alias-pool"
 	NetPVEFirewall       Code = "net.pve-firewall"
 	NetIPFilter          Code = "net.ipfilter"
 	NetRPFilter          Code = "net.rp-filter"
@@ -125,6 +126,7 @@ func Defs() []Def {
 		{NetHostFirewall, Warn, "The host's own packet filter drops what is forwarded to the Docker subnet."},
 		{NetNoAnswer, Fail, "A probed address does not answer, or only the host itself."},
 		{NetNFTBackend, Warn, "Docker's nftables backend leaves no place for an accept rule of labd's."},
+		{NetAliasPool, Warn, "A network in mode alias finds no free prefix in the alias pools, or its alias does not reach all of it."},
 	}
 	slices.SortFunc(defs, func(a, b Def) int {
 		if a.Code < b.Code {
