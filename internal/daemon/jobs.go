@@ -44,6 +44,9 @@ func (d *daemon) build() error {
 	if err := ops.Add(disk.NewApplier(d.host).Ops()); err != nil {
 		return err
 	}
+	if err := ops.Add(newAccess(d.cfg, d.host).Ops()); err != nil {
+		return err
+	}
 	d.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(d.cfg.Paths.State, "journal"), time.Now), Ops: ops}
 	d.loops = []*reconcile.Loop{
 		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
@@ -166,6 +169,8 @@ func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, e
 			return nil, err
 		}
 		return disk.PlanRescue(report, req.IDs[0], req.Method)
+	case apiv1.ActionSetupPVE:
+		return d.planSetup(ctx, req)
 	case apiv1.ActionStorageRemove, apiv1.ActionStorageDisable:
 		report, err := d.storage.Refresh(ctx)
 		if err != nil {
