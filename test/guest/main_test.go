@@ -154,12 +154,18 @@ func (m *machine) check(args ...string) apiv1.Envelope[apiv1.NVMeItem] {
 	return report
 }
 
-// until asks until the report is as wanted, and returns it.
+// until is untilAsked of a labd of labctl's own.
 func (m *machine) until(what string, ok func(apiv1.Envelope[apiv1.NVMeItem]) bool) apiv1.Envelope[apiv1.NVMeItem] {
+	m.t.Helper()
+	return m.untilAsked(what, func() apiv1.Envelope[apiv1.NVMeItem] { return m.check() }, ok)
+}
+
+// untilAsked asks until the report is as wanted, and returns it.
+func (m *machine) untilAsked(what string, ask func() apiv1.Envelope[apiv1.NVMeItem], ok func(apiv1.Envelope[apiv1.NVMeItem]) bool) apiv1.Envelope[apiv1.NVMeItem] {
 	m.t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for {
-		report := m.check()
+		report := ask()
 		if ok(report) {
 			return report
 		}

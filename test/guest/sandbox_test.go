@@ -55,7 +55,7 @@ func TestSandbox(t *testing.T) {
 
 		address := strings.TrimPrefix(drive(report, "two").ID, "nvme/")
 		m.loseRegisters(address)
-		report = m.ask()
+		report = m.untilAsked("the drive is not ready", m.ask, has(address, "nvme.not-ready"))
 		if f := finding(report, address, "nvme.not-ready"); len(f.Evidence) == 0 || !strings.Contains(f.Evidence[0].Text, "Device not ready") {
 			t.Fatalf("%s: not told from the kernel log: %+v", m.kernel.Release, report.Findings)
 		}
