@@ -284,23 +284,6 @@ func TestMultipathHead(t *testing.T) {
 	}
 }
 
-func TestUsers(t *testing.T) {
-	dir, o := tree(t, fixture.P7000Z, "6.8.12-4-pve")
-	if err := os.MkdirAll(filepath.Join(dir, "proc/1"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "proc/1/mountinfo"), []byte("36 35 259:8 / /mnt/pve/fast rw - ext4 /dev/nvme0n1p1 rw\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Join(dir, "sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0/nvme0n1/holders/dm-0"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	got := look(t, o).Drives[0].Controller().Namespaces[0].Users
-	if diff := cmp.Diff([]string{"holder dm-0", "mount /mnt/pve/fast"}, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
 func TestNoDrives(t *testing.T) {
 	_, o := tree(t, nil, "6.8.12-4-pve")
 	r := look(t, o)
@@ -417,7 +400,7 @@ func TestHiddenDrives(t *testing.T) {
 func TestSameWWID(t *testing.T) {
 	drive := func(address, controller, serial, device string) Function {
 		return Function{Address: address, Vendor: 0x1e4b, Driver: "nvme", Controllers: []Controller{{
-			Name: controller, State: "live", Serial: serial, Namespaces: []Namespace{{Device: device, NSID: 1, SizeBytes: 1, WWID: "eui.01", HasID: true}},
+			Name: controller, State: "live", Serial: serial, Namespaces: []Namespace{{Device: device, NSID: 1, SizeBytes: 1, WWID: "eui.01", EUI: "01"}},
 		}}}
 	}
 	for _, tt := range []struct {

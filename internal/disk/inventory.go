@@ -19,7 +19,7 @@ func (c *Controller) contents() []string {
 	for _, ns := range c.Namespaces {
 		out = append(out, ns.Contents...)
 		for _, user := range ns.Users {
-			if strings.HasPrefix(user, "mount ") {
+			if kind, _, _ := strings.Cut(user, " "); kind == "mount" || kind == "lvm" || kind == "zfs" {
 				out = append(out, user)
 			}
 		}

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -127,6 +128,8 @@ type logParser struct {
 	function map[string]string // PCI address by controller name
 	events   []Event
 	count    map[eventKey]int
+	// diskErrors counts the lines about each disk, also those that are not kept.
+	diskErrors map[string]int
 }
 
 type eventKey struct {
@@ -137,7 +140,7 @@ type eventKey struct {
 func (e Event) key() eventKey { return eventKey{e.Address, e.Controller, e.Kind} }
 
 func newLogParser() *logParser {
-	return &logParser{function: map[string]string{}, count: map[eventKey]int{}}
+	return &logParser{function: map[string]string{}, count: map[eventKey]int{}, diskErrors: map[string]int{}}
 }
 
 func (p *logParser) add(rec host.KernelRecord) {
@@ -147,6 +150,7 @@ func (p *logParser) add(rec host.KernelRecord) {
 		if strings.HasPrefix(m[1], "critical") {
 			e.Kind = EventMediaError
 		}
+		p.diskErrors[e.Device]++
 		p.keep(e)
 		return
 	}
@@ -161,6 +165,8 @@ func (p *logParser) add(rec host.KernelRecord) {
 		e.Controller = m[1]
 		if f := pciFunction.FindStringSubmatch(m[2]); f != nil {
 			p.function[e.Controller] = f[1]
+			// The number may be another drive's now, and so are the names of its disks.
+			maps.DeleteFunc(p.diskErrors, func(disk string, _ int) bool { return strings.HasPrefix(disk, e.Controller+"n") })
 		}
 		e.Address = p.function[e.Controller]
 	} else {
@@ -260,4 +266,15 @@ func (r *logReader) poll() (events []Event, lost bool, err error) {
 		r.parser.add(rec)
 	}
 	return slices.Clone(r.parser.events), r.lost, err
+}
+
+// countErrors puts the counts of failed reads and writes into the namespaces.
+func (r *logReader) countErrors(functions []Function) {
+	for _, fn := range functions {
+		for _, c := range fn.Controllers {
+			for i := range c.Namespaces {
+				c.Namespaces[i].LoggedErrors = r.parser.diskErrors[c.Namespaces[i].Device]
+			}
+		}
+	}
 }

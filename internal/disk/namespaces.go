@@ -121,7 +121,7 @@ var byModel = finding.Remedy{
 func (c *patient) idsCleared() (finding.Finding, bool) {
 	e, ok := c.last(EventIDsCleared)
 	for _, ns := range c.d.Controllers[0].Namespaces {
-		ok = ok && !(ns.HasID && (e.NSID == 0 || ns.NSID == e.NSID))
+		ok = ok && !(ns.HasID() && (e.NSID == 0 || ns.NSID == e.NSID))
 	}
 	if !ok {
 		return finding.Finding{}, false
