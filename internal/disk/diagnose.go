@@ -89,6 +89,9 @@ func Diagnose(f *Facts, p Policy) *Report {
 	if f.MemoryErr != nil {
 		r.Notes = append(r.Notes, f.MemoryErr.Error())
 	}
+	if f.JournalErr != nil {
+		r.Notes = append(r.Notes, fmt.Sprintf("what happened in earlier boots is not known: %v", f.JournalErr))
+	}
 	for _, problem := range f.Problems {
 		r.Notes = append(r.Notes, "a PCI function that may be a drive: "+problem)
 	}
@@ -96,7 +99,10 @@ func Diagnose(f *Facts, p Policy) *Report {
 	twins := sameWWID(f.Functions)
 	here, missing := recognise(f.Functions, f.Remembered.Drives)
 	for _, fn := range f.Functions {
-		d := Drive{Function: fn, Chip: chip(fn), history: ofDrive(f.Log, fn.Address), Known: f.known(fn, here), Incidents: f.incidents(fn.Address), logWhole: f.LogErr == nil && !f.LogLost}
+		d := Drive{
+			Function: fn, Chip: chip(fn), history: ofDrive(f.Log, fn.Address), Known: f.known(fn, here), logWhole: f.LogErr == nil && !f.LogLost,
+		}
+		d.Incidents = f.incidents(fn.Address, d.serial())
 		c := &patient{facts: f, d: &d, events: lastProbe(d.history), release: r.running}
 		d.Quirks = c.quirks()
 		found := c.climb()
@@ -118,7 +124,6 @@ func Diagnose(f *Facts, p Policy) *Report {
 	}
 	for _, k := range missing {
 		d, found := f.missing(k)
-		d.Incidents = f.incidents(k.Address)
 		if !p.ignored(k.Address) {
 			r.Findings = append(r.Findings, found)
 		}
@@ -144,8 +149,20 @@ func (f *Facts) known(fn Function, here map[string]Known) *Known {
 	return nil
 }
 
-func (f *Facts) incidents(address string) []Incident {
-	return slices.DeleteFunc(slices.Clone(f.Remembered.Incidents), func(i Incident) bool { return i.Address != address })
+// incidents are those of a slot, and those of the drive that is in it wherever it was before.
+func (f *Facts) incidents(address, serial string) []Incident {
+	return slices.DeleteFunc(slices.Clone(f.Remembered.Incidents), func(i Incident) bool { return i.Address != address && (serial == "" || i.Serial != serial) })
+}
+
+// serial is the drive's serial number, also where only labd's memory has it.
+func (d Drive) serial() string {
+	if c := d.Controller(); c != nil && c.Serial != "" {
+		return c.Serial
+	}
+	if d.Known != nil {
+		return d.Known.Serial
+	}
+	return ""
 }
 
 // release is the running kernel's; the zero value, of which nothing is known, where its text is none.

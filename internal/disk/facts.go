@@ -26,6 +26,10 @@ type Facts struct {
 	// LogErr is why the kernel log could not be read; LogLost says that its oldest records are gone.
 	LogErr  error
 	LogLost bool
+	// Past are the events that the journal has of this and earlier boots, oldest first: once, since they are remembered.
+	Past []PastEvent
+	// JournalErr is why the journal could not be read.
+	JournalErr error
 }
 
 // System is what decides which remedies fit this host.

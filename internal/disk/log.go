@@ -143,8 +143,9 @@ func newLogParser() *logParser {
 	return &logParser{function: map[string]string{}, count: map[eventKey]int{}, diskErrors: map[string]int{}}
 }
 
-func (p *logParser) add(rec host.KernelRecord) {
-	e := Event{Time: rec.Time, Text: rec.Text}
+// add takes a record, and returns the event in it; ok is false where there is none.
+func (p *logParser) add(rec host.KernelRecord) (e Event, ok bool) {
+	e = Event{Time: rec.Time, Text: rec.Text}
 	if m := diskError.FindStringSubmatch(rec.Text); m != nil {
 		e.Kind, e.Controller, e.Device, e.Address = EventIOError, m[2], m[2]+m[3], p.function[m[2]]
 		if strings.HasPrefix(m[1], "critical") {
@@ -152,14 +153,11 @@ func (p *logParser) add(rec host.KernelRecord) {
 		}
 		p.diskErrors[e.Device]++
 		p.keep(e)
-		return
+		return e, true
 	}
 	m := subject.FindStringSubmatch(rec.Text)
-	if m == nil {
-		return
-	}
-	if !classify(m[2], &e) {
-		return
+	if m == nil || !classify(m[2], &e) {
+		return Event{}, false
 	}
 	if strings.HasPrefix(m[1], "nvme") {
 		e.Controller = m[1]
@@ -173,6 +171,7 @@ func (p *logParser) add(rec host.KernelRecord) {
 		e.Address = m[1]
 	}
 	p.keep(e)
+	return e, true
 }
 
 // keep adds an event, dropping the oldest of the same controller and kind when there are too many.
@@ -256,12 +255,29 @@ func newLogReader(log *host.KernelLog) *logReader {
 	return &logReader{log: log, parser: newLogParser()}
 }
 
-func (r *logReader) poll() (events []Event, lost bool, err error) {
+// poll returns the events of this boot. older are records of this boot from the journal, which is read once: they count
+// where the kernel's buffer has lost its oldest records or cannot be read. lost is said all the same, since the journal
+// may lack some too.
+func (r *logReader) poll(older []host.KernelRecord) (events []Event, lost bool, err error) {
 	records, lost, whole, err := r.log.Poll()
-	if whole {
-		r.parser, r.lost = newLogParser(), false
+	r.lost = !whole && r.lost || lost
+	fill := len(older) > 0 && (r.lost || err != nil)
+	if fill && err == nil && !whole { // from the oldest record on once more
+		r.log.Rewind()
+		if records, lost, whole, err = r.log.Poll(); lost {
+			r.lost = true
+		}
 	}
-	r.lost = r.lost || lost
+	if whole || fill {
+		r.parser = newLogParser()
+	}
+	if fill {
+		for _, rec := range older {
+			if len(records) == 0 || rec.Time < records[0].Time {
+				r.parser.add(rec)
+			}
+		}
+	}
 	for _, rec := range records {
 		r.parser.add(rec)
 	}

@@ -26,14 +26,17 @@ type Observer struct {
 	smart   *smart.Keeper // nil where drives are not asked
 	onDisk  *contents     // nil where disks are not read
 
-	mu  sync.Mutex
-	log *logReader
+
+	mu      sync.Mutex
+	journal *journal
+	log     *logReader
 }
 
 // NewObserver returns an Observer. memory may be nil: nothing is remembered then.
 func NewObserver(h *host.Host, policy Policy, memory *Memory, now func() time.Time) *Observer {
 	o := &Observer{
-		host: h, timeout: time.Duration(policy.ReadTimeout), now: now, names: newNames(h), memory: memory, smart: newHealth(h, policy, now), log: newLogReader(h.KernelLog()),
+		host: h, timeout: time.Duration(policy.ReadTimeout), now: now, names: newNames(h), memory: memory, smart: newHealth(h, policy, now),
+		journal: newJournal(h, now), log: newLogReader(h.KernelLog()),
 	}
 	if d := host.DefaultPaths(); (h.Sysfs == d.Sysfs) == (h.Dev == d.Dev) {
 		o.onDisk = &contents{seen: map[string]signed{}}
@@ -59,6 +62,9 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list PCI functions: %w", err)
 	}
+	o.mu.Lock()
+	o.journal.start(f.Boot)
+	o.mu.Unlock()
 	mounts, _ := o.host.Mounts(ctx) // without it only the users of drives are unknown
 	around := o.surroundings(bus, mounts, f.At)
 	results := make([]*Function, len(addresses))
@@ -82,7 +88,9 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	o.names.fill(f.Functions, o.timeout)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f.Log, f.LogLost, f.LogErr = o.log.poll()
+	older := o.journal.take(o.timeout / 2)
+	f.Past, f.JournalErr = older.events, older.err
+	f.Log, f.LogLost, f.LogErr = o.log.poll(older.records)
 	f.Log = ofDisks(f.Log, f.Functions)
 	o.log.countErrors(f.Functions)
 	if o.memory != nil {

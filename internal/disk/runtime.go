@@ -80,6 +80,8 @@ func (c *patient) withDrop(out finding.Finding) finding.Finding {
 		out.Cause, out.Confidence = fmt.Sprintf("%d drives in turn had such incidents in this slot: it is the slot, the board or the power supply", len(drives)), finding.Likely
 		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: "incidents of the drives with serial numbers " + strings.Join(drives, ", ")})
 		out.Remedies = append(out.Remedies, finding.Remedy{Title: "put the drive into another slot before you replace it", Risk: finding.RiskHigh})
+	} else if n := drops(c.d.Incidents, c.d.Address); n > 1 {
+		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: fmt.Sprintf("%d drop-outs in this slot in the last 90 days", n)})
 	}
 	if out.Severity == finding.Fail {
 		out.Remedies = append(out.Remedies, finding.Remedy{Title: "switch the machine off and on: a reboot alone may leave the drive as it is", Risk: finding.RiskHigh})
