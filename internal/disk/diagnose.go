@@ -226,8 +226,9 @@ func (c *patient) climb() []finding.Finding {
 		set(RungController, VerdictFail)
 		return []finding.Finding{c.dead()}
 	case ctrl.State == "resetting" || ctrl.State == "connecting":
-		set(RungController, VerdictFail)
-		return []finding.Finding{c.resetting()}
+		found := c.resetting()
+		set(RungController, found.Severity.String())
+		return []finding.Finding{found}
 	case ctrl.State != "live" && ctrl.State != "":
 		// new, deleting: the controller is just coming or going
 		set(RungController, VerdictWarn)
@@ -268,6 +269,7 @@ func (c *patient) beside() []finding.Finding {
 		add(c.lostInterrupts())
 		add(c.diskErrors())
 		add(c.readOnly())
+		add(c.noHostMemory())
 	}
 	add(checkLink(d))
 	add(checkAER(d))

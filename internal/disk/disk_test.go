@@ -123,7 +123,7 @@ func TestOneDrive(t *testing.T) {
 		{"Proxmox kernel that may have the fix", "6.2.16-20-pve", 1, nil, "driver fail nvme.not-ready", finding.Likely, "CRTO"},
 		{"fixed kernel", "6.8.12-4-pve", 1, nil, "driver fail nvme.not-ready", finding.Unknown, ""},
 		{"kernel older than the bug", "5.15.158-2-pve", 1, nil, "driver fail nvme.not-ready", finding.Unknown, ""},
-		{"release that does not tell", "6.1.0-28-amd64", 1, nil, "driver fail nvme.not-ready", finding.Likely, "CRTO"},
+		{"release that does not tell", "6.1.0-1036-oem", 1, nil, "driver fail nvme.not-ready", finding.Likely, "CRTO"},
 		{"another status", "6.2.16-3-pve", 1, write("dmesg", "<3>[ 1.0] nvme nvme1: pci function 0000:02:00.0\n<3>[    2.3] nvme nvme1: Device not ready; aborting initialisation, CSTS=0x3\n"), "driver fail nvme.not-ready", finding.Unknown, ""},
 		{"log rotated away", "6.2.16-3-pve", 1, write("dmesg", ""), "driver fail nvme.no-driver", finding.Unknown, ""},
 		{"probe failed otherwise", "6.8.12-4-pve", 1, write("dmesg", "<3>[ 1.0] nvme 0000:02:00.0: error -ENODEV: probe failed\n"), "driver fail nvme.no-driver", finding.Certain, "gave it up"},
@@ -187,6 +187,33 @@ func TestOneDrive(t *testing.T) {
 			}
 			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: identifiers changed for nsid 1\n")(t, dir)
 		}, "namespace fail nvme.no-namespace", finding.Certain, "other ids"},
+		{"an error inside the drive", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: resetting controller due to persistent internal error\n"), "ok warn nvme.dropped", finding.Likely, "inside itself"},
+		{"did not wake", "6.8.12-4-pve", 0, write("dmesg", "[ 9.0] nvme 0000:01:00.0: Refused to change power state from D3hot to D0\n"), "ok warn nvme.dropped", finding.Likely, "sleep state"},
+		{"no host memory", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 1.1] nvme nvme0: min host memory (200 MiB) above limit (128 MiB).\n"), "ok info nvme.host-memory", finding.Certain, "200 MiB"},
+		{"no memory to be had", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 1.1] nvme nvme0: failed to allocate host memory buffer.\n"), "ok info nvme.host-memory", finding.Likely, "no memory"},
+		{"no path to the disk", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] block nvme0n1: no usable path - requeuing I/O\n"), "ok warn nvme.io-errors", finding.Unknown, ""},
+		{"namespaces not told", "6.8.12-4-pve", 0, func(t *testing.T, dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, controller, "nvme0n1")); err != nil {
+				t.Fatal(err)
+			}
+			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: Identify Descriptors failed (nsid=1, status=0x4002)\n")(t, dir)
+		}, "namespace fail nvme.no-namespace", finding.Certain, "refused to say"},
+		{"blocks of no use, said for another drive", "7.0.14-14-pve", 0, func(t *testing.T, dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, controller, "nvme0n1")); err != nil {
+				t.Fatal(err)
+			}
+			write("dmesg", "[ 1.0] nvme nvme2: pci function 0000:03:00.0\n[ 9.0] nvme nvme2: invalid LBA data size 3, skipping namespace\n")(t, dir)
+		}, "namespace fail nvme.no-namespace", finding.Unknown, "once a boot"},
+		{"resetting a moment ago", "6.8.12-4-pve", 0, func(t *testing.T, dir string) {
+			write(controller+"/state", "resetting\n")(t, dir)
+			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 100.0] nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10\n")(t, dir)
+			tweak(t, dir, map[string]string{"proc/uptime": "110.5 1.0\n"})
+		}, "controller warn nvme.resetting", finding.Likely, "firmware crashed"},
+		{"stuck in a reset", "6.8.12-4-pve", 0, func(t *testing.T, dir string) {
+			write(controller+"/state", "resetting\n")(t, dir)
+			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 100.0] nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10\n")(t, dir)
+			tweak(t, dir, map[string]string{"proc/uptime": "300.5 1.0\n"})
+		}, "controller fail nvme.resetting", finding.Likely, "firmware crashed"},
 		{"config space lost", "6.8.12-4-pve", 1, write(function+"/vendor", "0xffff\n"), "pci unknown ", "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

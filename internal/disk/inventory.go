@@ -90,7 +90,7 @@ func (f *Facts) missing(k Known) (Drive, finding.Finding) {
 }
 
 // dropKinds are the incidents in which a drive leaves.
-var dropKinds = []EventKind{EventDown, EventDisabled, EventInaccessible, EventBusError}
+var dropKinds = []EventKind{EventDown, EventDisabled, EventInaccessible, EventPowerRefused, EventBusError}
 
 // lastDrop is a drive's newest incident in which it left.
 func lastDrop(incidents []Incident, serial string) (Incident, bool) {

@@ -2,8 +2,6 @@ package disk
 
 import (
 	"context"
-	"errors"
-	"os/exec"
 	"time"
 
 	"labd/internal/host"
@@ -47,9 +45,10 @@ func (j *journal) start(boot string) {
 	}
 	j.result = make(chan past, 1)
 	go func() {
-		records, err := j.host.KernelJournal(context.Background(), j.now().Add(-incidentAge), journalWords...)
-		if errors.Is(err, host.ErrNoPrograms) || errors.Is(err, exec.ErrNotFound) {
-			err = nil // no journal here
+		var records []host.JournalRecord
+		var err error
+		if j.host.HasProgram("journalctl") {
+			records, err = j.host.KernelJournal(context.Background(), j.now().Add(-incidentAge), journalWords...)
 		}
 		j.result <- past{events: pastEvents(records), records: ofBoot(records, boot), err: err}
 	}()

@@ -129,7 +129,8 @@ func TestJournalOfThisBoot(t *testing.T) {
 	}
 	o.log.lost = true // as the kernel's buffer says it
 	older := []host.KernelRecord{
-		{Time: time.Second, Text: "nvme nvme1: pci function 0000:02:00.0"}, {Time: 2 * time.Second, Text: "nvme nvme1: Device not ready; aborting initialisation, CSTS=0x0"},
+		{Time: time.Second, Text: "nvme nvme1: pci function 0000:02:00.0"},
+		{Time: 2 * time.Second, Text: "nvme nvme1: Device not ready; aborting initialisation, CSTS=0x0"},
 		{Time: time.Minute, Text: "nvme nvme1: I/O 1 QID 1 timeout, aborting"}, // in both
 	}
 	events, lost, err := o.log.poll(older)

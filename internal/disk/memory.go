@@ -192,7 +192,9 @@ func (k *Known) sample(at time.Time, used int, written uint64) bool {
 }
 
 // incidentKinds are the events that are kept.
-var incidentKinds = []EventKind{EventDown, EventDisabled, EventInaccessible, EventBusError, EventNotReady, EventTimeout, EventMediaError, EventIOError}
+var incidentKinds = []EventKind{
+	EventDown, EventDisabled, EventInaccessible, EventPowerRefused, EventBusError, EventInternalError, EventNotReady, EventTimeout, EventMediaError, EventIOError,
+}
 
 // incidentKey tells one incident from another: the kernel log and the journal have it with the same time since boot.
 type incidentKey struct {

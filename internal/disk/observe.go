@@ -26,7 +26,6 @@ type Observer struct {
 	smart   *smart.Keeper // nil where drives are not asked
 	onDisk  *contents     // nil where disks are not read
 
-
 	mu      sync.Mutex
 	journal *journal
 	log     *logReader
