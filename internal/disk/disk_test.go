@@ -72,10 +72,10 @@ func TestTrees(t *testing.T) {
 		release string
 		want    []string
 	}{
-		{"two healthy drives", archive(t, "ok.txtar"), "6.1.0-56-amd64", []string{
+		{"two healthy drives", archive(t, "lab/ok.txtar"), "6.1.0-56-amd64", []string{
 			"0000:00:02.0 ok ok nvme0 QEMU NVMe Ctrl nvme0n1 []", "0000:00:03.0 ok ok nvme1 QEMU NVMe Ctrl nvme1n1 []",
 		}},
-		{"ids of one cleared", archive(t, "dup.txtar"), "6.1.0-56-amd64", []string{
+		{"ids of one cleared", archive(t, "lab/dup.txtar"), "6.1.0-56-amd64", []string{
 			"0000:00:02.0 ok ok nvme0 QEMU NVMe Ctrl nvme0n1 []", "0000:00:03.0 ok info nvme1 QEMU NVMe Ctrl nvme1n1 [nvme.ids-cleared]",
 		}},
 		{"P7000Z not ready", fixture.P7000Z, fixture.P7000ZRelease, []string{
