@@ -59,8 +59,13 @@ func (d *daemon) build() error {
 	return nil
 }
 
+// loop makes a loop whose passes leave the metrics of their report behind, so that no scrape waits for these.
 func (d *daemon) loop(name string, interval, coalesce time.Duration, pass func(context.Context) error) *reconcile.Loop {
-	return &reconcile.Loop{Name: name, Interval: interval, Coalesce: coalesce, Pass: pass, Log: d.log}
+	return &reconcile.Loop{Name: name, Interval: interval, Coalesce: coalesce, Log: d.log, Pass: func(ctx context.Context) error {
+		err := pass(ctx)
+		d.metrics.Prepare()
+		return err
+	}}
 }
 
 // observeOnly is the pass of a job that changes nothing by itself.

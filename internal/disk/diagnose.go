@@ -40,6 +40,7 @@ type Report struct {
 	machine         DMI
 	boot            string
 	quirksParameter bool
+	healthAsked     bool
 }
 
 // Drive is one PCI function with its first broken rung.
@@ -96,6 +97,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 		r.Notes = append(r.Notes, "a PCI function that may be a drive: "+problem)
 	}
 	r.running, r.machine, r.boot, r.quirksParameter = f.release(), f.System.DMI, f.Boot, f.System.QuirksParameter
+	r.healthAsked = f.HealthAsked
 	twins := sameWWID(f.Functions)
 	here, missing := recognise(f.Functions, f.Remembered.Drives)
 	for _, fn := range f.Functions {

@@ -13,7 +13,6 @@ import (
 
 	"labd/internal/finding"
 	"labd/internal/host"
-	"labd/internal/policy"
 	"labd/test/fixture"
 )
 
@@ -26,9 +25,7 @@ func tree(t testing.TB, archive []byte, release string) (dir string, o *Observer
 	}
 	paths := host.DefaultPaths()
 	paths.Sysfs, paths.Kmsg, paths.Procfs = filepath.Join(dir, "sys"), filepath.Join(dir, "dmesg"), filepath.Join(dir, "proc")
-	p := DefaultPolicy()
-	p.ReadTimeout = policy.Duration(200 * time.Millisecond)
-	return dir, NewObserver(host.New(paths, release), p, NewMemory(filepath.Join(dir, "state")), func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) })
+	return dir, NewObserver(host.New(paths, release), DefaultPolicy(), NewMemory(filepath.Join(dir, "state")), func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) })
 }
 
 func archive(t testing.TB, name string) []byte {

@@ -19,6 +19,8 @@ type Facts struct {
 	Boot string
 	// Remembered are the drives and incidents that were seen before, without those of this observation.
 	Remembered Remembered
+	// HealthAsked says that drives are asked for their own health.
+	HealthAsked bool
 	// MemoryErr is why not all is remembered.
 	MemoryErr error
 	// Log are the kernel log's events about NVMe controllers of this boot, oldest first.
@@ -76,6 +78,8 @@ type Function struct {
 	// AHCI controller in RAID mode hides.
 	VMD      bool
 	Remapped int
+	// Took is how long it took to look at it.
+	Took time.Duration
 	// Unread says that not even vendor and device could be read.
 	Unread bool
 }

@@ -54,7 +54,7 @@ func (o *Observer) Stuck() int {
 // Observe reads sysfs, the mount table and what is new in the kernel log. Drives are read side by side, each with a
 // bound on the time that its attributes may hang: a broken drive spoils its own facts only.
 func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
-	f := &Facts{At: o.now(), Release: o.host.KernelRelease(), Boot: o.host.BootID()}
+	f := &Facts{At: o.now(), Release: o.host.KernelRelease(), Boot: o.host.BootID(), HealthAsked: o.smart != nil}
 	bus := newAttributes(o.host, o.timeout)
 	defer bus.close()
 	addresses, err := bus.reader.Names(o.busDir())
@@ -148,6 +148,7 @@ var (
 
 // function reads one PCI function and everything below it.
 func (o *Observer) function(address string, l surroundings) *Function {
+	start := time.Now()
 	a := newAttributes(o.host, o.timeout)
 	defer a.close()
 	l.a = a
@@ -177,7 +178,7 @@ func (o *Observer) function(address string, l surroundings) *Function {
 			fn.Controllers = append(fn.Controllers, o.controller(l, filepath.Join(dir, "nvme", name), name))
 		}
 	}
-	fn.Problems = a.problems
+	fn.Problems, fn.Took = a.problems, time.Since(start)
 	return fn
 }
 
