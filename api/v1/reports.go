@@ -179,6 +179,8 @@ type StorageItem struct {
 	Verdict string `json:"verdict"`
 	// Reason is why, in one sentence.
 	Reason string `json:"reason,omitempty"`
+	// GoneSince is since when the storage has been found dead.
+	GoneSince *time.Time `json:"goneSince,omitempty"`
 	// CandidateAt is when a bare fix-storage may include the entry; null when it never will by itself.
 	CandidateAt *time.Time  `json:"candidateAt"`
 	References  []Reference `json:"references"`
@@ -186,6 +188,8 @@ type StorageItem struct {
 	Plan        *Plan       `json:"plan,omitempty"`
 	// Refusal is why there is no plan for an entry that is dead.
 	Refusal string `json:"refusal,omitempty"`
+	// Waits is why a bare fix-storage never takes an entry by itself although it is dead.
+	Waits string `json:"waits,omitempty"`
 }
 
 // Reference is one place that names a storage. Grade is block or fixable.
@@ -194,7 +198,13 @@ type Reference struct {
 	Section string `json:"section,omitempty"`
 	Key     string `json:"key"`
 	Value   string `json:"value,omitempty"`
-	Grade   string `json:"grade"`
+	// Line is where in the file, counted from 1; 0 where it is not known.
+	Line  int    `json:"line,omitempty"`
+	Grade string `json:"grade"`
+	// Reason is what is at stake, in a few words.
+	Reason string `json:"reason,omitempty"`
+	// Kept says that it is another node's, for which the entry stays.
+	Kept bool `json:"kept,omitempty"`
 }
 
 // NetworkItem is one Docker network in one container.
@@ -206,16 +216,24 @@ type NetworkItem struct {
 	Driver    string   `json:"driver,omitempty"`
 	Bridge    string   `json:"bridge,omitempty"`
 	Subnets   []string `json:"subnets"`
-	// Mode is direct or off (alias is a mode of later versions).
+	// Mode is direct (by its own addresses), alias (by those of an alias) or off.
 	Mode string `json:"mode"`
+	// Aliases are the prefixes that stand for the subnets, in mode alias.
+	Aliases []Alias `json:"aliases"`
 	// Verdict is ok, planned, refused, drift, unreachable or unknown.
 	Verdict string `json:"verdict"`
 	Reason  string `json:"reason,omitempty"`
 	// Route is the wanted route per subnet, as "10.1.0.0/24 via 10.77.0.101 dev vmbr0".
 	Route []string `json:"route"`
-	// Rules are the wanted rules in the container, in iptables-save syntax.
+	// Rules are the wanted rules in the container, in iptables-save syntax; or, behind "nft", in nft's.
 	Rules    []string `json:"rules"`
 	Findings []string `json:"findings"`
+}
+
+// Alias is a prefix that stands for a subnet, or for the first part of it, address by address.
+type Alias struct {
+	Prefix string `json:"prefix"`
+	Subnet string `json:"subnet"`
 }
 
 // StatusItem is one job of labd in one line.

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"sync"
 
-
 	"labd/internal/config"
 	"labd/internal/disk"
 	"labd/internal/host"

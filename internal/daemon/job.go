@@ -2,13 +2,12 @@ package daemon
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"labd/internal/finding"
+	"labd/internal/reconcile"
 )
 
 // job observes one domain and keeps its last report. F are the domain's facts, R is its report.
@@ -86,15 +85,10 @@ func (j *job[F, R]) run(o *observation) {
 }
 
 // observeOnce makes one pass within its time. A panic in it is an error of this job, not the end of the daemon.
-func (j *job[F, R]) observeOnce() (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
+func (j *job[F, R]) observeOnce() error {
 	ctx, cancel := context.WithTimeout(context.Background(), observeTimeout)
 	defer cancel()
-	return j.pass(ctx)
+	return reconcile.Catch(func() error { return j.pass(ctx) })
 }
 
 func (j *job[F, R]) pass(ctx context.Context) error {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"labd/internal/config"
 	"labd/internal/disk"
 	"labd/internal/finding"
+	"labd/internal/host"
 	"labd/internal/network"
 	"labd/internal/plan"
 	"labd/internal/pve"
@@ -19,9 +21,6 @@ import (
 	"labd/internal/server"
 	"labd/internal/storage"
 )
-
-// networkCoalesce is how long triggers of the network loop are gathered.
-const networkCoalesce = 250 * time.Millisecond
 
 // build makes the jobs, the runner, the loops and the server.
 func (d *daemon) build() error {
@@ -34,7 +33,8 @@ func (d *daemon) build() error {
 	d.buildNetwork(tracker, state)
 
 	ops := plan.Ops{}
-	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg) })
+	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg, d.host) })
+	applier.Major = d.major
 	if err := ops.Add(applier.Ops()); err != nil {
 		return err
 	}
@@ -44,28 +44,37 @@ func (d *daemon) build() error {
 	if err := ops.Add(disk.NewApplier(d.host).Ops()); err != nil {
 		return err
 	}
+	if err := ops.Add(newAccess(d.cfg, d.host).Ops()); err != nil {
+		return err
+	}
 	d.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(d.cfg.Paths.State, "journal"), time.Now), Ops: ops}
 	d.loops = []*reconcile.Loop{
-		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), 0, observeOnly(d.nvme)),
-		d.loop("storage", time.Duration(d.cfg.Storage.Resync), 0, observeOnly(d.storage)),
-		d.loop("network", time.Duration(d.cfg.Network.Resync), networkCoalesce, d.networkPass),
+		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
+		d.loop("storage", time.Duration(d.cfg.Storage.Resync), observeOnly(d.storage)),
+		d.loop("network", time.Duration(d.cfg.Network.Resync), d.networkPass),
 	}
 	d.server = server.New(server.Config{
-		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d,
-		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
+		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d, StorageConfig: d,
+		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Notifications: d.service.teller, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
-	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper,
+	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper, d.service.teller,
 		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest))
 	return nil
 }
 
-// loop makes a loop whose passes leave the metrics of their report behind, so that no scrape waits for these.
-func (d *daemon) loop(name string, interval, coalesce time.Duration, pass func(context.Context) error) *reconcile.Loop {
-	return &reconcile.Loop{Name: name, Interval: interval, Coalesce: coalesce, Log: d.log, Pass: func(ctx context.Context) error {
-		err := pass(ctx)
-		d.metrics.Prepare()
-		return err
-	}}
+// loop makes a loop with the one key of the host. Its passes leave the metrics of their report behind, so that no scrape
+// waits for these.
+func (d *daemon) loop(name string, resync time.Duration, work func(context.Context) error) *reconcile.Loop {
+	return &reconcile.Loop{
+		Name: name, Resync: resync, Log: d.log, OnPanic: d.service.panicked(name),
+		Work: func(ctx context.Context, _ string) error {
+			err := work(ctx)
+			if d.metrics != nil { // not yet built
+				d.metrics.Prepare()
+			}
+			return err
+		},
+	}
 }
 
 // observeOnly is the pass of a job that changes nothing by itself.
@@ -103,7 +112,11 @@ func (d *daemon) buildNVMe(tracker *finding.Registry) {
 }
 
 func (d *daemon) buildStorage(tracker *finding.Registry, memory *storage.Memory) {
+	// Only one labd of a host writes; another one reads what that remembers.
+	memory.MayWrite = func() bool { return d.lock.Acquire() == nil }
 	observer := storage.NewObserver(d.host, d.cfg.PVE.Node, memory, time.Now)
+	// A labd that looks at another tree asks no servers of this machine's network.
+	observer.Probe, observer.Major = d.cfg.Storage.Probe && d.host.ExecPATH() != "", d.major
 	d.storage = &job[*storage.Facts, storage.Report]{
 		observe: observer.Observe,
 		diagnose: func(f *storage.Facts) *storage.Report {
@@ -111,6 +124,7 @@ func (d *daemon) buildStorage(tracker *finding.Registry, memory *storage.Memory)
 			if err := memory.Note(r); err != nil {
 				d.log.Warn("grace of gone storages not remembered", "err", err)
 			}
+			r.Findings = rootCauses(r, d.nvme.latest())
 			return r
 		},
 		findings: func(r *storage.Report) []finding.Finding { return r.Findings },
@@ -162,15 +176,17 @@ func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, e
 			return nil, err
 		}
 		return disk.PlanRescue(report, req.IDs[0], req.Method)
-	case apiv1.ActionStorageRemove:
-		if len(req.IDs) != 1 {
-			return nil, fmt.Errorf("%w: %s takes the id of one storage", server.ErrBadRequest, req.Action)
-		}
+	case apiv1.ActionSetupPVE:
+		return d.planSetup(ctx, req)
+	case apiv1.ActionStorageRemove, apiv1.ActionStorageDisable:
 		report, err := d.storage.Refresh(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return storage.PlanRemoval(report.Facts(), report, req.IDs[0])
+		if req.Action == apiv1.ActionStorageDisable {
+			return storage.PlanDisable(report.Facts(), report, req.IDs)
+		}
+		return storage.PlanRemoval(report.Facts(), report, req.IDs, storage.Options{FixRefs: req.FixRefs})
 	case apiv1.ActionNetworkApply, apiv1.ActionNetworkOn, apiv1.ActionNetworkOff:
 		report, err := d.network.Refresh(ctx)
 		if err != nil {
@@ -187,21 +203,36 @@ func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, e
 
 // StoragePlan is the plan of one storage from the facts of the last report.
 func (d *daemon) StoragePlan(report *storage.Report, id string) (*plan.Plan, error) {
-	return storage.PlanRemoval(report.Facts(), report, id)
+	return storage.PlanRemoval(report.Facts(), report, []string{id}, storage.Options{})
+}
+
+// major is the major version of the PVE that is installed, 0 where its files do not tell.
+func (d *daemon) major() int {
+	ctx, cancel := context.WithTimeout(context.Background(), host.DefaultReadTimeout)
+	defer cancel()
+	return d.PVEMajor(ctx)
 }
 
 // pveTimeout bounds one request to PVE: a change waits ten seconds for PVE's own lock.
 const pveTimeout = 30 * time.Second
 
 // connectPVE makes a client of PVE's API. Token and certificate are read each time: both may come after labd started.
-func connectPVE(cfg config.Config) (*pve.Client, error) {
-	token, err := readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
+// Without a token all requests go through pvesh, with one those that its rights do not cover.
+func connectPVE(cfg config.Config, h *host.Host) (*pve.Client, error) {
+	client := pve.ClientConfig{BaseURL: cfg.PVE.API, Node: cfg.PVE.Node, Timeout: pveTimeout}
+	if h.HasProgram("pvesh") {
+		client.Shell = h
+	}
+	var err error
+	client.Token, err = readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
+	if errors.Is(err, errNoToken) && client.Shell != nil {
+		return pve.NewClient(client)
+	}
 	if err != nil {
 		return nil, err
 	}
-	ca, err := os.ReadFile(cfg.PVE.CAFile)
-	if err != nil {
+	if client.CA, err = os.ReadFile(cfg.PVE.CAFile); err != nil {
 		return nil, fmt.Errorf("read the certificate authority of PVE: %w", err)
 	}
-	return pve.NewClient(pve.ClientConfig{BaseURL: cfg.PVE.API, Token: token, CA: ca, Node: cfg.PVE.Node, Timeout: pveTimeout})
+	return pve.NewClient(client)
 }

@@ -17,6 +17,13 @@ const (
 	metricLoopErrors   = "labd_loop_errors_total"
 	metricLoopDuration = "labd_loop_last_pass_duration_seconds"
 	metricLoopSuccess  = "labd_loop_last_success_timestamp_seconds"
+	metricLoopPanics   = "labd_loop_panics_total"
+	metricQueueDepth   = "labd_queue_depth"
+	metricQueueAdds    = "labd_queue_adds_total"
+	metricQueueRetries = "labd_queue_retries_total"
+	metricQueueWork    = "labd_queue_work_duration_seconds"
+	metricQueueOldest  = "labd_queue_oldest_unfinished_seconds"
+	metricQueueFailing = "labd_queue_failing_keys"
 	metricHungReads    = "labd_hung_reads"
 )
 
@@ -48,11 +55,20 @@ var (
 	loopErrors   = prometheus.NewDesc(metricLoopErrors, "Passes of a loop that failed.", []string{"loop"}, nil)
 	loopDuration = prometheus.NewDesc(metricLoopDuration, "How long the last pass of a loop took.", []string{"loop"}, nil)
 	loopSuccess  = prometheus.NewDesc(metricLoopSuccess, "When the last pass without error ended, in Unix time; 0 for never.", []string{"loop"}, nil)
+	loopPanics   = prometheus.NewDesc(metricLoopPanics, "Restarts of a loop after a panic.", []string{"loop"}, nil)
+	queueDepth   = prometheus.NewDesc(metricQueueDepth, "Keys that wait for a worker.", []string{"loop"}, nil)
+	queueAdds    = prometheus.NewDesc(metricQueueAdds, "How often a key that was not waiting was asked for.", []string{"loop"}, nil)
+	queueRetries = prometheus.NewDesc(metricQueueRetries, "Keys that came again because their pass failed.", []string{"loop"}, nil)
+	queueWork    = prometheus.NewDesc(metricQueueWork, "How long passes took.", []string{"loop"}, nil)
+	queueOldest  = prometheus.NewDesc(metricQueueOldest, "How long the key that has waited or been worked on longest does so; 0 for none.", []string{"loop"}, nil)
+	queueFailing = prometheus.NewDesc(metricQueueFailing, "Keys whose last pass failed.", []string{"loop"}, nil)
 )
 
 // Describe sends the descriptions.
 func (loopCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{loopPasses, loopErrors, loopDuration, loopSuccess} {
+	for _, desc := range []*prometheus.Desc{
+		loopPasses, loopErrors, loopDuration, loopSuccess, loopPanics, queueDepth, queueAdds, queueRetries, queueWork, queueOldest, queueFailing,
+	} {
 		ch <- desc
 	}
 }
@@ -65,9 +81,22 @@ func (c loopCollector) Collect(ch chan<- prometheus.Metric) {
 		if !s.LastSuccess.IsZero() {
 			last = float64(s.LastSuccess.UnixMilli()) / 1000
 		}
-		ch <- prometheus.MustNewConstMetric(loopPasses, prometheus.CounterValue, float64(s.Passes), loop.Name)
-		ch <- prometheus.MustNewConstMetric(loopErrors, prometheus.CounterValue, float64(s.Errors), loop.Name)
-		ch <- prometheus.MustNewConstMetric(loopDuration, prometheus.GaugeValue, s.Duration.Seconds(), loop.Name)
-		ch <- prometheus.MustNewConstMetric(loopSuccess, prometheus.GaugeValue, last, loop.Name)
+		counter := func(desc *prometheus.Desc, value uint64) {
+			ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value), loop.Name)
+		}
+		gauge := func(desc *prometheus.Desc, value float64) {
+			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, loop.Name)
+		}
+		counter(loopPasses, s.Passes)
+		counter(loopErrors, s.Errors)
+		counter(loopPanics, s.Panics)
+		gauge(loopDuration, s.Duration.Seconds())
+		gauge(loopSuccess, last)
+		gauge(queueDepth, float64(s.Depth))
+		counter(queueAdds, s.Adds)
+		counter(queueRetries, s.Retries)
+		ch <- prometheus.MustNewConstHistogram(queueWork, s.Work.Count, s.Work.Sum.Seconds(), s.Work.Buckets, loop.Name)
+		gauge(queueOldest, s.Oldest.Seconds())
+		gauge(queueFailing, float64(s.Failing))
 	}
 }

@@ -8,8 +8,6 @@ import (
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
-
-	"labd/internal/reconcile"
 )
 
 // notifyReady tells systemd that labd answers (sd_notify(3)). Without systemd it does nothing.
@@ -76,19 +74,16 @@ func (d *daemon) Ready() error {
 	return errors.Join(waiting...)
 }
 
-// Alive says whether every loop began a pass lately: a pass has a deadline, so one that is much older hangs.
+// Alive says whether every loop moves: a pass has a deadline, so one that takes much longer hangs.
 func (d *daemon) Alive() error {
 	var stuck []error
 	for _, loop := range d.loops {
-		if since, stands := stands(loop, time.Now()); stands {
-			stuck = append(stuck, fmt.Errorf("loop %s has not ended a pass for %s", loop.Name, since.Round(time.Second)))
+		if working := loop.Status().Working; working > longestPass {
+			stuck = append(stuck, fmt.Errorf("loop %s has not ended a pass for %s", loop.Name, working.Round(time.Second)))
 		}
 	}
 	return errors.Join(stuck...)
 }
 
-func stands(loop *reconcile.Loop, now time.Time) (time.Duration, bool) {
-	status := loop.Status()
-	since := now.Sub(status.Moved)
-	return since, !status.Moved.IsZero() && since > 2*loop.Interval+2*observeTimeout
-}
+// longestPass is how long a pass may take before its loop counts as standing still.
+const longestPass = 4 * observeTimeout

@@ -61,12 +61,16 @@ func (j *journal) take(wait time.Duration) past {
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	select {
-	case p := <-j.result:
-		j.taken = true
-		return p
-	case <-timer.C:
-		return past{}
+	for {
+		select {
+		case p := <-j.result:
+			j.taken = true
+			return p
+		case <-timer.C:
+			if len(j.result) == 0 { // else both are due, and chance had the timer go first
+				return past{}
+			}
+		}
 	}
 }
 

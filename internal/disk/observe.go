@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"labd/internal/host"
+	"labd/internal/reconcile"
 	"labd/internal/smart"
 )
 
@@ -54,6 +55,7 @@ func (o *Observer) Stuck() int {
 // Observe reads sysfs, the mount table and what is new in the kernel log. Drives are read side by side, each with a
 // bound on the time that its attributes may hang: a broken drive spoils its own facts only.
 func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
+	start := time.Now()
 	f := &Facts{At: o.now(), Release: o.host.KernelRelease(), Boot: o.host.BootID(), HealthAsked: o.smart != nil}
 	bus := newAttributes(o.host, o.timeout)
 	defer bus.close()
@@ -66,17 +68,25 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	o.mu.Unlock()
 	mounts, _ := o.host.Mounts(ctx) // without it only the users of drives are unknown
 	around := o.surroundings(bus, mounts, f.At)
-	results := make([]*Function, len(addresses))
+	results, panics := make([]*Function, len(addresses)), make([]error, len(addresses))
 	var wg sync.WaitGroup
 	for i, address := range addresses {
 		switch class := bus.get(o.busDir(), address, "class"); {
 		case strings.HasPrefix(class, classNVM):
-			wg.Go(func() { results[i] = o.function(address, around) })
+			wg.Go(func() {
+				panics[i] = reconcile.Catch(func() error {
+					results[i] = o.function(address, around)
+					return nil
+				})
+			})
 		case strings.HasPrefix(class, classRAID), strings.HasPrefix(class, classSATA):
 			results[i] = o.hider(bus, address)
 		}
 	}
 	wg.Wait()
+	if err := errors.Join(panics...); err != nil {
+		return nil, err
+	}
 	f.System = o.system(bus)
 	f.Problems = bus.problems
 	for _, fn := range results {
@@ -84,10 +94,12 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 			f.Functions = append(f.Functions, *fn)
 		}
 	}
-	o.names.fill(f.Functions, o.timeout)
+	// What may wait for something else than a drive gets what is left of the time that one may take.
+	left := func() time.Duration { return max(time.Until(start.Add(o.timeout)), 0) }
+	o.names.fill(f.Functions, left())
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	older := o.journal.take(o.timeout / 2)
+	older := o.journal.take(left())
 	f.Past, f.JournalErr = older.events, older.err
 	f.Log, f.LogLost, f.LogErr = o.log.poll(older.records)
 	f.Log = ofDisks(f.Log, f.Functions)

@@ -34,12 +34,16 @@ const (
 
 // Codes of the storage job.
 const (
-	StorageDeviceGone  Code = "storage.device-gone"
-	StorageDown        Code = "storage.down"
-	StorageMalformed   Code = "storage.malformed"
-	StorageMasked      Code = "storage.masked"
-	StorageOrphanNode  Code = "storage.orphan-node"
-	StorageUnsupported Code = "storage.unsupported"
+	StorageDeviceGone   Code = "storage.device-gone"
+	StorageVGGone       Code = "storage.vg-gone"
+	StoragePoolGone     Code = "storage.pool-gone"
+	StorageDown         Code = "storage.down"
+	StorageMalformed    Code = "storage.malformed"
+	StorageMasked       Code = "storage.masked"
+	StorageOrphanNode   Code = "storage.orphan-node"
+	StorageUnsupported  Code = "storage.unsupported"
+	StorageUnitLeft     Code = "storage.unit-left"
+	StorageConfigHazard Code = "storage.config-hazard"
 )
 
 // Codes of the network job.
@@ -53,6 +57,7 @@ const (
 	NetDockerUnreachable Code = "net.docker-unreachable"
 	NetHostile           Code = "net.hostile"
 	NetNFTBackend        Code = "net.nft-backend"
+	NetAliasPool         Code = "net.alias-pool"
 	NetPVEFirewall       Code = "net.pve-firewall"
 	NetIPFilter          Code = "net.ipfilter"
 	NetRPFilter          Code = "net.rp-filter"
@@ -64,6 +69,8 @@ const (
 // Codes of labd itself.
 const (
 	LabdConfigRejected Code = "labd.config-rejected"
+	LabdNotifyFailing  Code = "labd.notify-failing"
+	LabdLoopPanicked   Code = "labd.loop-panicked"
 )
 
 // Def is what is always true of a code.
@@ -79,6 +86,8 @@ type Def struct {
 func Defs() []Def {
 	defs := []Def{
 		{LabdConfigRejected, Warn, "The changed configuration is wrong, so labd goes on with the one it had."},
+		{LabdNotifyFailing, Warn, "A notification target does not take messages, so nobody hears of findings there."},
+		{LabdLoopPanicked, Warn, "A loop of labd met a fault in labd itself and was started again."},
 		{NVMeNotReady, Fail, "The kernel found the controller, but it never became ready and was given up."},
 		{NVMeNoDriver, Fail, "The PCI function is there and no driver is bound to it."},
 		{NVMePassthrough, Info, "The PCI function is passed through to a guest."},
@@ -103,7 +112,11 @@ func Defs() []Def {
 		{NVMeLinkDegraded, Warn, "The PCIe link is slower or narrower than drive and slot can do."},
 		{NVMeNoNamespace, Fail, "The controller is live and offers no namespace, so there is no disk."},
 		{StorageDeviceGone, Fail, "The device that the storage's mount unit names does not exist."},
-		{StorageDown, Warn, "The storage is not usable now, but nothing says that its device is gone."},
+		{StorageVGGone, Fail, "The volume group or thin pool of the storage does not exist, nor any disk of it."},
+		{StoragePoolGone, Fail, "The ZFS pool or dataset of the storage does not exist, and cannot be imported."},
+		{StorageUnitLeft, Warn, "A mount unit or line of fstab waits at every boot for a disk that is gone, and no storage uses it."},
+		{StorageConfigHazard, Warn, "storage.cfg holds something that PVE ignores and drops with its next write."},
+		{StorageDown, Warn, "The storage is not usable now, but nothing says that it is gone."},
 		{StorageMalformed, Fail, "PVE rejects the section in storage.cfg, which blocks every change to any storage."},
 		{StorageMasked, Fail, "The storage looks active and writes to the file system under its mount point."},
 		{StorageOrphanNode, Warn, "The storage is restricted to nodes that are not in the cluster."},
@@ -123,6 +136,7 @@ func Defs() []Def {
 		{NetHostFirewall, Warn, "The host's own packet filter drops what is forwarded to the Docker subnet."},
 		{NetNoAnswer, Fail, "A probed address does not answer, or only the host itself."},
 		{NetNFTBackend, Warn, "Docker's nftables backend leaves no place for an accept rule of labd's."},
+		{NetAliasPool, Warn, "A network in mode alias finds no free prefix in the alias pools, or its alias does not reach all of it."},
 	}
 	slices.SortFunc(defs, func(a, b Def) int {
 		if a.Code < b.Code {

@@ -56,7 +56,11 @@ func addRoute(r Route) error {
 		return err
 	}
 	there, err := dump(func() ([]netlink.Route, error) {
-		return netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: r.Table, Dst: route.Dst}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
+		family := netlink.FAMILY_V4
+		if r.Dst.Addr().Is6() {
+			family = netlink.FAMILY_V6
+		}
+		return netlink.RouteListFiltered(family, &netlink.Route{Table: r.Table, Dst: route.Dst}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
 	})
 	if err != nil {
 		return err

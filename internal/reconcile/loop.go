@@ -2,125 +2,216 @@ package reconcile
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
-	"math/rand/v2"
-	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Loop runs Pass at once, whenever it is triggered, and at the latest every Interval. Triggers that come during a
-// pass cause exactly one more. After an error the next pass comes after a back-off that doubles up to Interval.
+// HostKey is the key of what concerns the whole host, and the only key of a loop without Keys.
+const HostKey = "host"
+
+// Loop makes passes over keys: over all of them at once and then every Resync, and over one whenever it is added.
 type Loop struct {
-	Name     string
-	Interval time.Duration
-	// Coalesce is how long further triggers are gathered after a pass that a trigger caused.
+	Name string
+	// Keys are the keys of a resync; nil stands for HostKey alone.
+	Keys func() []string
+	// Work brings one key to where it should be. Its error may be Permanent, a *LaterError or a *PanicError.
+	Work func(ctx context.Context, key string) error
+	// Resync is how often all keys are worked on without a cause, give or take a tenth.
+	Resync time.Duration
+	// Coalesce is how long the triggers of one source are gathered after one that had its pass.
 	Coalesce time.Duration
-	Pass     func(ctx context.Context) error
-	Log      *slog.Logger
+	// Workers is how many keys are worked on at a time; 0 stands for 1.
+	Workers int
+	Log     *slog.Logger
+	// OnPanic, where set, is told of a panic, and with nil when it is long past and its key was worked on since.
+	OnPanic func(*Panic)
 
 	once    sync.Once
-	trigger chan struct{}
-	mu      sync.Mutex
-	status  Status
+	queue   *queue
+	retries Bucket
+	// spread is jitter; tests that want to know the very moment leave it out.
+	spread func(time.Duration) time.Duration
+
+	mu     sync.Mutex
+	status Status
+	keys   map[string]*KeyStatus
+	panic  *Panic
 }
 
-// Status is how a loop fares.
-type Status struct {
-	// Passes and Errors count since the start.
-	Passes, Errors uint64
-	// Moved is when the loop last began or ended a pass; zero before it runs.
-	Moved time.Time
-	// LastSuccess is the end of the last pass without error; zero when there was none.
-	LastSuccess time.Time
-	// Duration is how long the last pass took.
-	Duration time.Duration
-	// Err is the error of the last pass, nil when it succeeded.
-	Err error
+func (l *Loop) init() {
+	l.once.Do(func() {
+		l.queue = newQueue()
+		l.retries = Bucket{Burst: retryBurst, Every: retryEvery}
+		l.keys = map[string]*KeyStatus{}
+		l.status.Work = newHistogram()
+		if l.spread == nil {
+			l.spread = jitter
+		}
+	})
 }
 
-const firstBackOff = time.Second
-
-func (l *Loop) init() { l.once.Do(func() { l.trigger = make(chan struct{}, 1) }) }
-
-// Trigger asks for a pass soon. It never blocks.
-func (l *Loop) Trigger() {
+// Add asks for a pass of key because source says that it changed: at once, or together with what else that source says
+// within Coalesce of its last pass. A permanent error of the key is forgotten. It never blocks.
+func (l *Loop) Add(key, source string) {
 	l.init()
-	select {
-	case l.trigger <- struct{}{}:
-	default:
+	l.mu.Lock()
+	if k := l.keys[key]; k != nil && k.State == StateRejected {
+		k.set(StateWaiting, source)
+	}
+	l.mu.Unlock()
+	l.queue.addFrom(key, source, l.Coalesce)
+}
+
+// Run runs the loop until ctx ends and no pass is being made any more. A panic stops the passes that are being made, and
+// the loop goes on after a back-off.
+func (l *Loop) Run(ctx context.Context) {
+	l.init()
+	defer l.queue.close()
+	var resync sync.WaitGroup
+	defer resync.Wait()
+	resync.Go(func() { l.resync(ctx) })
+	panics := 0
+	for ctx.Err() == nil {
+		caught := l.work(ctx)
+		if caught == nil {
+			return
+		}
+		if before := l.notePanic(caught); time.Since(before) > panicMemory {
+			panics = 0
+		}
+		panics++
+		wait := l.spread(backOff(panics, longestRestart))
+		l.Log.Error("loop panicked and is started again", "loop", l.Name, "key", caught.Key, "panic", caught.Message, "wait", wait.Round(time.Millisecond), "stack", caught.Stack)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
 	}
 }
 
-// Status returns the loop's status.
-func (l *Loop) Status() Status {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.status
-}
-
-// Run runs the loop until ctx ends.
-func (l *Loop) Run(ctx context.Context) {
-	l.init()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	backOff := firstBackOff
+// resync adds all keys again and again, until ctx ends.
+func (l *Loop) resync(ctx context.Context) {
 	for {
-		triggered := false
+		keys := []string{HostKey}
+		if l.Keys != nil {
+			keys = l.Keys()
+		}
+		for _, key := range keys {
+			if !l.rejected(key) {
+				l.queue.add(key, time.Now())
+			}
+		}
+		l.forget(keys)
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
-		case <-l.trigger:
-			triggered = true
+		case <-time.After(l.spread(l.Resync)):
 		}
-		wait := jitter(l.Interval)
-		if err := l.pass(ctx); err != nil && ctx.Err() == nil {
-			wait, backOff = min(jitter(backOff), wait), min(2*backOff, l.Interval)
-			l.Log.Warn("pass failed", "loop", l.Name, "err", err, "retry", wait.Round(time.Millisecond))
-		} else {
-			backOff = firstBackOff
-		}
-		timer.Reset(wait)
-		if triggered && l.Coalesce > 0 {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(l.Coalesce):
+	}
+}
+
+// work lets workers take keys until ctx ends, or until one panics.
+func (l *Loop) work(parent context.Context) *Panic {
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	defer context.AfterFunc(ctx, l.queue.wakeAll)()
+	var caught *Panic
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	for range max(1, l.Workers) {
+		workers.Go(func() {
+			for {
+				key, ok := l.queue.get(func() bool { return ctx.Err() != nil })
+				if !ok {
+					return
+				}
+				p := l.pass(ctx, key)
+				if p != nil {
+					mu.Lock()
+					caught = p
+					mu.Unlock()
+					cancel()
+				}
 			}
-		}
+		})
 	}
+	workers.Wait()
+	if parent.Err() != nil {
+		return nil
+	}
+	return caught
 }
 
-// pass runs one pass; a panic in it is an error of this loop, not the end of the daemon.
-func (l *Loop) pass(ctx context.Context) (err error) {
+// pass works on one key and decides when it comes again. It returns the panic, if there was one.
+func (l *Loop) pass(ctx context.Context, key string) *Panic {
 	start := time.Now()
-	l.mu.Lock()
-	l.status.Moved = start
-	l.mu.Unlock()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+	l.note(key, func(k *KeyStatus) { k.set(StateWorking, "") })
+	err := Catch(func() error { return l.Work(ctx, key) })
+	took := time.Since(start)
+	defer l.queue.done(key)
+	var later *LaterError
+	var rejected *permanent
+	var panicked *PanicError
+	switch {
+	case errors.As(err, &later):
+		l.finish(key, took, nil, func(k *KeyStatus) { k.set(StateWaiting, later.Reason) })
+		l.queue.add(key, time.Now().Add(later.After))
+	case err == nil:
+		l.finish(key, took, nil, func(k *KeyStatus) {
+			k.Failures = 0
+			k.set(StateDone, "")
+		})
+	case ctx.Err() != nil && !errors.As(err, &panicked):
+		// The loop was stopped in the middle; after a panic elsewhere the key has its turn again.
+		l.note(key, func(k *KeyStatus) { k.set(StateWaiting, "stopped in the middle") })
+		l.queue.add(key, time.Now())
+	case errors.As(err, &rejected):
+		l.finish(key, took, err, func(k *KeyStatus) { k.set(StateRejected, err.Error()) })
+		l.Log.Warn("pass failed; not tried again before a change", "loop", l.Name, "key", key, "err", err)
+	default:
+		wait := l.retry(key, took, err)
+		if errors.As(err, &panicked) {
+			return &Panic{At: time.Now(), Key: key, Message: firstLine(panicked), Stack: string(panicked.Stack)}
 		}
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.status.Passes++
-		l.status.Moved = time.Now()
-		l.status.Duration, l.status.Err = time.Since(start), err
-		if err != nil {
-			l.status.Errors++
-		} else {
-			l.status.LastSuccess = time.Now()
-		}
-	}()
-	return l.Pass(ctx)
+		l.Log.Warn("pass failed", "loop", l.Name, "key", key, "err", err, "retry", wait.Round(time.Millisecond))
+	}
+	return nil
 }
 
-// jitter spreads d by a tenth both ways, so that many hosts do not move in step.
-func jitter(d time.Duration) time.Duration {
-	if d <= 0 {
-		return 0
+// retry notes a failure and has the key come again after its back-off, as the rate of all retries allows.
+func (l *Loop) retry(key string, took time.Duration, err error) time.Duration {
+	var wait time.Duration
+	l.finish(key, took, err, func(k *KeyStatus) {
+		k.Failures++
+		wait = l.spread(backOff(k.Failures, l.Resync)) + l.retries.Reserve(time.Now())
+		k.set(StateFailed, err.Error())
+	})
+	l.mu.Lock()
+	l.status.Retries++
+	l.mu.Unlock()
+	l.queue.add(key, time.Now().Add(wait))
+	return wait
+}
+
+func (l *Loop) rejected(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.keys[key]
+	return k != nil && k.State == StateRejected
+}
+
+// forget drops what is known of keys that are not among those of a resync and have nothing to do.
+func (l *Loop) forget(keys []string) {
+	keep := func(key string) bool { return slices.Contains(keys, key) }
+	l.queue.keep(keep)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, k := range l.keys {
+		if (k.State == StateDone || k.State == StateRejected) && !keep(key) {
+			delete(l.keys, key)
+		}
 	}
-	return d - d/10 + rand.N(d/5+1)
 }

@@ -6,8 +6,8 @@ import (
 
 	apiv1 "labd/api/v1"
 	"labd/internal/finding"
+	"labd/internal/netfilter"
 	"labd/internal/network"
-	"labd/internal/pve"
 	"labd/internal/storage"
 )
 
@@ -73,12 +73,17 @@ func (s *Server) entryToAPI(report *storage.Report, e storage.Entry) apiv1.Stora
 	item := apiv1.StorageItem{
 		ID: string(report.Subject(e)), Storage: e.ID, Type: e.Type, Path: e.Path, Verdict: e.Verdict, Reason: e.Reason,
 		References: referencesToAPI(e.References), Findings: finding.Codes(report.Findings, report.Subject(e)), Refusal: e.Refusal,
+		Waits: e.Waits,
 	}
 	if !e.CandidateAt.IsZero() {
 		at := e.CandidateAt.UTC()
 		item.CandidateAt = &at
 	}
-	if e.Verdict == storage.VerdictGone && e.Refusal == "" {
+	if !e.GoneSince.IsZero() {
+		since := e.GoneSince.UTC()
+		item.GoneSince = &since
+	}
+	if plannable(e) {
 		if p, err := s.Planner.StoragePlan(report, e.ID); err == nil {
 			shown := planToAPI(p)
 			item.Plan = &shown
@@ -89,10 +94,19 @@ func (s *Server) entryToAPI(report *storage.Report, e storage.Entry) apiv1.Stora
 	return item
 }
 
-func referencesToAPI(references []pve.Reference) []apiv1.Reference {
+// plannable tells the entries for which fix-storage has a plan.
+func plannable(e storage.Entry) bool {
+	switch e.Verdict {
+	case storage.VerdictGone, storage.VerdictOrphanNode, storage.VerdictMalformed, storage.VerdictUnsupported:
+		return e.Refusal == "" && !e.Ignored
+	}
+	return false
+}
+
+func referencesToAPI(references []storage.Reference) []apiv1.Reference {
 	out := make([]apiv1.Reference, 0, len(references))
 	for _, r := range references {
-		out = append(out, apiv1.Reference{File: r.File, Section: r.Section, Key: r.Key, Value: r.Value, Grade: string(r.Grade)})
+		out = append(out, apiv1.Reference{File: r.File, Section: r.Section, Key: r.Key, Value: r.Value, Line: r.Line, Grade: string(r.Grade), Reason: r.Reason, Kept: r.Kept})
 	}
 	return out
 }
@@ -113,7 +127,7 @@ func (s *Server) networks(w http.ResponseWriter, r *http.Request) {
 func networkToAPI(n network.Network, findings []finding.Finding) apiv1.NetworkItem {
 	item := apiv1.NetworkItem{
 		ID: string(n.Subject()), Container: n.Container, Name: n.Name, Driver: n.Driver, Bridge: n.Bridge, Subnets: []string{},
-		Mode: n.Mode, Verdict: n.Verdict, Reason: n.Reason, Route: []string{}, Rules: []string{}, Findings: finding.Codes(findings, n.Subject()),
+		Mode: n.Mode, Verdict: n.Verdict, Reason: n.Reason, Aliases: []apiv1.Alias{}, Route: []string{}, Rules: []string{}, Findings: finding.Codes(findings, n.Subject()),
 	}
 	for _, subnet := range n.Subnets {
 		item.Subnets = append(item.Subnets, subnet.String())
@@ -121,11 +135,25 @@ func networkToAPI(n network.Network, findings []finding.Finding) apiv1.NetworkIt
 	for _, route := range n.Routes {
 		item.Route = append(item.Route, route.String())
 	}
-	for _, rule := range n.Rules.Raw {
-		item.Rules = append(item.Rules, "-t raw -A LABD-RAW "+rule.String())
+	for _, alias := range n.Aliases {
+		item.Aliases = append(item.Aliases, apiv1.Alias{Prefix: alias.Prefix.String(), Subnet: alias.Subnet.String()})
 	}
-	for _, rule := range n.Rules.Forward {
-		item.Rules = append(item.Rules, "-t filter -A LABD-FWD "+rule.String())
+	for _, chains := range []netfilter.Chains{n.Rules.IPv4, n.Rules.IPv6} {
+		for _, rule := range chains.Raw {
+			item.Rules = append(item.Rules, "-t raw -A "+netfilter.ChainRaw+" "+rule.String())
+		}
+		for _, rule := range chains.NAT {
+			item.Rules = append(item.Rules, "-t nat -A "+netfilter.ChainNAT+" "+rule.String())
+		}
+		for _, rule := range chains.Forward {
+			item.Rules = append(item.Rules, "-t filter -A "+netfilter.ChainForward+" "+rule.String())
+		}
+	}
+	for _, rule := range n.Rules.Table.Mark {
+		item.Rules = append(item.Rules, "nft inet labd prerouting "+rule)
+	}
+	for _, rule := range n.Rules.Table.Alias {
+		item.Rules = append(item.Rules, "nft inet labd alias "+rule)
 	}
 	return item
 }
