@@ -156,6 +156,8 @@ type StorageItem struct {
 	Verdict string `json:"verdict"`
 	// Reason is why, in one sentence.
 	Reason string `json:"reason,omitempty"`
+	// GoneSince is since when the storage has been found dead.
+	GoneSince *time.Time `json:"goneSince,omitempty"`
 	// CandidateAt is when a bare fix-storage may include the entry; null when it never will by itself.
 	CandidateAt *time.Time  `json:"candidateAt"`
 	References  []Reference `json:"references"`
@@ -163,6 +165,8 @@ type StorageItem struct {
 	Plan        *Plan       `json:"plan,omitempty"`
 	// Refusal is why there is no plan for an entry that is dead.
 	Refusal string `json:"refusal,omitempty"`
+	// Waits is why a bare fix-storage never takes an entry by itself although it is dead.
+	Waits string `json:"waits,omitempty"`
 }
 
 // Reference is one place that names a storage. Grade is block or fixable.
@@ -171,7 +175,13 @@ type Reference struct {
 	Section string `json:"section,omitempty"`
 	Key     string `json:"key"`
 	Value   string `json:"value,omitempty"`
-	Grade   string `json:"grade"`
+	// Line is where in the file, counted from 1; 0 where it is not known.
+	Line  int    `json:"line,omitempty"`
+	Grade string `json:"grade"`
+	// Reason is what is at stake, in a few words.
+	Reason string `json:"reason,omitempty"`
+	// Kept says that it is another node's, for which the entry stays.
+	Kept bool `json:"kept,omitempty"`
 }
 
 // NetworkItem is one Docker network in one container.

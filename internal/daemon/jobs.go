@@ -34,6 +34,7 @@ func (d *daemon) build() error {
 
 	ops := plan.Ops{}
 	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg, d.host) })
+	applier.Major = d.major
 	if err := ops.Add(applier.Ops()); err != nil {
 		return err
 	}
@@ -104,7 +105,11 @@ func (d *daemon) buildNVMe(tracker *finding.Registry) {
 }
 
 func (d *daemon) buildStorage(tracker *finding.Registry, memory *storage.Memory) {
+	// Only one labd of a host writes; another one reads what that remembers.
+	memory.MayWrite = func() bool { return d.lock.Acquire() == nil }
 	observer := storage.NewObserver(d.host, d.cfg.PVE.Node, memory, time.Now)
+	// A labd that looks at another tree asks no servers of this machine's network.
+	observer.Probe, observer.Major = d.cfg.Storage.Probe && d.host.ExecPATH() != "", d.major
 	d.storage = &job[*storage.Facts, storage.Report]{
 		observe: observer.Observe,
 		diagnose: func(f *storage.Facts) *storage.Report {
@@ -112,6 +117,7 @@ func (d *daemon) buildStorage(tracker *finding.Registry, memory *storage.Memory)
 			if err := memory.Note(r); err != nil {
 				d.log.Warn("grace of gone storages not remembered", "err", err)
 			}
+			r.Findings = rootCauses(r, d.nvme.latest())
 			return r
 		},
 		findings: func(r *storage.Report) []finding.Finding { return r.Findings },
@@ -165,15 +171,15 @@ func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, e
 		return disk.PlanRescue(report, req.IDs[0], req.Method)
 	case apiv1.ActionSetupPVE:
 		return d.planSetup(ctx, req)
-	case apiv1.ActionStorageRemove:
-		if len(req.IDs) != 1 {
-			return nil, fmt.Errorf("%w: %s takes the id of one storage", server.ErrBadRequest, req.Action)
-		}
+	case apiv1.ActionStorageRemove, apiv1.ActionStorageDisable:
 		report, err := d.storage.Refresh(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return storage.PlanRemoval(report.Facts(), report, req.IDs[0])
+		if req.Action == apiv1.ActionStorageDisable {
+			return storage.PlanDisable(report.Facts(), report, req.IDs)
+		}
+		return storage.PlanRemoval(report.Facts(), report, req.IDs, storage.Options{FixRefs: req.FixRefs})
 	case apiv1.ActionNetworkApply, apiv1.ActionNetworkOn, apiv1.ActionNetworkOff:
 		report, err := d.network.Refresh(ctx)
 		if err != nil {
@@ -190,7 +196,14 @@ func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, e
 
 // StoragePlan is the plan of one storage from the facts of the last report.
 func (d *daemon) StoragePlan(report *storage.Report, id string) (*plan.Plan, error) {
-	return storage.PlanRemoval(report.Facts(), report, id)
+	return storage.PlanRemoval(report.Facts(), report, []string{id}, storage.Options{})
+}
+
+// major is the major version of the PVE that is installed, 0 where its files do not tell.
+func (d *daemon) major() int {
+	ctx, cancel := context.WithTimeout(context.Background(), host.DefaultReadTimeout)
+	defer cancel()
+	return d.PVEMajor(ctx)
 }
 
 // pveTimeout bounds one request to PVE: a change waits ten seconds for PVE's own lock.

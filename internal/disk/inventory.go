@@ -28,6 +28,18 @@ func (c *Controller) contents() []string {
 	return slices.Compact(out)
 }
 
+// Contents are what the drive holds, or held when it was last seen: what is on its disks and where that is mounted.
+func (d Drive) Contents() []string {
+	var out []string
+	for i := range d.Controllers {
+		out = append(out, d.Controllers[i].contents()...)
+	}
+	if d.Known != nil {
+		out = append(out, d.Known.Contents...)
+	}
+	return out
+}
+
 // recognise gives each remembered drive that is not seen by its serial number to a function that has no controller to
 // tell it, by slot and PCI ids, or by PCI ids alone after slots were renumbered. What is left over is missing.
 func recognise(functions []Function, known []Known) (here map[string]Known, missing []Known) {

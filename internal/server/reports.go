@@ -7,7 +7,6 @@ import (
 	"labd/internal/finding"
 	"labd/internal/netfilter"
 	"labd/internal/network"
-	"labd/internal/pve"
 	"labd/internal/storage"
 )
 
@@ -56,12 +55,17 @@ func (s *Server) entryToAPI(report *storage.Report, e storage.Entry) apiv1.Stora
 	item := apiv1.StorageItem{
 		ID: string(report.Subject(e)), Storage: e.ID, Type: e.Type, Path: e.Path, Verdict: e.Verdict, Reason: e.Reason,
 		References: referencesToAPI(e.References), Findings: finding.Codes(report.Findings, report.Subject(e)), Refusal: e.Refusal,
+		Waits: e.Waits,
 	}
 	if !e.CandidateAt.IsZero() {
 		at := e.CandidateAt.UTC()
 		item.CandidateAt = &at
 	}
-	if e.Verdict == storage.VerdictGone && e.Refusal == "" {
+	if !e.GoneSince.IsZero() {
+		since := e.GoneSince.UTC()
+		item.GoneSince = &since
+	}
+	if plannable(e) {
 		if p, err := s.Planner.StoragePlan(report, e.ID); err == nil {
 			shown := planToAPI(p)
 			item.Plan = &shown
@@ -72,10 +76,19 @@ func (s *Server) entryToAPI(report *storage.Report, e storage.Entry) apiv1.Stora
 	return item
 }
 
-func referencesToAPI(references []pve.Reference) []apiv1.Reference {
+// plannable tells the entries for which fix-storage has a plan.
+func plannable(e storage.Entry) bool {
+	switch e.Verdict {
+	case storage.VerdictGone, storage.VerdictOrphanNode, storage.VerdictMalformed, storage.VerdictUnsupported:
+		return e.Refusal == "" && !e.Ignored
+	}
+	return false
+}
+
+func referencesToAPI(references []storage.Reference) []apiv1.Reference {
 	out := make([]apiv1.Reference, 0, len(references))
 	for _, r := range references {
-		out = append(out, apiv1.Reference{File: r.File, Section: r.Section, Key: r.Key, Value: r.Value, Grade: string(r.Grade)})
+		out = append(out, apiv1.Reference{File: r.File, Section: r.Section, Key: r.Key, Value: r.Value, Line: r.Line, Grade: string(r.Grade), Reason: r.Reason, Kept: r.Kept})
 	}
 	return out
 }
