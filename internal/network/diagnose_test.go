@@ -90,6 +90,12 @@ func TestDiagnose(t *testing.T) {
 		{"a default route in two halves", func(f *Facts, _ *Policy) {
 			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("0.0.0.0/1")[0], Dev: "tun0"}, Route{Dst: prefixes("128.0.0.0/1")[0], Dev: "tun0"})
 		}, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
+		{"within a route to nowhere", func(f *Facts, _ *Policy) {
+			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("172.16.0.0/12")[0], Dev: "lo", Table: mainTable, Protocol: 4, Nowhere: true})
+		}, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
+		{"a route to nowhere of that very prefix", func(f *Facts, _ *Policy) {
+			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("172.18.0.0/24")[0], Dev: "lo", Table: mainTable, Protocol: 4, Nowhere: true})
+		}, VerdictRefused, []string{"net.overlap"}, "172.18.0.0/24"},
 		{"the LAN of the sources", func(_ *Facts, p *Policy) { p.From = prefixes("172.18.0.0/16") }, VerdictRefused, []string{"net.overlap"}, "reached"},
 		{"no source", func(f *Facts, _ *Policy) { f.Host.Uplinks = []string{"wlan0"} }, VerdictUnreachable, []string{"net.no-route"}, "source"},
 		{"the host is not in the container's network", func(f *Facts, _ *Policy) { f.Host.Addresses = f.Host.Addresses[:2] }, VerdictUnreachable, []string{"net.no-route"}, "10.77.0.101"},
