@@ -128,7 +128,10 @@ func TestDiagnose(t *testing.T) {
 		{"an address of the cluster", func(f *Facts, _ *Policy) {
 			f.Host.Cluster = []ClusterNetwork{{netip.MustParsePrefix("172.18.0.9/32"), "corosync.conf"}}
 		}, VerdictRefused, []string{"net.overlap"}, "corosync.conf"},
-		{"another container's address", func(f *Facts, _ *Policy) { f.Containers[0].Address6 = netip.Addr{}; f.Containers[0].Address = netip.MustParseAddr("172.18.0.9") }, VerdictRefused, []string{"net.overlap"}, "container 101"},
+		{"another container's address", func(f *Facts, _ *Policy) {
+			f.Containers[0].Address6 = netip.Addr{}
+			f.Containers[0].Address = netip.MustParseAddr("172.18.0.9")
+		}, VerdictRefused, []string{"net.overlap"}, "container 101"},
 		{"isolated", func(f *Facts, _ *Policy) { f.Containers[0].Docker.Networks[0].GatewayMode = "isolated" }, VerdictOK, []string{}, "isolated"},
 		{"switched off for the container", func(_ *Facts, p *Policy) { p.Modes = map[string]string{"lxc/101": ModeOff} }, VerdictOK, []string{}, "labd.toml"},
 		{"switched off by its label", func(f *Facts, p *Policy) { f.Containers[0].Docker.Networks[0].Mode, p.AllowLabels = ModeOff, true }, VerdictOK, []string{}, "label"},

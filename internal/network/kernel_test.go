@@ -60,6 +60,20 @@ func TestByKernel(t *testing.T) {
 	}
 }
 
+// Podman's API does not tell the bridges: the addresses of the interfaces do.
+func TestPodmanBridges(t *testing.T) {
+	c := sampleContainer(t, 101, "172.18.0.0/24")
+	c.Interfaces[1].Interface, c.Rules = "podman1", ruleset(t, "podman")
+	c.Docker.Podman, c.Docker.Networks[0].Bridge = true, ""
+	c.Docker.Networks = append(c.Docker.Networks, docker.Network{Name: "unused", Driver: "bridge", Subnets: prefixes("172.19.0.0/24")})
+	c.findBridges()
+	r := Diagnose(sampleFacts(t, c), DefaultPolicy())
+	got := verdicts(r)
+	if got["101/web"] != VerdictPlanned || r.Networks[1].Bridge != "podman1" || got["101/unused"] != VerdictOK || !strings.Contains(r.Networks[0].Reason, "Podman") {
+		t.Errorf("networks %+v", r.Networks)
+	}
+}
+
 // A Podman without its service, and a Docker that hangs from the start: reached all the same, and said so.
 func TestReachableByKernel(t *testing.T) {
 	for name, asked := range map[string]error{"no socket": errNoSocket, "it hangs": context.DeadlineExceeded} {

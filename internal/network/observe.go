@@ -202,6 +202,7 @@ func (o *Observer) look(ctx context.Context, id int) Container {
 	c.Name = c.Firewall.Hostname
 	<-asked
 	c.Docker = info
+	c.findBridges()
 	if c.Err == nil && info != nil && strings.HasPrefix(info.FirewallBackend, "nftables") {
 		c.Err = o.observeTables(ctx, ct, &c)
 	}
