@@ -25,7 +25,7 @@ const (
 	HostLAN     = "192.168.77.1"  // the host on its uplink eno1
 	LANAddress  = "192.168.77.50" // the client
 
-	HostAddress6 = "fd00:77::1"  // the same in IPv6
+	HostAddress6 = "fd00:77::1" // the same in IPv6
 	HostLAN6     = "fd00:192::1"
 	LANAddress6  = "fd00:192::50"
 )
