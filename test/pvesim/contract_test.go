@@ -56,9 +56,8 @@ type snapshot map[string]any
 var notSimulated = []struct {
 	pattern, reason string
 }{
-	{` GET /access/users`, "labd does not ask for users"},
-	{` GET /pools`, "labd reads pools from user.cfg"},
-	{` GET /nodes/pve1/(lxc|qemu)`, "labd reads guests from /etc/pve"},
+	{` GET /pools[/?]`, "labd reads the members of pools from user.cfg"},
+	{` GET /nodes/pve1/(lxc|qemu)(/101/(status|pending).*)?$`, "labd reads guests from /etc/pve"},
 	{` GET /nodes/pve1(/status)?$`, "labd does not ask for the node's load"},
 	{` GET /nodes/pve1/disks/(list|smart|lvm|lvmthin|zfs)`, "labd reads devices from sysfs"},
 	{` PUT /nodes/pve1/disks/wipedisk`, "labd never wipes"},
@@ -199,7 +198,9 @@ func newReplay(t *testing.T, sc *scenario, fuse bool) *replay {
 		r.must(s.SetQuorum(false))
 	case "storage_delete_references":
 		r.must(os.WriteFile(filepath.Join(r.root, "etc/pve/nodes/pve1/lxc/101.conf"),
-			[]byte("rootfs: usb1:101/vm-101-disk-0.raw,size=4G\n"), 0o640))
+			[]byte("arch: amd64\ncores: 1\nhostname: ct101\nmemory: 512\nmp0: usb1:101/vm-101-disk-1.raw,mp=/data,size=1G\n"+
+				"net0: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,ip=dhcp,type=veth\nostype: debian\n"+
+				"rootfs: usb1:101/vm-101-disk-0.raw,size=4G\nswap: 512\nunused0: usb1:101/vm-101-disk-2.raw\n"), 0o640))
 	case "tasks":
 		r.seedTasks(sc)
 	}

@@ -36,6 +36,9 @@ type Options struct {
 	Node string
 	// Now is the clock by which locks age; default time.Now.
 	Now func() time.Time
+	// In runs f on a thread in the mount namespace that the file system is mounted
+	// in; default the caller's own.
+	In func(f func() error) error
 	// Cache is how long the kernel may keep names and attributes; PVE: one second.
 	Cache time.Duration
 }
@@ -63,6 +66,9 @@ func Mount(dir string, o Options) (*FS, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.In == nil {
+		o.In = func(f func() error) error { return f() }
+	}
 	f := &FS{dir: dir, options: o, quorate: true, versions: map[string]int{}, content: map[string][]byte{}}
 	f.members = fmt.Sprintf("{\n\"nodename\": %q,\n\"version\": 0\n}\n", o.Node)
 	for _, d := range []string{
@@ -76,10 +82,12 @@ func Mount(dir string, o Options) (*FS, error) {
 
 // Start mounts it again after Stop, with what it held.
 func (f *FS) Start() error {
-	if err := f.start(); err != nil {
-		return err
-	}
-	return f.declinePolls()
+	return f.options.In(func() error {
+		if err := f.start(); err != nil {
+			return err
+		}
+		return f.declinePolls()
+	})
 }
 
 func (f *FS) start() error {
@@ -162,7 +170,7 @@ func (f *FS) Stop() error {
 	if server == nil {
 		return nil
 	}
-	err := unix.Unmount(f.dir, unix.MNT_DETACH)
+	err := f.options.In(func() error { return unix.Unmount(f.dir, unix.MNT_DETACH) })
 	// Nobody can come in any more; who still holds a file keeps the connection.
 	f.mu.Lock()
 	defer f.mu.Unlock()
