@@ -15,6 +15,9 @@ import (
 	"labd/internal/host"
 )
 
+// ErrSharedNetwork says that a container uses the host's network: its rules would be the host's.
+var ErrSharedNetwork = errors.New("no network namespace of its own")
+
 // NamespaceID identifies a namespace: device and inode of its file in nsfs. A container's changes at each start.
 type NamespaceID struct{ Dev, Ino uint64 }
 
@@ -71,7 +74,7 @@ func Open(ctx context.Context, h *host.Host, id int) (_ *Container, err error) {
 		return nil, err
 	}
 	if c.net == own {
-		return nil, fmt.Errorf("container %d has no network namespace of its own", id)
+		return nil, fmt.Errorf("container %d has %w", id, ErrSharedNetwork)
 	}
 	return c, nil
 }

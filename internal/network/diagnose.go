@@ -122,6 +122,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 		d.container(c)
 	}
 	d.reversePath()
+	d.fought()
 	for _, name := range d.report.Want.Forwarding {
 		if !f.Host.Forwarding[name] {
 			d.report.Notes = append(d.report.Notes, fmt.Sprintf("the host does not forward what comes in on %s; labctl net apply turns that on", name))
