@@ -62,10 +62,12 @@ func packages(t *testing.T) []goPackage {
 }
 
 var (
-	front   = []string{"internal/daemon", "internal/server", "internal/cli", "internal/config"}
+	front   = []string{"internal/daemon", "internal/server", "internal/cli", "internal/config", "internal/notify"}
 	domains = []string{"internal/disk", "internal/storage", "internal/network"}
 	systems = []string{"internal/pve", "internal/lxc", "internal/docker", "internal/netfilter", "internal/smart", "internal/host"}
-	common  = []string{"internal/finding", "internal/plan", "internal/reconcile", "internal/policy", "internal/metric", "internal/statefile"}
+	// leaf depends on nothing and may be used by all.
+	leaf   = []string{"internal/printable"}
+	common = []string{"internal/finding", "internal/plan", "internal/reconcile", "internal/policy", "internal/metric", "internal/statefile"}
 )
 
 // forbidden are the packages that p may not import.
@@ -82,6 +84,10 @@ func forbidden(p string) []string {
 		return slices.Concat(front[:2], front[3:], domains, systems, common)
 	case p == "internal/server", p == "internal/config":
 		return []string{"internal/daemon", "internal/cli"}
+	case p == "internal/notify":
+		return slices.Concat(front[:4], domains, systems, []string{"api/v1"})
+	case slices.Contains(leaf, p):
+		return slices.Concat(front, domains, systems, common, []string{"api/v1"})
 	case p == "api/v1":
 		return slices.Concat(front, domains, systems, common)
 	}
@@ -103,9 +109,9 @@ func TestArrowsPointDown(t *testing.T) {
 	}
 }
 
-// labctl links the API types and its commands, and nothing below.
+// labctl links the API types, its commands and the printer of foreign text, and nothing below.
 func TestLabctlIsThin(t *testing.T) {
-	allowed := []string{"api/v1", "internal/cli"}
+	allowed := []string{"api/v1", "internal/cli", "internal/printable"}
 	heavy := []string{"github.com/docker/", "github.com/vishvananda/", "github.com/luthermonson/", "github.com/jaypipes/", "github.com/prometheus/"}
 	for _, p := range packages(t) {
 		if p.ImportPath != "cmd/labctl" {

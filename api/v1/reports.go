@@ -183,16 +183,24 @@ type NetworkItem struct {
 	Driver    string   `json:"driver,omitempty"`
 	Bridge    string   `json:"bridge,omitempty"`
 	Subnets   []string `json:"subnets"`
-	// Mode is direct or off (alias is a mode of later versions).
+	// Mode is direct (by its own addresses), alias (by those of an alias) or off.
 	Mode string `json:"mode"`
+	// Aliases are the prefixes that stand for the subnets, in mode alias.
+	Aliases []Alias `json:"aliases"`
 	// Verdict is ok, planned, refused, drift, unreachable or unknown.
 	Verdict string `json:"verdict"`
 	Reason  string `json:"reason,omitempty"`
 	// Route is the wanted route per subnet, as "10.1.0.0/24 via 10.77.0.101 dev vmbr0".
 	Route []string `json:"route"`
-	// Rules are the wanted rules in the container, in iptables-save syntax.
+	// Rules are the wanted rules in the container, in iptables-save syntax; or, behind "nft", in nft's.
 	Rules    []string `json:"rules"`
 	Findings []string `json:"findings"`
+}
+
+// Alias is a prefix that stands for a subnet, or for the first part of it, address by address.
+type Alias struct {
+	Prefix string `json:"prefix"`
+	Subnet string `json:"subnet"`
 }
 
 // StatusItem is one job of labd in one line.

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	apiv1 "labd/api/v1"
+	"labd/internal/printable"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -284,12 +285,12 @@ func TestEscape(t *testing.T) {
 func FuzzEscape(f *testing.F) {
 	f.Add("\x1b[31m\u202e\xff")
 	f.Fuzz(func(t *testing.T, s string) {
-		if got := escape(s); strings.ContainsFunc(got, unsafe) {
+		if got := escape(s); strings.ContainsFunc(got, printable.Unsafe) {
 			t.Errorf("escape(%q) = %q", s, got)
 		}
 		var b bytes.Buffer
 		writeJSON(&b, s)
-		if strings.ContainsFunc(strings.ReplaceAll(b.String(), "\n", ""), func(r rune) bool { return r != '\uFFFD' && unsafe(r) }) {
+		if strings.ContainsFunc(strings.ReplaceAll(b.String(), "\n", ""), func(r rune) bool { return r != '\uFFFD' && printable.Unsafe(r) }) {
 			t.Errorf("writeJSON(%q) = %q", s, &b)
 		}
 	})

@@ -58,6 +58,9 @@ func (a *app) connect(ctx context.Context) (*client, error) {
 		_ = conn.Close()
 		return newClient(a.flags.socket, a.flags.timeout, a.changeTimeout()), nil
 	}
+	if a.anyUser && (absent(err) || errors.Is(err, fs.ErrPermission)) {
+		return a.startPrivate(ctx)
+	}
 	if !absent(err) {
 		return nil, err
 	}

@@ -6,36 +6,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"labd/internal/printable"
 )
 
-// escape makes foreign text safe to print: control characters (a drive's model may hold an escape sequence), invalid
-// bytes and the characters that turn the direction of writing are shown as \x1b or \u202e. Everything that labctl
-// prints goes through it, or through writeJSON.
-func escape(s string) string {
-	if !strings.ContainsFunc(s, unsafe) && utf8.ValidString(s) {
-		return s
-	}
-	var b strings.Builder
-	for len(s) > 0 {
-		r, size := utf8.DecodeRuneInString(s)
-		switch {
-		case r == utf8.RuneError && size == 1, r < 0x80 && unsafe(r):
-			fmt.Fprintf(&b, `\x%02x`, s[0])
-		case unsafe(r):
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			b.WriteString(s[:size])
-		}
-		s = s[size:]
-	}
-	return b.String()
-}
-
-func unsafe(r rune) bool {
-	return unicode.IsControl(r) || r == utf8.RuneError || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
-}
+// escape makes foreign text safe to print. Everything that labctl prints goes through it, or through writeJSON.
+func escape(s string) string { return printable.Text(s) }
 
 // writeJSON prints v as indented JSON in which every control character is written as \uXXXX.
 func writeJSON(w io.Writer, v any) {
@@ -54,7 +30,7 @@ func writeJSON(w io.Writer, v any) {
 func escapeJSON(text string) string {
 	var b strings.Builder
 	for _, r := range text {
-		if r != '\n' && unsafe(r) {
+		if r != '\n' && printable.Unsafe(r) {
 			fmt.Fprintf(&b, `\u%04x`, r)
 			continue
 		}

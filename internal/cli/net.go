@@ -61,14 +61,22 @@ func (a *app) printNetworks(report apiv1.Envelope[apiv1.NetworkItem], wide bool)
 	}
 	header := []string{"NETWORK", "SUBNETS", "MODE", "VERDICT", "WHY"}
 	if wide {
-		header = []string{"NETWORK", "DRIVER", "BRIDGE", "SUBNETS", "MODE", "VERDICT", "ROUTE", "RULES", "WHY"}
+		header = []string{"NETWORK", "DRIVER", "BRIDGE", "SUBNETS", "MODE", "ALIASES", "VERDICT", "ROUTE", "RULES", "WHY"}
 	}
 	rows := make([][]string, 0, len(report.Items))
 	for _, i := range report.Items {
 		subnets := strings.Join(i.Subnets, ",")
-		row := []string{i.ID, subnets, i.Mode, i.Verdict, i.Reason}
+		var aliases []string
+		for _, alias := range i.Aliases {
+			aliases = append(aliases, alias.Prefix)
+		}
+		mode := i.Mode
+		if len(aliases) > 0 {
+			mode += " " + strings.Join(aliases, ",")
+		}
+		row := []string{i.ID, subnets, mode, i.Verdict, i.Reason}
 		if wide {
-			row = []string{i.ID, i.Driver, i.Bridge, subnets, i.Mode, i.Verdict, strings.Join(i.Route, ","), itoa(len(i.Rules)), i.Reason}
+			row = []string{i.ID, i.Driver, i.Bridge, subnets, i.Mode, strings.Join(aliases, ","), i.Verdict, strings.Join(i.Route, ","), itoa(len(i.Rules)), i.Reason}
 		}
 		rows = append(rows, row)
 	}

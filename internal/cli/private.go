@@ -20,9 +20,9 @@ import (
 const privateExit = 2 * time.Minute
 
 // startPrivate starts a labd for this command: the binary beside labctl, on a socket in a fresh directory that only
-// root can enter, with its loops off. It ends when its standard input does, so also when labctl is killed.
+// the caller can enter, with its loops off. It ends when its standard input does, so also when labctl is killed.
 func (a *app) startPrivate(ctx context.Context) (*client, error) {
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 && !a.anyUser {
 		return nil, &Error{apiv1.ErrorUnreachable, "only root may start a labd for one command (--local, --config)", "run labctl as root, or ask the running daemon without --local"}
 	}
 	self, err := os.Executable()

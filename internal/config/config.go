@@ -16,6 +16,7 @@ import (
 	"labd/internal/disk"
 	"labd/internal/host"
 	"labd/internal/network"
+	"labd/internal/notify"
 	"labd/internal/storage"
 )
 
@@ -31,6 +32,7 @@ type Config struct {
 	NVMe    disk.Policy    `toml:"nvme"`
 	Storage storage.Policy `toml:"storage"`
 	Network network.Policy `toml:"network"`
+	Notify  notify.Policy  `toml:"notify"`
 }
 
 // Kernel is the section [kernel].
@@ -69,6 +71,7 @@ func Default() Config {
 		NVMe:    disk.DefaultPolicy(),
 		Storage: storage.DefaultPolicy(),
 		Network: network.DefaultPolicy(),
+		Notify:  notify.DefaultPolicy(),
 	}
 }
 
@@ -144,6 +147,7 @@ func (c Config) validate() error {
 		{"etc", p.Etc},
 		{"pve", p.PVE},
 		{"lxc", p.LXC},
+		{"usr", p.Usr},
 		{"kmsg", p.Kmsg},
 		{"state", p.State},
 		{"run", p.Run},
@@ -167,7 +171,7 @@ func (c Config) validate() error {
 	for _, section := range []struct {
 		name string
 		err  error
-	}{{"nvme", c.NVMe.Validate()}, {"storage", c.Storage.Validate()}, {"network", c.Network.Validate()}} {
+	}{{"nvme", c.NVMe.Validate()}, {"storage", c.Storage.Validate()}, {"network", c.Network.Validate()}, {"notify", c.Notify.Validate()}} {
 		if section.err != nil {
 			return fmt.Errorf("section [%s]: %w", section.name, section.err)
 		}

@@ -28,7 +28,11 @@ func (c Config) Text() (string, error) {
 // SecretFiles are sentences about files that hold secrets and are missing or open to others than root.
 func (c Config) SecretFiles() []string {
 	var problems []string
-	for _, f := range []struct{ key, file string }{{"pve.token_file", c.PVE.TokenFile}} {
+	files := []struct{ key, file string }{{"pve.token_file", c.PVE.TokenFile}}
+	for _, file := range c.Notify.WebhookFiles {
+		files = append(files, struct{ key, file string }{"notify.webhook_files", file})
+	}
+	for _, f := range files {
 		if f.file == "" {
 			continue
 		}

@@ -15,7 +15,9 @@ import (
 
 	"labd/internal/config"
 	"labd/internal/disk"
+	"labd/internal/finding"
 	"labd/internal/network"
+	"labd/internal/notify"
 	"labd/internal/storage"
 )
 
@@ -30,7 +32,7 @@ func TestMetricsPage(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 256)
 	for _, c := range []prometheus.Collector{
 		disk.NewCollector(func() *disk.Report { return nil }), storage.NewCollector(func() *storage.Report { return nil }),
-		network.NewCollector(func() *network.Report { return nil }), loopCollector(nil), newBuildInfo("v"), newHungReads(func() int { return 0 }), newReloads(time.Time{}), &keeper{},
+		network.NewCollector(func() *network.Report { return nil }), network.NewFiguresCollector(nil), loopCollector(nil), newBuildInfo("v"), newHungReads(func() int { return 0 }), newReloads(time.Time{}), &keeper{}, &notify.Center{},
 	} {
 		c.Describe(descs)
 	}
@@ -83,5 +85,33 @@ func TestConfigurationPage(t *testing.T) {
 	}
 	if diff := cmp.Diff(config.Reference(), shown); diff != "" {
 		t.Errorf("docs/configuration.md is not up to date: edit internal/config/reference.toml and run go test ./internal/daemon -update, -want +got:\n%s", diff)
+	}
+}
+
+const findingsPage = "../../docs/findings/README.md"
+
+// docs/findings/README.md lists every code with its usual severity and its meaning, and no other.
+func TestFindingsPage(t *testing.T) {
+	table := "| code | severity | meaning |\n|---|---|---|\n"
+	for _, def := range finding.Defs() {
+		table += fmt.Sprintf("| [%s](%s.md) | %s | %s |\n", def.Code, def.Code, def.Severity, def.Meaning)
+	}
+	page, err := os.ReadFile(findingsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, _ := strings.Cut(string(page), "| code |")
+	shown, tail, found := strings.Cut(rest, "\n\n")
+	if !found {
+		t.Fatal("no table in docs/findings/README.md")
+	}
+	if *update {
+		if err := os.WriteFile(findingsPage, []byte(head+table+"\n"+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(table, "| code |"+shown+"\n"); diff != "" {
+		t.Errorf("docs/findings/README.md is not up to date (go test ./internal/daemon -update), -want +got:\n%s", diff)
 	}
 }

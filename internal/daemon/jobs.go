@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"labd/internal/config"
 	"labd/internal/disk"
 	"labd/internal/finding"
+	"labd/internal/host"
 	"labd/internal/network"
 	"labd/internal/plan"
 	"labd/internal/pve"
@@ -26,12 +28,14 @@ func (d *daemon) build() error {
 	d.buildNVMe(tracker)
 	memory := storage.NewMemory(d.cfg.Paths.State)
 	d.buildStorage(tracker, memory)
-	state := network.NewState(d.cfg.Paths.State)
-	d.control = network.NewController(d.host, state)
-	d.buildNetwork(tracker, state)
+	d.loops = []*reconcile.Loop{
+		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
+		d.loop("storage", time.Duration(d.cfg.Storage.Resync), observeOnly(d.storage)),
+	}
+	d.buildNetwork(tracker, network.NewState(d.cfg.Paths.State))
 
 	ops := plan.Ops{}
-	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg) })
+	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg, d.host) })
 	if err := ops.Add(applier.Ops()); err != nil {
 		return err
 	}
@@ -42,17 +46,12 @@ func (d *daemon) build() error {
 		return err
 	}
 	d.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(d.cfg.Paths.State, "journal"), time.Now), Ops: ops}
-	d.loops = []*reconcile.Loop{
-		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
-		d.loop("storage", time.Duration(d.cfg.Storage.Resync), observeOnly(d.storage)),
-		d.loop("network", time.Duration(d.cfg.Network.Resync), d.networkPass),
-	}
 	d.server = server.New(server.Config{
-		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d,
-		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
+		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d, StorageConfig: d,
+		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Notifications: d.service.teller, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
-	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper,
-		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest))
+	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper, d.service.teller,
+		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest), network.NewFiguresCollector(d.control.Figures))
 	return nil
 }
 
@@ -114,38 +113,6 @@ func (d *daemon) buildStorage(tracker *finding.Registry, memory *storage.Memory)
 	}
 }
 
-func (d *daemon) buildNetwork(tracker *finding.Registry, state *network.State) {
-	observer := network.NewObserver(d.host, d.cfg.Network, state, time.Now)
-	d.network = &job[*network.Facts, network.Report]{
-		observe:  observer.Observe,
-		diagnose: func(f *network.Facts) *network.Report { return network.Diagnose(f, d.cfg.Network) },
-		findings: func(r *network.Report) []finding.Finding { return r.Findings },
-		kinds:    []string{"network", "lxc", "route"}, tracker: tracker,
-	}
-}
-
-// networkPass observes and, where labctl net on or the configuration says so, keeps routes and rules as wanted.
-func (d *daemon) networkPass(ctx context.Context) error {
-	report, err := d.network.Refresh(ctx)
-	if err != nil {
-		return err
-	}
-	if !report.Active {
-		return nil
-	}
-	if err := d.lock.Acquire(); err != nil {
-		return fmt.Errorf("keep routes and rules: %w", err)
-	}
-	repairs, err := d.control.Reconcile(ctx, report)
-	if repairs > 0 {
-		d.log.Info("routes and rules repaired", "repairs", repairs)
-		if _, again := d.network.Refresh(ctx); again != nil {
-			d.log.Debug("not observed after a repair", "err", again)
-		}
-	}
-	return err
-}
-
 // Plan builds the plan of a request from fresh facts.
 func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, error) {
 	switch req.Action {
@@ -190,14 +157,22 @@ func (d *daemon) StoragePlan(report *storage.Report, id string) (*plan.Plan, err
 const pveTimeout = 30 * time.Second
 
 // connectPVE makes a client of PVE's API. Token and certificate are read each time: both may come after labd started.
-func connectPVE(cfg config.Config) (*pve.Client, error) {
-	token, err := readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
+// Without a token all requests go through pvesh, with one those that its rights do not cover.
+func connectPVE(cfg config.Config, h *host.Host) (*pve.Client, error) {
+	client := pve.ClientConfig{BaseURL: cfg.PVE.API, Node: cfg.PVE.Node, Timeout: pveTimeout}
+	if h.HasProgram("pvesh") {
+		client.Shell = h
+	}
+	var err error
+	client.Token, err = readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
+	if errors.Is(err, errNoToken) && client.Shell != nil {
+		return pve.NewClient(client)
+	}
 	if err != nil {
 		return nil, err
 	}
-	ca, err := os.ReadFile(cfg.PVE.CAFile)
-	if err != nil {
+	if client.CA, err = os.ReadFile(cfg.PVE.CAFile); err != nil {
 		return nil, fmt.Errorf("read the certificate authority of PVE: %w", err)
 	}
-	return pve.NewClient(pve.ClientConfig{BaseURL: cfg.PVE.API, Token: token, CA: ca, Node: cfg.PVE.Node, Timeout: pveTimeout})
+	return pve.NewClient(client)
 }

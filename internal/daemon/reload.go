@@ -94,6 +94,7 @@ func (r *running) reload() error {
 	next.lookAgain()
 	r.current.Store(next)
 	r.stopLoops = next.startLoops(r.ctx)
+	r.teller.Configure(cfg.Notify, cfg.PVE.Node)
 	if cfg.Listen.Metrics != old.cfg.Listen.Metrics {
 		r.stopPort()
 		r.stopPort = stopPort

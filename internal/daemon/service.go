@@ -17,6 +17,7 @@ import (
 	"labd/internal/config"
 	"labd/internal/finding"
 	"labd/internal/host"
+	"labd/internal/notify"
 	"labd/internal/server"
 )
 
@@ -32,6 +33,7 @@ type service struct {
 	keeper  *keeper
 	own     ownFindings
 	events  *server.Events
+	teller  *notify.Center
 	changes gate
 	reloads *reloads
 	current atomic.Pointer[daemon]
@@ -49,6 +51,7 @@ func newService(file string, cfg config.Config, version string, private bool, lo
 		events: server.NewEvents(time.Now()),
 	}
 	registry.Listen(s.events.Finding)
+	s.teller = newTeller(s, cfg)
 	d, err := newDaemon(cfg, host.New(cfg.Paths, cfg.Kernel.Release), s)
 	if err != nil {
 		return nil, err
@@ -148,6 +151,7 @@ func (s *service) run(parent context.Context, hangups <-chan os.Signal) error {
 	r.stopLoops = d.startLoops(ctx)
 	r.start(func() error { s.watchdog(ctx); return nil })
 	r.start(func() error { s.keeper.run(ctx); return nil })
+	s.teller.Start(ctx)
 	s.log.Info("labd serves", "version", s.version, "node", d.cfg.PVE.Node, "socket", listener.Addr().String(), "metrics", d.cfg.Listen.Metrics)
 	s.notifyReady()
 	for ctx.Err() == nil {
@@ -159,6 +163,7 @@ func (s *service) run(parent context.Context, hangups <-chan os.Signal) error {
 	}
 	s.notifyStopping()
 	r.stopLoops()
+	s.teller.Stop()
 	r.wg.Wait()
 	if cause := context.Cause(ctx); parent.Err() == nil {
 		return cause

@@ -17,7 +17,7 @@ const (
 )
 
 // errNoToken says that labd was given no token.
-var errNoToken = errors.New("no API token is configured: write it to " + tokenFile + ", or name its file in pve.token_file")
+var errNoToken = errors.New("no API token is configured and there is no pvesh: labctl setup pve makes one, or name its file in pve.token_file")
 
 // readToken reads PVE's API token from the file that the configuration names; without one from the credential, which
 // is empty where the operator gave none at labd's start, or else from the default file.

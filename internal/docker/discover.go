@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -27,6 +28,13 @@ type Info struct {
 	Rejected []string
 }
 
+// DriverBridge is the driver of networks with a bridge in the daemon's network namespace; GatewayIsolated is the gateway
+// mode of those whose bridge has no address, so that nothing leads in or out.
+const (
+	DriverBridge    = "bridge"
+	GatewayIsolated = "isolated"
+)
+
 // Network is one Docker network.
 type Network struct {
 	ID, Name, Driver string
@@ -35,15 +43,35 @@ type Network struct {
 	Internal bool
 	// Subnets are the IPAM prefixes, masked, v4 and v6.
 	Subnets []netip.Prefix
-	// GatewayMode is the option com.docker.network.bridge.gateway_mode_ipv4; nat where it is absent.
-	GatewayMode string
+	// GatewayMode is the option com.docker.network.bridge.gateway_mode_ipv4, GatewayMode6 that of IPv6; nat where it is
+	// absent.
+	GatewayMode, GatewayMode6 string
+	// Mode is the label labd.mode; "" where it is absent.
+	Mode string
 }
 
-// Container is one running Docker container.
+// States of a Container, as Docker names them; StateUnknown stands for any other.
+const (
+	StateRunning = "running"
+	StateUnknown = "unknown"
+)
+
+// Health of a Container, as its image's or compose file's check has it; "" where there is no check.
+const (
+	Healthy   = "healthy"
+	Unhealthy = "unhealthy"
+	Starting  = "starting"
+)
+
+// Container is one Docker container, running or not. One that does not run has no addresses.
 type Container struct {
 	Name string
-	// Project is the compose project, from the label com.docker.compose.project.
-	Project string
+	// Project and Service are those of compose, from the labels com.docker.compose.project and .service.
+	Project, Service string
+	// State is created, running, paused, restarting, removing, exited, dead or unknown.
+	State string
+	// Health is healthy, unhealthy, starting or "".
+	Health string
 	// Addresses are the container's addresses by network name.
 	Addresses map[string][]netip.Addr
 	Ports     []Port
@@ -85,7 +113,7 @@ func (i *Info) list(ctx context.Context, c *client.Client) error {
 	if len(networks) > MaxNetworks {
 		return fmt.Errorf("list Docker's networks: %d of them: %w", len(networks), ErrTooMany)
 	}
-	containers, err := c.ContainerList(ctx, container.ListOptions{})
+	containers, err := c.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
 		return explain("list Docker's containers", err)
 	}
@@ -114,11 +142,12 @@ func (i *Info) addNetwork(n network.Inspect) {
 		i.reject("two networks are called %q", n.Name)
 		return
 	}
-	out := Network{ID: n.ID, Name: n.Name, Driver: n.Driver, Internal: n.Internal, GatewayMode: "nat"}
-	if mode := n.Options["com.docker.network.bridge.gateway_mode_ipv4"]; mode != "" {
-		out.GatewayMode = mode
+	out := Network{
+		ID: n.ID, Name: n.Name, Driver: n.Driver, Internal: n.Internal, Mode: n.Labels["labd.mode"],
+		GatewayMode:  cmp.Or(n.Options["com.docker.network.bridge.gateway_mode_ipv4"], "nat"),
+		GatewayMode6: cmp.Or(n.Options["com.docker.network.bridge.gateway_mode_ipv6"], "nat"),
 	}
-	if n.Driver == "bridge" {
+	if n.Driver == DriverBridge {
 		if out.Bridge = bridgeName(n); !ValidInterface(out.Bridge) {
 			i.reject("network %q has a bridge called %q", n.Name, out.Bridge)
 			return
@@ -180,6 +209,30 @@ func validName(name string) bool {
 	return true
 }
 
+var states = [...]string{"created", StateRunning, "paused", "restarting", "removing", "exited", "dead"}
+
+// composeName is the value of one of compose's labels, "" where it is no name of compose's.
+func composeName(label string) string {
+	if validName(label) {
+		return label
+	}
+	return ""
+}
+
+// health is what a status says, as "Up 2 hours (healthy)" or "Up 3 seconds (health: starting)" (moby,
+// daemon/container/state.go).
+func health(status string) string {
+	switch {
+	case strings.HasSuffix(status, "("+Healthy+")"):
+		return Healthy
+	case strings.HasSuffix(status, "("+Unhealthy+")"):
+		return Unhealthy
+	case strings.HasSuffix(status, "(health: "+Starting+")"):
+		return Starting
+	}
+	return ""
+}
+
 func (i *Info) addContainer(ct container.Summary) {
 	name := ""
 	if len(ct.Names) > 0 {
@@ -189,7 +242,13 @@ func (i *Info) addContainer(ct container.Summary) {
 		i.reject("a container is called %q", name)
 		return
 	}
-	out := Container{Name: name, Project: ct.Labels["com.docker.compose.project"], Addresses: map[string][]netip.Addr{}}
+	out := Container{
+		Name: name, Project: composeName(ct.Labels["com.docker.compose.project"]), Service: composeName(ct.Labels["com.docker.compose.service"]),
+		State: StateUnknown, Health: health(ct.Status), Addresses: map[string][]netip.Addr{},
+	}
+	if slices.Contains(states[:], ct.State) {
+		out.State = ct.State
+	}
 	if ct.NetworkSettings != nil {
 		for network, endpoint := range ct.NetworkSettings.Networks {
 			if endpoint == nil {

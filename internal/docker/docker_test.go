@@ -73,12 +73,12 @@ func discover(t *testing.T, s Socket) (*Info, error) {
 }
 
 const twoNetworks = `[
- {"Id":"0123456789abcdef","Name":"web_default","Driver":"bridge","Labels":{},"Options":{},"IPAM":{"Config":[{"Subnet":"172.18.0.5/16","Gateway":"172.18.0.1"},{"Subnet":"fd00:18::/64"}]}},
+ {"Id":"0123456789abcdef","Name":"web_default","Driver":"bridge","Labels":{"labd.mode":"alias"},"Options":{"com.docker.network.bridge.gateway_mode_ipv6":"routed"},"IPAM":{"Config":[{"Subnet":"172.18.0.5/16","Gateway":"172.18.0.1"},{"Subnet":"fd00:18::/64"}]}},
  {"Id":"fedcba9876543210","Name":"bridge","Driver":"bridge","Options":{"com.docker.network.bridge.name":"docker0","com.docker.network.bridge.gateway_mode_ipv4":"nat-unprotected"},"IPAM":{"Config":[{"Subnet":"172.17.0.0/16"}]}},
  {"Id":"aaaaaaaaaaaaaaaa","Name":"host","Driver":"host","IPAM":{"Config":[]}}
 ]`
 
-const oneContainer = `[{"Names":["/web-1"],"Labels":{"com.docker.compose.project":"web"},
+const oneContainer = `[{"Names":["/web-1"],"State":"running","Status":"Up 2 hours (healthy)","Labels":{"com.docker.compose.project":"web","com.docker.compose.service":"shop"},
  "Ports":[{"IP":"127.0.0.1","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"PrivatePort":443,"Type":"tcp"}],
  "NetworkSettings":{"Networks":{"web_default":{"IPAddress":"172.18.0.2","GlobalIPv6Address":""}}}}]`
 
@@ -92,12 +92,12 @@ func TestDiscover(t *testing.T) {
 	want := &Info{
 		Version: "20.10.24", API: "1.41", FirewallBackend: "nftables",
 		Networks: []Network{
-			{ID: "0123456789abcdef", Name: "web_default", Driver: "bridge", Bridge: "br-0123456789ab", GatewayMode: "nat", Subnets: []netip.Prefix{netip.MustParsePrefix("172.18.0.0/16"), netip.MustParsePrefix("fd00:18::/64")}},
-			{ID: "fedcba9876543210", Name: "bridge", Driver: "bridge", Bridge: "docker0", GatewayMode: "nat-unprotected", Subnets: []netip.Prefix{netip.MustParsePrefix("172.17.0.0/16")}},
-			{ID: "aaaaaaaaaaaaaaaa", Name: "host", Driver: "host", GatewayMode: "nat"},
+			{ID: "0123456789abcdef", Name: "web_default", Driver: "bridge", Bridge: "br-0123456789ab", Mode: "alias", GatewayMode: "nat", GatewayMode6: "routed", Subnets: []netip.Prefix{netip.MustParsePrefix("172.18.0.0/16"), netip.MustParsePrefix("fd00:18::/64")}},
+			{ID: "fedcba9876543210", Name: "bridge", Driver: "bridge", Bridge: "docker0", GatewayMode: "nat-unprotected", GatewayMode6: "nat", Subnets: []netip.Prefix{netip.MustParsePrefix("172.17.0.0/16")}},
+			{ID: "aaaaaaaaaaaaaaaa", Name: "host", Driver: "host", GatewayMode: "nat", GatewayMode6: "nat"},
 		},
 		Containers: []Container{{
-			Name: "web-1", Project: "web", Addresses: map[string][]netip.Addr{"web_default": {netip.MustParseAddr("172.18.0.2")}},
+			Name: "web-1", Project: "web", Service: "shop", State: StateRunning, Health: Healthy, Addresses: map[string][]netip.Addr{"web_default": {netip.MustParseAddr("172.18.0.2")}},
 			Ports: []Port{{80, "tcp", "127.0.0.1"}, {443, "tcp", ""}},
 		}},
 	}

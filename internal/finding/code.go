@@ -52,6 +52,7 @@ const (
 	NetDockerUnreachable Code = "net.docker-unreachable"
 	NetHostile           Code = "net.hostile"
 	NetNFTBackend        Code = "net.nft-backend"
+	NetAliasPool         Code = "net.alias-pool"
 	NetPVEFirewall       Code = "net.pve-firewall"
 	NetIPFilter          Code = "net.ipfilter"
 	NetRPFilter          Code = "net.rp-filter"
@@ -64,6 +65,7 @@ const (
 // Codes of labd itself.
 const (
 	LabdConfigRejected Code = "labd.config-rejected"
+	LabdNotifyFailing  Code = "labd.notify-failing"
 	LabdLoopPanicked   Code = "labd.loop-panicked"
 )
 
@@ -80,6 +82,7 @@ type Def struct {
 func Defs() []Def {
 	defs := []Def{
 		{LabdConfigRejected, Warn, "The changed configuration is wrong, so labd goes on with the one it had."},
+		{LabdNotifyFailing, Warn, "A notification target does not take messages, so nobody hears of findings there."},
 		{LabdLoopPanicked, Warn, "A loop of labd met a fault in labd itself and was started again."},
 		{NVMeNotReady, Fail, "The kernel found the controller, but it never became ready and was given up."},
 		{NVMeNoDriver, Fail, "The PCI function is there and no driver is bound to it."},
@@ -125,6 +128,7 @@ func Defs() []Def {
 		{NetRulesFought, Warn, "Something takes labd's rules or routes away again and again."},
 		{NetNoAnswer, Fail, "A probed address does not answer, or only the host itself."},
 		{NetNFTBackend, Warn, "Docker's nftables backend leaves no place for an accept rule of labd's."},
+		{NetAliasPool, Warn, "A network in mode alias finds no free prefix in the alias pools, or its alias does not reach all of it."},
 	}
 	slices.SortFunc(defs, func(a, b Def) int {
 		if a.Code < b.Code {

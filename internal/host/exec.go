@@ -16,6 +16,9 @@ import (
 // ErrNoPrograms says that this labd runs no programs of the machine, because it looks at moved trees.
 var ErrNoPrograms = errors.New("no program is run: paths.etc, paths.dev or paths.pve is moved and paths.exec is empty")
 
+// ErrNotInstalled says that the host has no program of that name.
+var ErrNotInstalled = exec.ErrNotFound
+
 // DefaultCommandTimeout bounds a command whose context has no earlier deadline.
 const DefaultCommandTimeout = 30 * time.Second
 

@@ -19,6 +19,8 @@ type Paths struct {
 	Etc    string `toml:"etc"`
 	PVE    string `toml:"pve"`
 	LXC    string `toml:"lxc"`
+	// Usr holds PVE's own programs and modules, which tell its version.
+	Usr string `toml:"usr"`
 	// Kmsg is the kernel log: the device, or a file of dmesg lines.
 	Kmsg  string `toml:"kmsg"`
 	State string `toml:"state"`
@@ -34,7 +36,7 @@ const SystemPATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 // DefaultPaths are the paths of a real PVE host.
 func DefaultPaths() Paths {
 	return Paths{
-		Sysfs: "/sys", Procfs: "/proc", Dev: "/dev", Etc: "/etc", PVE: "/etc/pve", LXC: "/var/lib/lxc",
+		Sysfs: "/sys", Procfs: "/proc", Dev: "/dev", Etc: "/etc", PVE: "/etc/pve", LXC: "/var/lib/lxc", Usr: "/usr",
 		Kmsg: "/dev/kmsg", State: "/var/lib/labd", Run: "/run/labd",
 	}
 }

@@ -108,7 +108,7 @@ func (n Namespace) LegacyGeneration(ctx context.Context) (string, error) {
 
 // legacyGeneration is that of one family.
 func (n Namespace) legacyGeneration(ctx context.Context, family int) (string, error) {
-	tables, err := n.legacyTables(ctx, [...]string{ipv4.legacyTables, ipv6.legacyTables}[family])
+	tables, err := n.legacyTables(ctx, [...]Family{IPv4, IPv6}[family].legacyTables())
 	if err != nil || len(tables) == 0 {
 		return "", err
 	}

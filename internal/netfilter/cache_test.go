@@ -56,10 +56,10 @@ func emptyNamespace(t *testing.T) (Namespace, func(command string) string) {
 func TestCache(t *testing.T) {
 	for _, tt := range []struct {
 		backend Backend
-		family  family
+		family  Family
 		address string
-	}{{NFT, ipv4, "127.0.0.1"}, {NFT, ipv6, "::1"}, {Legacy, ipv4, "127.0.0.1"}, {Legacy, ipv6, "::1"}} {
-		program := tt.family.program + "-" + string(tt.backend)
+	}{{NFT, IPv4, "127.0.0.1"}, {NFT, IPv6, "::1"}, {Legacy, IPv4, "127.0.0.1"}, {Legacy, IPv6, "::1"}} {
+		program := tt.family.program() + "-" + string(tt.backend)
 		t.Run(program, func(t *testing.T) {
 			n, run := emptyNamespace(t)
 			run("ip link set lo up")
@@ -118,7 +118,7 @@ func TestLegacyGeneration(t *testing.T) {
 	if got := ask(); got == first {
 		t.Errorf("a rule that goes is not seen: %q", got)
 	}
-	if tables, err := n.legacyTables(t.Context(), ipv4.legacyTables); err != nil || fmt.Sprint(tables) != "[raw]" {
+	if tables, err := n.legacyTables(t.Context(), IPv4.legacyTables()); err != nil || fmt.Sprint(tables) != "[raw]" {
 		t.Errorf("tables %v, %v", tables, err)
 	}
 }

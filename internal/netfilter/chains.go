@@ -18,14 +18,36 @@ const (
 	ChainNAT     = "LABD-NAT"
 )
 
-// Chains are the rules of labd's own chains, in order.
+// Chains are the rules of labd's own chains of one family, in order. A chain without rules is not there at all.
 type Chains struct {
-	Raw, Forward []Rule
+	Raw, Forward, NAT []Rule
 }
 
 // Equal tells whether both hold the same rules in the same order.
 func (c Chains) Equal(o Chains) bool {
-	return equalRules(c.Raw, o.Raw) && equalRules(c.Forward, o.Forward)
+	return equalRules(c.Raw, o.Raw) && equalRules(c.Forward, o.Forward) && equalRules(c.NAT, o.NAT)
+}
+
+// Len is the number of rules.
+func (c Chains) Len() int { return len(c.Raw) + len(c.Forward) + len(c.NAT) }
+
+// Append is c with the rules of o behind its own.
+func (c Chains) Append(o Chains) Chains {
+	return Chains{
+		Raw: slices.Concat(c.Raw, o.Raw), Forward: slices.Concat(c.Forward, o.Forward), NAT: slices.Concat(c.NAT, o.NAT),
+	}
+}
+
+// of are the rules of one chain.
+func (c Chains) of(chain string) []Rule {
+	switch chain {
+	case ChainRaw:
+		return c.Raw
+	case ChainForward:
+		return c.Forward
+	default:
+		return c.NAT
+	}
 }
 
 func equalRules(a, b []Rule) bool {
@@ -52,7 +74,7 @@ func (r *Ruleset) jumps() []jump {
 	if r.Chain("filter", userChain) != nil {
 		forward = userChain
 	}
-	return []jump{{"raw", "PREROUTING", ChainRaw}, {"filter", forward, ChainForward}}
+	return []jump{{"raw", "PREROUTING", ChainRaw}, {"filter", forward, ChainForward}, {"nat", "PREROUTING", ChainNAT}}
 }
 
 // foundJumps are the jumps of one kind with their positions in the chain, counted from 0.
@@ -90,8 +112,8 @@ func isOwn(chain string) bool {
 	return chain == ChainRaw || chain == ChainForward || chain == ChainNAT
 }
 
-// Own returns the rules of labd's chains, and whether each chain with rules is jumped to exactly once, from position 1
-// of the right chain.
+// Own returns the rules of labd's chains, and whether each chain that is there has rules and is jumped to exactly once,
+// from position 1 of the right chain.
 func (r *Ruleset) Own() (chains Chains, inPlace bool) {
 	rules := func(table, chain string) []Rule {
 		if c := r.Chain(table, chain); c != nil {
@@ -99,11 +121,14 @@ func (r *Ruleset) Own() (chains Chains, inPlace bool) {
 		}
 		return nil
 	}
-	chains = Chains{Raw: rules("raw", ChainRaw), Forward: rules("filter", ChainForward)}
-	inPlace = true
+	chains = Chains{Raw: rules("raw", ChainRaw), Forward: rules("filter", ChainForward), NAT: rules("nat", ChainNAT)}
+	inPlace = r != nil
 	for _, want := range r.jumps() {
 		plain := r.plainJumps(want)
-		inPlace = inPlace && len(plain) == 1 && plain[0] == 0
+		if r.Chain(want.table, want.chain) == nil {
+			continue
+		}
+		inPlace = inPlace && len(chains.of(want.chain)) > 0 && len(plain) == 1 && plain[0] == 0
 	}
 	return chains, inPlace
 }
@@ -142,14 +167,23 @@ func (r *Ruleset) HasMark() bool {
 }
 
 // replaceScript is the input of iptables-restore --noflush that makes labd's chains hold want, with their jumps in
-// place, one transaction a table. Chains of others keep every rule. A jump that labd made elsewhere, as in FORWARD
-// before there was DOCKER-USER, goes.
-func (r *Ruleset) replaceScript(want Chains) string {
-	bodies := map[string][]Rule{ChainRaw: want.Raw, ChainForward: want.Forward}
+// place, one transaction a table; a chain that is to hold nothing goes. Chains of others keep every rule. A jump that
+// labd made elsewhere, as in FORWARD before there was DOCKER-USER, goes.
+func (r *Ruleset) replaceScript(want Chains) (string, error) {
 	var b strings.Builder
 	for _, j := range r.jumps() {
+		rules := want.of(j.chain)
+		if len(rules) == 0 {
+			if r.Chain(j.table, j.chain) == nil {
+				continue
+			}
+			if err := r.writeRemoval(&b, j.table, []string{j.chain}); err != nil {
+				return "", err
+			}
+			continue
+		}
 		fmt.Fprintf(&b, "*%s\n:%s - [0:0]\n", j.table, j.chain)
-		for _, rule := range bodies[j.chain] {
+		for _, rule := range rules {
 			fmt.Fprintf(&b, "-A %s %s\n", j.chain, rule)
 		}
 		for _, found := range r.ownJumps() {
@@ -161,7 +195,7 @@ func (r *Ruleset) replaceScript(want Chains) string {
 		}
 		fmt.Fprintf(&b, "-I %s 1 -j %s\nCOMMIT\n", j.from, j.chain)
 	}
-	return b.String()
+	return b.String(), nil
 }
 
 // removeScript takes labd's chains and every jump to them away; "" when there are none.
@@ -177,29 +211,37 @@ func (r *Ruleset) removeScript() (string, error) {
 		if len(own) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "*%s\n", table)
-		for _, found := range r.ownJumps() {
-			if found.table != table {
-				continue
-			}
-			// By its full text: a position could be another's rule by now.
-			for _, i := range found.positions {
-				rule := r.Tables[table][found.from].Rules[i]
-				if !rule.harmless() {
-					return "", fmt.Errorf("a rule that labd did not make leads to its chain %s; remove it by hand: -A %s %s", found.chain, found.from, rule)
-				}
-				fmt.Fprintf(&b, "-D %s %s\n", found.from, rule)
-			}
+		if err := r.writeRemoval(&b, table, own); err != nil {
+			return "", err
 		}
-		for _, name := range own {
-			fmt.Fprintf(&b, "-F %s\n", name)
-		}
-		for _, name := range own {
-			fmt.Fprintf(&b, "-X %s\n", name)
-		}
-		b.WriteString("COMMIT\n")
 	}
 	return b.String(), nil
+}
+
+// writeRemoval writes the transaction that takes chains of labd's in one table away, with every jump to them.
+func (r *Ruleset) writeRemoval(b *strings.Builder, table string, chains []string) error {
+	fmt.Fprintf(b, "*%s\n", table)
+	for _, found := range r.ownJumps() {
+		if found.table != table || !slices.Contains(chains, found.chain) {
+			continue
+		}
+		// By its full text: a position could be another's rule by now.
+		for _, i := range found.positions {
+			rule := r.Tables[table][found.from].Rules[i]
+			if !rule.harmless() {
+				return fmt.Errorf("a rule that labd did not make leads to its chain %s; remove it by hand: -A %s %s", found.chain, found.from, rule)
+			}
+			fmt.Fprintf(b, "-D %s %s\n", found.from, rule)
+		}
+	}
+	for _, name := range chains {
+		fmt.Fprintf(b, "-F %s\n", name)
+	}
+	for _, name := range chains {
+		fmt.Fprintf(b, "-X %s\n", name)
+	}
+	b.WriteString("COMMIT\n")
+	return nil
 }
 
 // harmless tells whether the rule's text may be given to an iptables program that runs as root: only matches that open

@@ -43,6 +43,14 @@ func web(t testing.TB) Chains {
 	}
 }
 
+// webAlias are labd's rules for the same network behind an alias.
+func webAlias(t testing.TB) Chains {
+	return Chains{
+		Forward: mustRules(t, `-s 192.168.50.0/24 -d 172.18.0.0/24 -i eth0 -o br-web -m conntrack --ctorigdst 10.99.0.0/24 -m comment --comment labd:101:web -j ACCEPT`),
+		NAT:     mustRules(t, `-s 192.168.50.0/24 -d 10.99.0.0/24 -i eth0 -m comment --comment labd:101:web -j NETMAP --to 172.18.0.0/24`),
+	}
+}
+
 var samples = []string{"docker-20.10", "docker-28.5", "podman", "drifted"}
 
 // The scripts name labd's chains and jumps and nothing else, whatever is in the namespace.
@@ -54,7 +62,18 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := "# replace\n" + rs.replaceScript(web(t)) + "# remove\n" + remove
+			got := ""
+			for _, mode := range []struct {
+				name string
+				want Chains
+			}{{"direct", web(t)}, {"alias", webAlias(t)}} {
+				script, err := rs.replaceScript(mode.want)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got += "# " + mode.name + "\n" + script
+			}
+			got += "# remove\n" + remove
 			golden := filepath.Join("testdata", name+".golden")
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
@@ -83,12 +102,12 @@ func TestScripts(t *testing.T) {
 func TestOwn(t *testing.T) {
 	for _, name := range samples {
 		own, inPlace := readSave(t, name).Own()
-		if inPlace || len(own.Raw) > 0 {
+		if drifted := name == "drifted"; inPlace == drifted || len(own.Raw) > 0 {
 			t.Errorf("%s: own %v, in place %v", name, own, inPlace)
 		}
 	}
-	done := "*raw\n:PREROUTING ACCEPT [0:0]\n:LABD-RAW - [0:0]\n-A PREROUTING -j LABD-RAW\nCOMMIT\n" +
-		"*filter\n:FORWARD DROP [0:0]\n:DOCKER-USER - [0:0]\n:LABD-FWD - [0:0]\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j LABD-FWD\n-A DOCKER-USER -j RETURN\nCOMMIT\n"
+	done := "*raw\n:PREROUTING ACCEPT [0:0]\n:LABD-RAW - [0:0]\n-A PREROUTING -j LABD-RAW\n-A LABD-RAW -s 10.0.0.0/8 -j ACCEPT\nCOMMIT\n" +
+		"*filter\n:FORWARD DROP [0:0]\n:DOCKER-USER - [0:0]\n:LABD-FWD - [0:0]\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j LABD-FWD\n-A DOCKER-USER -j RETURN\n-A LABD-FWD -s 10.0.0.0/8 -j ACCEPT\nCOMMIT\n"
 	for _, tt := range []struct {
 		name, old, new string
 		want           bool
@@ -97,6 +116,7 @@ func TestOwn(t *testing.T) {
 		{"another rule before the jump", "-A DOCKER-USER -j LABD-FWD", "-A DOCKER-USER -s 10.0.0.1/32 -j DROP\n-A DOCKER-USER -j LABD-FWD", false},
 		{"the jump has a condition", "-A PREROUTING -j LABD-RAW", "-A PREROUTING -i eth0 -j LABD-RAW", false},
 		{"twice", "-A PREROUTING -j LABD-RAW", "-A PREROUTING -j LABD-RAW\n-A PREROUTING -j LABD-RAW", false},
+		{"a chain without rules", "-A LABD-FWD -s 10.0.0.0/8 -j ACCEPT\n", "", false},
 		{"no jump", "-A PREROUTING -j LABD-RAW\n", "", false},
 		{"in FORWARD although there is DOCKER-USER", "-A DOCKER-USER -j LABD-FWD", "-A FORWARD -j LABD-FWD", false},
 	} {
@@ -128,7 +148,10 @@ func TestForeignJumpsAreNotFedBack(t *testing.T) {
 		if script, err := rs.removeScript(); err == nil {
 			t.Errorf("%s went into a script:\n%s", rule, script)
 		}
-		if script := rs.replaceScript(web(t)); strings.Contains(script, "-D") {
+		if script, err := rs.replaceScript(web(t)); err != nil || strings.Contains(script, "-D") {
+			t.Errorf("%s went into a script: %v\n%s", rule, err, script)
+		}
+		if script, err := rs.replaceScript(webAlias(t)); err == nil {
 			t.Errorf("%s went into a script:\n%s", rule, script)
 		}
 	}

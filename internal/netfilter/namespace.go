@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,16 +24,38 @@ const (
 	Legacy Backend = "legacy"
 )
 
-// family is IPv4 or IPv6: the names of its programs and of the file that lists its legacy tables.
-type family struct{ program, legacyTables string }
+// Family is IPv4 or IPv6.
+type Family string
 
-var (
-	ipv4 = family{"iptables", "ip_tables_names"}
-	ipv6 = family{"ip6tables", "ip6_tables_names"}
+// Families.
+const (
+	IPv4 Family = "IPv4"
+	IPv6 Family = "IPv6"
 )
 
-// Table of labd's in nftables.
-const nftTable = "inet labd"
+// FamilyOf is the family of an address.
+func FamilyOf(addr netip.Addr) Family {
+	if addr.Is4() {
+		return IPv4
+	}
+	return IPv6
+}
+
+// program is the beginning of the names of the family's programs.
+func (f Family) program() string {
+	if f == IPv6 {
+		return "ip6tables"
+	}
+	return "iptables"
+}
+
+// legacyTables is the file of /proc/net that lists the family's legacy tables in use.
+func (f Family) legacyTables() string {
+	if f == IPv6 {
+		return "ip6_tables_names"
+	}
+	return "ip_tables_names"
+}
 
 // Namespace is one network namespace to read and change.
 type Namespace struct {
@@ -47,39 +70,57 @@ type Namespace struct {
 	Cache *Cache
 }
 
-// Detect tells which backend Docker uses here: legacy where its filter table is in use and holds a chain of Docker's.
+// Detect tells which backend Docker uses here, with its IPv4 rules: legacy where its filter table is in use and holds a
+// chain of Docker's.
 func (n Namespace) Detect(ctx context.Context) (Backend, *Ruleset, error) {
-	inUse, err := n.legacyInUse(ctx, ipv4)
+	inUse, err := n.legacyInUse(ctx, IPv4)
 	if err != nil {
 		return "", nil, err
 	}
-	backend := NFT
-	var rs *Ruleset
 	if inUse {
-		legacy, err := n.read(ctx, Legacy, ipv4)
+		legacy, err := n.read(ctx, Legacy, IPv4)
 		if err != nil {
 			return "", nil, err
 		}
 		if legacy.Chain("filter", "DOCKER") != nil || legacy.Chain("filter", userChain) != nil {
-			backend, rs = Legacy, legacy
+			return Legacy, legacy, legacy.usable(Legacy)
 		}
 	}
-	if rs == nil {
-		if rs, err = n.read(ctx, NFT, ipv4); err != nil {
-			return "", nil, err
-		}
+	rs, err := n.read(ctx, NFT, IPv4)
+	if err != nil {
+		return "", nil, err
 	}
+	return NFT, rs, rs.usable(NFT)
+}
+
+// usable says why labd cannot work with a ruleset.
+func (r *Ruleset) usable(backend Backend) error {
 	for _, table := range []string{"filter", "raw"} {
-		if slices.Contains(rs.Unreadable, table) {
-			return "", nil, fmt.Errorf("read the %s rules: table %s holds rules of nft that iptables does not understand", backend, table)
+		if slices.Contains(r.Unreadable, table) {
+			return fmt.Errorf("read the %s rules: table %s holds rules of nft that iptables does not understand", backend, table)
 		}
 	}
-	return backend, rs, nil
+	return nil
+}
+
+// Current returns the ruleset of one family in the backend that Detect found, ready to be changed.
+func (n Namespace) Current(ctx context.Context, backend Backend, f Family) (*Ruleset, error) {
+	if backend == Legacy {
+		// The program would make the tables that it looks at.
+		if inUse, err := n.legacyInUse(ctx, f); err != nil || !inUse {
+			return &Ruleset{Tables: map[string]map[string]*Chain{}}, err
+		}
+	}
+	rs, err := n.read(ctx, backend, f)
+	if err != nil {
+		return nil, err
+	}
+	return rs, rs.usable(backend)
 }
 
 // legacyInUse tells whether a legacy table exists in the namespace. The file is missing where the kernel module is.
-func (n Namespace) legacyInUse(ctx context.Context, f family) (bool, error) {
-	tables, err := n.legacyTables(ctx, f.legacyTables)
+func (n Namespace) legacyInUse(ctx context.Context, f Family) (bool, error) {
+	tables, err := n.legacyTables(ctx, f.legacyTables())
 	return len(tables) > 0, err
 }
 
@@ -97,43 +138,43 @@ func (n Namespace) legacyTables(ctx context.Context, file string) ([]string, err
 	return tables, nil
 }
 
-// Read returns the IPv4 ruleset of a backend.
-func (n Namespace) Read(ctx context.Context, backend Backend) (*Ruleset, error) {
-	return n.read(ctx, backend, ipv4)
+// Read returns the ruleset of a backend and family.
+func (n Namespace) Read(ctx context.Context, backend Backend, f Family) (*Ruleset, error) {
+	return n.read(ctx, backend, f)
 }
 
-// Count returns the IPv4 ruleset of a backend with what its rules have counted.
-func (n Namespace) Count(ctx context.Context, backend Backend) (*Ruleset, error) {
-	return n.read(ctx, backend, ipv4, "--counters")
+// Count returns the ruleset of a backend and family with what its rules have counted.
+func (n Namespace) Count(ctx context.Context, backend Backend, f Family) (*Ruleset, error) {
+	return n.read(ctx, backend, f, "--counters")
 }
 
-// Backends are the backends with IPv4 rules to look at: nft always, legacy where it has tables.
-func (n Namespace) Backends(ctx context.Context) ([]Backend, error) {
-	inUse, err := n.legacyInUse(ctx, ipv4)
+// Backends are the backends with rules of a family to look at: nft always, legacy where it has tables.
+func (n Namespace) Backends(ctx context.Context, f Family) ([]Backend, error) {
+	inUse, err := n.legacyInUse(ctx, f)
 	if err != nil || !inUse {
 		return []Backend{NFT}, err
 	}
 	return []Backend{NFT, Legacy}, nil
 }
 
-func (n Namespace) read(ctx context.Context, backend Backend, f family, args ...string) (*Ruleset, error) {
+func (n Namespace) read(ctx context.Context, backend Backend, f Family, args ...string) (*Ruleset, error) {
 	load := func() (*Ruleset, error) { return n.load(ctx, backend, f, args...) }
 	if len(args) > 0 { // counters change all the time
 		return load()
 	}
-	return remembered(n.Cache, f.program+"-"+string(backend), func() (string, error) { return n.generation(ctx, backend, f) }, load)
+	return remembered(n.Cache, f.program()+"-"+string(backend), func() (string, error) { return n.generation(ctx, backend, f) }, load)
 }
 
 // generation is a text that changes when the rules of a backend change.
-func (n Namespace) generation(ctx context.Context, backend Backend, f family) (string, error) {
+func (n Namespace) generation(ctx context.Context, backend Backend, f Family) (string, error) {
 	if backend == NFT {
 		return n.Cache.nftGeneration()
 	}
-	return n.legacyGeneration(ctx, slices.Index([]family{ipv4, ipv6}, f))
+	return n.legacyGeneration(ctx, slices.Index([]Family{IPv4, IPv6}, f))
 }
 
-func (n Namespace) load(ctx context.Context, backend Backend, f family, args ...string) (*Ruleset, error) {
-	out, err := n.run(ctx, host.Cmd{Name: f.program + "-" + string(backend) + "-save", Args: args})
+func (n Namespace) load(ctx context.Context, backend Backend, f Family, args ...string) (*Ruleset, error) {
+	out, err := n.run(ctx, host.Cmd{Name: f.program() + "-" + string(backend) + "-save", Args: args})
 	if err != nil {
 		return nil, fmt.Errorf("read the %s rules: %w", backend, err)
 	}
@@ -151,13 +192,20 @@ func (n Namespace) run(ctx context.Context, cmd host.Cmd) ([]byte, error) {
 	return out, err
 }
 
-// Replace makes labd's chains hold want, with their jumps at position 1, atomically for each table. current must be
-// fresh from Detect; doing it twice changes nothing.
-func (n Namespace) Replace(ctx context.Context, backend Backend, current *Ruleset, want Chains) error {
+// Replace makes labd's chains of one family hold want, with their jumps at position 1, atomically for each table.
+// current must be fresh from Detect or Current; doing it twice changes nothing.
+func (n Namespace) Replace(ctx context.Context, backend Backend, f Family, current *Ruleset, want Chains) error {
 	if own, inPlace := current.Own(); inPlace && own.Equal(want) {
 		return nil
 	}
-	return n.restore(ctx, backend, ipv4, current.replaceScript(want))
+	if len(want.NAT) > 0 && slices.Contains(current.Unreadable, "nat") {
+		return fmt.Errorf("change the %s rules: table nat holds rules of nft that iptables does not understand", backend)
+	}
+	script, err := current.replaceScript(want)
+	if err != nil {
+		return err
+	}
+	return n.restore(ctx, backend, f, script)
 }
 
 // Remove takes labd's chains, jumps and nftables table away: both backends, IPv4 and IPv6. It goes on after an error
@@ -175,8 +223,7 @@ func (n Namespace) Remove(ctx context.Context) error {
 	found, err := n.hasTable(ctx)
 	errs = append(errs, err)
 	if found {
-		_, err := n.run(ctx, host.Cmd{Name: "nft", Args: append([]string{"delete", "table"}, strings.Fields(nftTable)...)})
-		errs = append(errs, err)
+		errs = append(errs, n.removeTable(ctx))
 	}
 	return errors.Join(errs...)
 }
@@ -192,7 +239,7 @@ func (n Namespace) HasMark(ctx context.Context) (bool, error) {
 // marked is one backend of one family that holds chains of labd's.
 type marked struct {
 	backend Backend
-	family  family
+	family  Family
 	rules   *Ruleset
 }
 
@@ -200,9 +247,9 @@ type marked struct {
 func (n Namespace) marks(ctx context.Context) ([]marked, error) {
 	var found []marked
 	var errs []error
-	look := func(backend Backend, f family) {
+	look := func(backend Backend, f Family) {
 		// Without the program nothing can have been made with it.
-		if n.Host.ExecPATH() != "" && !n.Host.HasProgram(f.program+"-"+string(backend)+"-save") {
+		if n.Host.ExecPATH() != "" && !n.Host.HasProgram(f.program()+"-"+string(backend)+"-save") {
 			return
 		}
 		rs, err := n.read(ctx, backend, f)
@@ -212,7 +259,7 @@ func (n Namespace) marks(ctx context.Context) ([]marked, error) {
 			found = append(found, marked{backend, f, rs})
 		}
 	}
-	for _, f := range []family{ipv4, ipv6} {
+	for _, f := range []Family{IPv4, IPv6} {
 		look(NFT, f)
 		inUse, err := n.legacyInUse(ctx, f)
 		errs = append(errs, err)
@@ -228,11 +275,11 @@ func (n Namespace) hasTable(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	// Only the tables' names: nft 1.0.6 crashes on some whole rulesets.
-	out, err := n.run(ctx, host.Cmd{Name: "nft", Args: []string{"list", "tables"}})
+	out, err := n.list(ctx, "tables")
 	if err != nil {
 		return false, fmt.Errorf("list the nftables tables: %w", err)
 	}
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		if strings.TrimSpace(line) == "table "+nftTable {
 			return true, nil
 		}
@@ -240,9 +287,9 @@ func (n Namespace) hasTable(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-func (n Namespace) restore(ctx context.Context, backend Backend, f family, script string) error {
+func (n Namespace) restore(ctx context.Context, backend Backend, f Family, script string) error {
 	// The wait is for the lock of the legacy programs; those of nft know the flag and have no lock.
-	cmd := host.Cmd{Name: f.program + "-" + string(backend) + "-restore", Args: []string{"--noflush", "--wait", "5"}, Stdin: script}
+	cmd := host.Cmd{Name: f.program() + "-" + string(backend) + "-restore", Args: []string{"--noflush", "--wait", "5"}, Stdin: script}
 	if _, err := n.run(ctx, cmd); err != nil {
 		return fmt.Errorf("change the %s rules: %w", backend, err)
 	}

@@ -143,10 +143,10 @@ func TestReplaceWithNothingToDoRunsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Replace(t.Context(), NFT, rs, web(t)); err != nil || m.ran() != "" {
+	if err := n.Replace(t.Context(), NFT, IPv4, rs, web(t)); err != nil || m.ran() != "" {
 		t.Errorf("%v; ran %s", err, m.ran())
 	}
-	if err := n.Replace(t.Context(), NFT, rs, Chains{Raw: web(t).Raw}); err == nil || m.ran() != "iptables-nft-restore" {
+	if err := n.Replace(t.Context(), NFT, IPv4, rs, Chains{Raw: web(t).Raw}); err == nil || m.ran() != "iptables-nft-restore" {
 		t.Errorf("%v; ran %s", err, m.ran())
 	}
 }

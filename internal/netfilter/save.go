@@ -105,6 +105,18 @@ func (r Rule) NotIn() (name string, ok bool) {
 	return name, found && negated
 }
 
+// KeepsApart tells whether the rule is for what goes out by a bridge and does not come from the bridge's own network:
+// the shape in which Docker closes internal networks, "! -s SUBNET -o BRIDGE" or "! -i BRIDGE -o BRIDGE" without any
+// port.
+func (r Rule) KeepsApart(bridge string) bool {
+	out, negatedOut, ok := r.option("-o")
+	if !ok || negatedOut || out != bridge {
+		return false
+	}
+	_, otherSource, hasSource := r.option("-s")
+	return hasSource && otherSource
+}
+
 // MayLeaveBy tells whether a packet that goes out by the interface out can match the rule.
 func (r Rule) MayLeaveBy(out string) bool {
 	name, negated, found := r.option("-o")

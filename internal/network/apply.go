@@ -99,6 +99,7 @@ func (c *Controller) Ops() plan.Ops {
 				return locked(c, c.undoRules)(ctx, former)
 			},
 		},
+		opSysctl: c.sysctlOp(),
 		opSweep: plan.Typed[struct{}, struct{}]{
 			DoFunc:     func(ctx context.Context, _ struct{}) error { return c.Sweep(ctx) },
 			VerifyFunc: func(ctx context.Context, _ struct{}) error { return c.verifySwept(ctx) },
@@ -152,12 +153,26 @@ func (c *Controller) ownRules(ctx context.Context, p rulesParams) (rulesParams, 
 		return out, err
 	}
 	defer ct.Close()
-	_, rs, err := namespaceOf(c.host, ct).Detect(ctx)
+	space := namespaceOf(c.host, ct)
+	backend, rs, err := space.Detect(ctx)
 	if err != nil {
 		return out, err
 	}
 	own, _ := rs.Own()
-	out.Raw, out.Forward = texts(own.Raw), texts(own.Forward)
+	out.chainParams = newChainParams(own)
+	if p.IPv6 != nil {
+		six, err := space.Current(ctx, backend, netfilter.IPv6)
+		if err != nil {
+			return out, err
+		}
+		own, _ := six.Own()
+		params := newChainParams(own)
+		out.IPv6 = &params
+	}
+	if p.Table != nil {
+		// What was in the table cannot be told from nft's text; undo takes it away, and the loop makes it again.
+		out.Table = &tableParams{}
+	}
 	return out, nil
 }
 
@@ -169,10 +184,10 @@ func (c *Controller) setRules(ctx context.Context, p rulesParams) error {
 	}
 	defer ct.Close()
 	space := namespaceOf(c.host, ct)
-	if len(p.Raw)+len(p.Forward) == 0 {
+	if p.len() == 0 {
 		return space.Remove(ctx)
 	}
-	want, err := p.chains()
+	want, err := p.rules()
 	if err != nil {
 		return err
 	}
@@ -180,13 +195,18 @@ func (c *Controller) setRules(ctx context.Context, p rulesParams) error {
 	if err != nil {
 		return err
 	}
-	return space.Replace(ctx, backend, current, want)
-}
-
-func (p rulesParams) chains() (netfilter.Chains, error) {
-	raw, err1 := netfilter.ParseRules(p.Raw)
-	forward, err2 := netfilter.ParseRules(p.Forward)
-	return netfilter.Chains{Raw: raw, Forward: forward}, errors.Join(err1, err2)
+	errs := []error{space.Replace(ctx, backend, netfilter.IPv4, current, want.IPv4)}
+	if p.IPv6 != nil {
+		six, err := space.Current(ctx, backend, netfilter.IPv6)
+		if err == nil {
+			err = space.Replace(ctx, backend, netfilter.IPv6, six, want.IPv6)
+		}
+		errs = append(errs, err)
+	}
+	if p.Table != nil {
+		errs = append(errs, space.ReplaceTable(ctx, want.Table))
+	}
+	return errors.Join(errs...)
 }
 
 func (c *Controller) verifyRules(ctx context.Context, p rulesParams) error {
@@ -195,19 +215,26 @@ func (c *Controller) verifyRules(ctx context.Context, p rulesParams) error {
 		return err
 	}
 	defer ct.Close()
-	_, rs, err := namespaceOf(c.host, ct).Detect(ctx)
+	space := namespaceOf(c.host, ct)
+	want, err := p.rules()
 	if err != nil {
 		return err
 	}
-	want, err := p.chains()
-	if err != nil {
+	found := Container{ID: p.Container}
+	if found.Backend, found.Rules, err = space.Detect(ctx); err != nil {
 		return err
 	}
-	own, inPlace := rs.Own()
-	if len(p.Raw)+len(p.Forward) == 0 {
-		inPlace = !rs.HasMark()
+	if p.IPv6 != nil {
+		if found.Rules6, err = space.Current(ctx, found.Backend, netfilter.IPv6); err != nil {
+			return err
+		}
 	}
-	if !inPlace || !own.Equal(want) {
+	if p.Table != nil {
+		if found.Table, err = space.ReadTable(ctx); err != nil {
+			return err
+		}
+	}
+	if !found.has(want) {
 		return fmt.Errorf("the rules in container %d are not as wanted", p.Container)
 	}
 	return nil

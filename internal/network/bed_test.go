@@ -177,27 +177,7 @@ func newBed(t *testing.T, sample string, backend netfilter.Backend) *bed {
 	b.lan.ip("addr add 192.168.50.2/24 dev eth0")
 	b.lan.ip("link set eth0 up")
 	b.lan.ip("route add default via 192.168.50.1")
-	b.ct.ip("addr add 10.77.0.101/24 dev eth0")
-	b.ct.ip("link set eth0 up")
-	b.ct.ip("route add default via 10.77.0.1")
-	b.ct.ip("link add br-web type bridge")
-	b.ct.ip("addr add 172.18.0.1/24 dev br-web")
-	b.ct.ip("link set br-web up")
-	b.ct.ip(fmt.Sprintf("link add vethbox type veth peer name eth0 netns %d", b.box.pid))
-	b.ct.ip("link set vethbox master br-web up")
-	b.ct.sysctl("net.ipv4.ip_forward=1")
-	b.box.ip("addr add " + boxAddr + "/24 dev eth0")
-	b.box.ip("link set eth0 up")
-	b.box.ip("route add default via 172.18.0.1")
-	if sample != "" {
-		data, err := os.ReadFile("../netfilter/testdata/" + sample + ".save")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := b.ct.output(string(data), "iptables-"+string(backend)+"-restore"); err != nil {
-			t.Fatal(err)
-		}
-	}
+	b.dockerSide(b.ct, b.box, "10.77.0.101/24", sample, backend)
 	paths := host.DefaultPaths()
 	paths.State = t.TempDir()
 	m := host.New(paths, "")
@@ -208,6 +188,43 @@ func newBed(t *testing.T, sample string, backend netfilter.Backend) *bed {
 	b.observer.containers, b.control.containers = b.containers, b.containers
 	b.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(paths.State, "journal"), time.Now), Ops: b.control.Ops()}
 	return b
+}
+
+// dockerSide makes the inside of a container: a Docker bridge with one box behind it, and Docker's rules.
+func (b *bed) dockerSide(ct, box space, address, sample string, backend netfilter.Backend) {
+	b.t.Helper()
+	ct.ip("addr add " + address + " dev eth0")
+	ct.ip("link set eth0 up")
+	ct.ip("route add default via 10.77.0.1")
+	ct.ip("link add br-web type bridge")
+	ct.ip("addr add 172.18.0.1/24 dev br-web")
+	ct.ip("link set br-web up")
+	ct.ip(fmt.Sprintf("link add vethbox type veth peer name eth0 netns %d", box.pid))
+	ct.ip("link set vethbox master br-web up")
+	ct.sysctl("net.ipv4.ip_forward=1")
+	box.ip("addr add " + boxAddr + "/24 dev eth0")
+	box.ip("link set eth0 up")
+	box.ip("route add default via 172.18.0.1")
+	if sample == "" {
+		return
+	}
+	data, err := os.ReadFile("../netfilter/testdata/" + sample + ".save")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := ct.output(string(data), "iptables-"+string(backend)+"-restore"); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// ask connects to port 80 of an address from the LAN client, and returns what is said.
+func (b *bed) ask(address string) string {
+	b.t.Helper()
+	out, err := b.lan.output("", "busybox", "timeout", "3", "busybox", "nc", "-w", "2", address, "80")
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(out)
 }
 
 // webInfo is a Docker with one network and one container on it.
@@ -301,12 +318,17 @@ func (b *bed) undo(id string) {
 // wantPing sends real packets from the LAN client. An answer may need a second try, while neighbours are learned.
 func (b *bed) wantPing(when string, want bool) {
 	b.t.Helper()
+	b.wantPingTo(when, boxAddr, want)
+}
+
+func (b *bed) wantPingTo(when, address string, want bool) {
+	b.t.Helper()
 	tries := 1
 	if want {
 		tries = 4
 	}
 	for range tries {
-		if _, err := b.lan.output("", "ping", "-n", "-c", "1", "-W", "0.4", boxAddr); err == nil {
+		if _, err := b.lan.output("", "ping", "-n", "-c", "1", "-W", "0.4", address); err == nil {
 			if !want {
 				b.t.Fatalf("%s: the LAN client reaches the box", when)
 			}

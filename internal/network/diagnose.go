@@ -24,9 +24,10 @@ const (
 	VerdictUnknown     = "unknown"
 )
 
-// Modes of a Network.
+// Modes of a Network: by its own addresses, by those of an alias, or not at all.
 const (
 	ModeDirect = "direct"
+	ModeAlias  = "alias"
 	ModeOff    = "off"
 )
 
@@ -72,9 +73,15 @@ type Network struct {
 	Mode      string
 	Verdict   string
 	Reason    string
-	Routes    []Route
-	Rules     netfilter.Chains
+	// Aliases are by which prefixes its subnets are reached, in mode alias.
+	Aliases []Alias
+	Routes  []Route
+	Rules   netfilter.Rules
+	legs    []leg
 }
+
+// Alias is a prefix that stands for a subnet, or for the first part of it, address by address.
+type Alias struct{ Prefix, Subnet netip.Prefix }
 
 // Subject is network/<container>/<name>.
 func (n Network) Subject() finding.Subject {
@@ -84,19 +91,21 @@ func (n Network) Subject() finding.Subject {
 // Desired is what labd wants to be there.
 type Desired struct {
 	Routes []Route
-	// Chains are labd's rules by container; a container that is not in it has none.
-	Chains map[int]netfilter.Chains
+	// Rules are labd's rules by container; a container that is not in it has none.
+	Rules map[int]netfilter.Rules
 	// Owners are the owners of the prefixes.
 	Owners Owners
 	// Forwarding are the host's interfaces that must forward.
 	Forwarding []string
+	// Forwarding6 tells whether the host must forward IPv6.
+	Forwarding6 bool
 }
 
 // Diagnose is pure.
 func Diagnose(f *Facts, p Policy) *Report {
 	d := &diagnosis{facts: f, policy: p, report: &Report{
 		facts: f, At: f.At, Switch: f.Switch, Active: p.Active(f.Switch), RoutesPresent: len(f.Host.Own), Repairs: f.Repairs,
-		Want: Desired{Chains: map[int]netfilter.Chains{}, Owners: f.standing(p)},
+		Want: Desired{Rules: map[int]netfilter.Rules{}, Owners: f.standing(p)},
 	}}
 	d.own, d.wanted = make(map[Route]bool, len(f.Host.Own)), map[int]int{}
 	for _, r := range f.Host.Own {
@@ -108,7 +117,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 			d.sources = append(d.sources, f.Host.connected(uplink)...)
 		}
 	}
-	d.sources = slices.DeleteFunc(slices.Clone(d.sources), func(p netip.Prefix) bool { return !p.Addr().Is4() })
+	d.sources = slices.Clone(d.sources)
 	slices.SortFunc(d.sources, netip.Prefix.Compare)
 	d.sources = slices.Compact(d.sources)
 	d.report.Sources = d.sources
@@ -123,22 +132,19 @@ func Diagnose(f *Facts, p Policy) *Report {
 	}
 	d.reversePath()
 	d.fought()
-	for _, name := range d.report.Want.Forwarding {
-		if !f.Host.Forwarding[name] {
-			d.report.Notes = append(d.report.Notes, fmt.Sprintf("the host does not forward what comes in on %s; labctl net apply turns that on", name))
-		}
-	}
+	d.forwarding()
 	slices.SortFunc(d.report.Networks, func(a, b Network) int {
 		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Name, b.Name))
 	})
 	// In the order of the names, whoever had its prefix first: rules in another order are not other rules.
 	for _, n := range d.report.Networks {
 		d.report.Want.Routes = append(d.report.Want.Routes, n.Routes...)
-		if len(n.Rules.Raw)+len(n.Rules.Forward) > 0 {
-			chains := d.report.Want.Chains[n.Container]
-			chains.Raw, chains.Forward = append(chains.Raw, n.Rules.Raw...), append(chains.Forward, n.Rules.Forward...)
-			d.report.Want.Chains[n.Container] = chains
+		if n.Rules.Len() > 0 {
+			d.report.Want.Rules[n.Container] = d.report.Want.Rules[n.Container].Append(n.Rules)
 		}
+	}
+	for i := range d.report.Networks {
+		d.judge(&d.report.Networks[i])
 	}
 	for i := range f.Containers {
 		d.asymmetric(&f.Containers[i])
@@ -154,6 +160,22 @@ type diagnosis struct {
 	report  *Report
 	own     map[Route]bool // labd's routes that are there
 	wanted  map[int]int    // how many networks are wanted, by container
+	taken   []netip.Prefix // what no alias may overlap, beside what is owned
+}
+
+// forwarding says what the host does not forward.
+func (d *diagnosis) forwarding() {
+	note := func(format string, args ...any) {
+		d.report.Notes = append(d.report.Notes, fmt.Sprintf(format, args...))
+	}
+	for _, name := range d.report.Want.Forwarding {
+		if !d.facts.Host.Forwarding[name] {
+			note("the host does not forward what comes in on %s; labctl net apply turns that on", name)
+		}
+	}
+	if d.report.Want.Forwarding6 && !d.facts.Host.Forwarding6 {
+		note("the host does not forward IPv6; labctl net apply turns that on")
+	}
 }
 
 // candidate is a network of a container, in the order in which prefixes are given out.
@@ -186,12 +208,16 @@ func (d *diagnosis) candidates() []candidate {
 			}
 		}
 	}
+	owning := map[Owner]bool{}
+	for _, owner := range d.report.Want.Owners {
+		owning[owner] = true
+	}
 	rank := func(c candidate) int {
+		if owning[c.owner()] {
+			return 0
+		}
 		for _, s := range c.network.Subnets {
-			if d.report.Want.Owners[s] == c.owner() {
-				return 0
-			}
-			if d.own[d.route(c, s)] {
+			if d.own[d.routeOf(leg{candidate: c, family: netfilter.FamilyOf(s.Addr()), reach: s})] {
 				return 1
 			}
 		}
@@ -208,19 +234,23 @@ func (d *diagnosis) candidates() []candidate {
 
 func (d *diagnosis) find(f finding.Finding) { d.report.Findings = append(d.report.Findings, f) }
 
-// network gives one network its verdict.
+// network finds out whether and how a network is to be reached.
 func (d *diagnosis) network(c candidate) {
 	n := Network{
 		Container: c.container.ID, Name: c.network.Name, Driver: c.network.Driver, Bridge: c.network.Bridge,
 		Subnets: c.network.Subnets, Mode: ModeOff, Verdict: VerdictOK,
 	}
 	defer func() { d.report.Networks = append(d.report.Networks, n) }()
-	subnet, why := d.subnetOf(c)
-	if why != "" {
+	mode, why := d.modeOf(c)
+	var legs []leg
+	if mode != ModeOff {
+		legs, why = d.legsOf(c, mode)
+	}
+	if len(legs) == 0 {
 		n.Reason = why
 		return
 	}
-	n.Mode = ModeDirect
+	n.Mode = mode
 	if c.container.undecided() {
 		n.Verdict, n.Reason = VerdictUnknown, "what was last seen of it is too old"
 		if c.container.Err != nil {
@@ -228,119 +258,158 @@ func (d *diagnosis) network(c candidate) {
 		}
 		return
 	}
-	if refusal := d.refuse(c, subnet); refusal != nil {
-		n.Verdict, n.Reason = VerdictRefused, refusal.Title
-		if refusal.Code == finding.NetNFTBackend || refusal.Code == finding.NetNoRoute {
-			n.Verdict = VerdictUnreachable // nothing forbids it, but labd cannot
+	for _, l := range legs {
+		d.leg(&n, l)
+	}
+	d.disown(c.owner(), n.legs)
+	if len(n.Routes) > 0 {
+		d.wanted[c.container.ID]++
+	}
+}
+
+// leg finds out how one subnet is to be reached, or refuses it.
+func (d *diagnosis) leg(n *Network, l leg) {
+	if l.family == netfilter.IPv6 && l.container.Err6 != nil {
+		n.worsen(VerdictUnknown, l.container.Err6.Error())
+		return
+	}
+	var refusal *finding.Finding
+	if l.mode == ModeAlias {
+		refusal = d.alias(&l)
+	}
+	n.legs = append(n.legs, l)
+	if refusal == nil {
+		refusal = d.refuse(l)
+	}
+	if refusal != nil {
+		verdict := VerdictRefused
+		if slices.Contains([]finding.Code{finding.NetNFTBackend, finding.NetNoRoute, finding.NetAliasPool}, refusal.Code) {
+			verdict = VerdictUnreachable // nothing forbids it, but labd cannot
 		}
+		n.worsen(verdict, refusal.Title)
 		refusal.Subject = n.Subject()
 		d.find(*refusal)
 		return
 	}
-	route := d.route(c, subnet)
-	d.wanted[c.container.ID]++
-	n.Routes, n.Rules = []Route{route}, rules(c, subnet, d.sources)
-	d.report.Want.Owners[subnet] = c.owner()
-	for _, name := range append(slices.Clone(d.facts.Host.Uplinks), route.Dev) {
+	l.route, l.rules = d.routeOf(l), l.rulesOf(d.sourcesOf(l.family))
+	n.legs[len(n.legs)-1] = l
+	n.Routes, n.Rules = append(n.Routes, l.route), n.Rules.Append(l.rules)
+	if l.mode == ModeAlias {
+		n.Aliases = append(n.Aliases, Alias{Prefix: l.reach, Subnet: l.target})
+	}
+	d.report.Want.Owners[l.reach] = l.owner()
+	if l.family == netfilter.IPv6 {
+		d.report.Want.Forwarding6 = true
+		return
+	}
+	for _, name := range append(slices.Clone(d.facts.Host.Uplinks), l.route.Dev) {
 		if !slices.Contains(d.report.Want.Forwarding, name) {
 			d.report.Want.Forwarding = append(d.report.Want.Forwarding, name)
 		}
-	}
-	d.state(&n, c, route)
-	if closed := d.firewall(&n, c, subnet); closed != "" && n.Verdict == VerdictOK {
-		n.Verdict, n.Reason = VerdictUnreachable, closed
-	}
-}
-
-// route is the route to a subnet in a container.
-func (d *diagnosis) route(c candidate, subnet netip.Prefix) Route {
-	return Route{
-		Dst: subnet, Via: c.container.Address, Dev: d.facts.Host.towards(c.container.Address), Table: mainTable, Protocol: Protocol,
 	}
 }
 
 // mainTable is the kernel's main routing table (RT_TABLE_MAIN).
 const mainTable = 254
 
-// subnetOf is the IPv4 subnet to program, or why there is none.
-func (d *diagnosis) subnetOf(c candidate) (netip.Prefix, string) {
-	subject := string(finding.Network(strconv.Itoa(c.container.ID), c.network.Name))
-	switch {
-	case d.policy.ignored(subject) || d.policy.ignored(string(finding.LXC(strconv.Itoa(c.container.ID)))):
-		return netip.Prefix{}, "ignored by the configuration"
-	case c.network.Driver != "bridge":
-		return netip.Prefix{}, fmt.Sprintf("driver %s has no subnet of its own to route", c.network.Driver)
-	case c.network.Internal:
-		return netip.Prefix{}, "internal: its containers have no way out, so none to answer"
+// judge compares what is wanted for a network with what is there.
+func (d *diagnosis) judge(n *Network) {
+	for _, l := range n.legs {
+		if !l.route.Dst.IsValid() {
+			continue
+		}
+		d.state(n, l)
+		if closed := d.firewall(n, l); closed != "" {
+			n.worsen(VerdictUnreachable, closed)
+		}
+		d.beyond(n, l)
 	}
-	for _, s := range c.network.Subnets {
-		if s.Addr().Is4() {
-			return s, ""
+}
+
+// badness orders the verdicts: that of a network is the worst of its subnets.
+func badness(verdict string) int {
+	return slices.Index([]string{VerdictOK, VerdictPlanned, VerdictDrift, VerdictUnknown, VerdictUnreachable, VerdictRefused}, verdict)
+}
+
+// worsen gives the network a verdict unless it has a worse one.
+func (n *Network) worsen(verdict, reason string) {
+	if was, is := badness(n.Verdict), badness(verdict); is > was || is == was && n.Reason == "" {
+		n.Verdict, n.Reason = verdict, reason
+	}
+}
+
+// state compares what is wanted for one subnet with what is there.
+func (d *diagnosis) state(n *Network, l leg) {
+	routed := d.own[l.route]
+	open, part := d.open(l)
+	forwards := l.family == netfilter.IPv4 || d.facts.Host.Forwarding6
+	if l.family == netfilter.IPv4 {
+		for _, name := range d.report.Want.Forwarding {
+			forwards = forwards && d.facts.Host.Forwarding[name]
 		}
 	}
-	return netip.Prefix{}, "it has no IPv4 subnet"
-}
-
-// nftBackend tells whether Docker programs nftables itself; then there is no DOCKER-USER.
-func (c candidate) nftBackend() bool {
-	return strings.HasPrefix(c.container.Docker.FirewallBackend, "nftables")
-}
-
-// openByItself tells whether Docker's nftables backend lets routed packets in: the gateway modes that do (moby,
-// libnetwork/drivers/bridge).
-func (c candidate) openByItself() bool {
-	return c.nftBackend() && (c.network.GatewayMode == "nat-unprotected" || c.network.GatewayMode == "routed")
-}
-
-// rules are the accept rules of a network, one for each source.
-func rules(c candidate, subnet netip.Prefix, sources []netip.Prefix) netfilter.Chains {
-	var out netfilter.Chains
-	if c.openByItself() {
-		return out
-	}
-	comment := []string{"-m", "comment", "--comment", fmt.Sprintf("labd:%d:%s", c.container.ID, c.network.Name), "-j", "ACCEPT"}
-	for _, source := range sources {
-		match := []string{"-s", source.String(), "-d", subnet.String(), "-i", c.container.Uplink}
-		out.Raw = append(out.Raw, netfilter.Rule{Args: slices.Concat(match, comment)})
-		out.Forward = append(out.Forward, netfilter.Rule{Args: slices.Concat(match, []string{"-o", c.network.Bridge}, comment)})
-	}
-	return out
-}
-
-// state compares what is wanted for a network with what is there.
-func (d *diagnosis) state(n *Network, c candidate, route Route) {
-	routed := d.own[route]
-	own, inPlace := c.container.Rules.Own()
-	open := (inPlace || len(n.Rules.Raw)+len(n.Rules.Forward) == 0) && containsAll(own.Raw, n.Rules.Raw) && containsAll(own.Forward, n.Rules.Forward)
-	trace := routed || containsAny(own.Raw, n.Rules.Raw) || containsAny(own.Forward, n.Rules.Forward)
-	forwards := true
-	for _, name := range d.report.Want.Forwarding {
-		forwards = forwards && d.facts.Host.Forwarding[name]
-	}
+	verdict, reason := VerdictPlanned, "labctl net apply makes its route and rules"
 	switch {
 	case routed && open && forwards:
-		n.Verdict = VerdictOK
-		if c.container.LastGood {
-			n.Reason = "as its Docker said before it stopped answering"
+		if l.container.LastGood {
+			n.worsen(VerdictOK, "as its Docker said before it stopped answering")
+		} else if l.container.ByKernel {
+			n.worsen(VerdictOK, "no Docker answers; its interfaces tell of it")
 		}
 		return
 	case routed && open:
-		n.Verdict, n.Reason = VerdictDrift, "its route and rules are there, but the host does not forward between its interfaces"
-	case trace:
-		n.Verdict, n.Reason = VerdictDrift, "a part of its route and rules is missing"
-	default:
-		n.Verdict, n.Reason = VerdictPlanned, "labctl net apply makes its route and rules"
+		verdict, reason = VerdictDrift, "its route and rules are there, but the host does not forward between its interfaces"
+	case routed || part:
+		verdict, reason = VerdictDrift, "a part of its route and rules is missing"
 	}
 	if d.facts.Switch == SwitchOff {
-		n.Reason = "labctl net is off; labctl net on makes its route and rules"
+		reason = "labctl net is off; labctl net on makes its route and rules"
 	}
+	n.worsen(verdict, reason)
 	first := len(d.report.Findings)
-	d.explain(n, c, route, routed, open)
+	d.explain(n, l, routed, open)
 	if d.facts.Switch == SwitchOff {
 		for i := range d.report.Findings[first:] {
 			d.report.Findings[first+i].Severity = finding.Info // as the operator wants it
 		}
 	}
+}
+
+// open tells whether all rules of a leg are there and in force, and whether some are.
+func (d *diagnosis) open(l leg) (all, some bool) {
+	if l.nftBackend() {
+		held := l.container.Table.Holds(d.report.Want.Rules[l.container.ID].Table)
+		return held || l.rules.Len() == 0, l.rules.Len() > 0 && l.container.Table.There
+	}
+	own, inPlace := l.container.rules(l.family).Own()
+	want := l.rules.Of(l.family)
+	all = inPlace && containsAll(own.Raw, want.Raw) && containsAll(own.Forward, want.Forward) && containsAll(own.NAT, want.NAT)
+	return all, containsAny(own.Raw, want.Raw) || containsAny(own.Forward, want.Forward) || containsAny(own.NAT, want.NAT)
+}
+
+// beyond says where Docker containers lie outside the part of the subnet that the alias stands for.
+func (d *diagnosis) beyond(n *Network, l leg) {
+	if l.target == l.subnet {
+		return
+	}
+	var names []string
+	for _, ct := range l.container.Docker.Containers {
+		for _, addr := range ct.Addresses[n.Name] {
+			if l.subnet.Contains(addr) && !l.target.Contains(addr) {
+				names = append(names, fmt.Sprintf("%s at %s", ct.Name, addr))
+			}
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	slices.Sort(names)
+	d.find(finding.Finding{
+		Code: finding.NetAliasPool, Severity: finding.Warn, Subject: n.Subject(), Title: fmt.Sprintf("the alias %s does not reach every container of %s", l.reach, l.subnet), Confidence: finding.Certain,
+		Cause:    fmt.Sprintf("it stands for %s, the first /%d of the subnet", l.target, l.target.Bits()),
+		Evidence: []finding.Evidence{{Source: "Docker API", Text: strings.Join(names, ", ")}},
+		Remedies: []finding.Remedy{{Title: fmt.Sprintf("set network.alias_length in labd.toml to %d or less, where the pool has room", l.subnet.Bits()), Risk: finding.RiskLow}},
+	})
 }
 
 func containsAll(have, want []netfilter.Rule) bool {

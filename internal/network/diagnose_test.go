@@ -112,7 +112,7 @@ func TestDiagnose(t *testing.T) {
 		{"ignored", func(_ *Facts, p *Policy) { p.Ignore = []string{"network/101/w*"} }, VerdictOK, []string{}, "ignored"},
 		{"internal", func(f *Facts, _ *Policy) { f.Containers[0].Docker.Networks[0].Internal = true }, VerdictOK, []string{}, "internal"},
 		{"another driver", func(f *Facts, _ *Policy) { f.Containers[0].Docker.Networks[0].Driver = "macvlan" }, VerdictOK, []string{}, "macvlan"},
-		{"only IPv6", func(f *Facts, _ *Policy) { f.Containers[0].Docker.Networks[0].Subnets = prefixes("fd00::/64") }, VerdictOK, []string{}, "IPv4"},
+		{"only IPv6", func(f *Facts, _ *Policy) { f.Containers[0].Docker.Networks[0].Subnets = prefixes("fd00::/64") }, VerdictOK, []string{}, "IPv6"},
 		{"a route alone", func(f *Facts, _ *Policy) { f.Host.Own = []Route{route("172.18.0.0/24", "10.77.0.101")} }, VerdictDrift, []string{"net.forward-drop", "net.raw-drop"}, "missing"},
 		{"a route to elsewhere", func(f *Facts, _ *Policy) { f.Host.Own = []Route{route("172.18.0.0/24", "10.77.0.9")} }, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
 		{"a user's raw drop", func(f *Facts, _ *Policy) {
@@ -218,13 +218,13 @@ func TestEveryAcceptIsNarrow(t *testing.T) {
 		"-s 192.168.60.0/24 -d 172.18.0.0/24 -i eth0 -o br-web -m comment --comment labd:101:web -j ACCEPT",
 	}
 	n := Diagnose(f, p).Networks[0]
-	if diff := cmp.Diff(want, texts(n.Rules.Forward)); diff != "" {
+	if diff := cmp.Diff(want, texts(n.Rules.IPv4.Forward)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	for i := range want {
 		want[i] = strings.Replace(want[i], " -o br-web", "", 1)
 	}
-	if diff := cmp.Diff(want, texts(n.Rules.Raw)); diff != "" {
+	if diff := cmp.Diff(want, texts(n.Rules.IPv4.Raw)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -13,8 +13,9 @@ import (
 func (d *diagnosis) container(c Container) {
 	subject := finding.LXC(strconv.Itoa(c.ID))
 	own, _ := c.Rules.Own()
+	own6, _ := c.Rules6.Own()
 	d.report.Containers = append(d.report.Containers, ContainerReport{
-		ID: c.ID, OK: c.Err == nil && c.DockerErr == nil, RulesPresent: len(own.Raw) + len(own.Forward),
+		ID: c.ID, OK: c.Err == nil && c.DockerErr == nil, RulesPresent: own.Len() + own6.Len() + c.Table.Rules,
 	})
 	if d.policy.ignored(string(subject)) {
 		return
@@ -54,7 +55,8 @@ func (d *diagnosis) container(c Container) {
 }
 
 // explain says what keeps packets away from a network that is not programmed.
-func (d *diagnosis) explain(n *Network, c candidate, route Route, routed, open bool) {
+func (d *diagnosis) explain(n *Network, l leg, routed, open bool) {
+	c, route := l.candidate, l.route
 	remedy := []finding.Remedy{
 		{Title: "make the route and the rules", Risk: finding.RiskLow, Commands: []string{"labctl net plan", "labctl net apply"}},
 		{Title: "make them and keep them so", Risk: finding.RiskLow, Commands: []string{"labctl net on"}},
@@ -67,30 +69,39 @@ func (d *diagnosis) explain(n *Network, c candidate, route Route, routed, open b
 			Evidence: []finding.Evidence{{Source: "routing tables", Text: fmt.Sprintf("no route to %s via %s", route.Dst, route.Via)}}, Remedies: remedy,
 		})
 	}
-	if open {
+	if open || l.nftBackend() {
 		return
 	}
-	rs := c.container.Rules
+	rs, tool := c.container.rules(l.family), saveTool(l.family, c.container.Backend)
 	if forward := rs.Chain("filter", "FORWARD"); forward != nil && forward.Policy == "DROP" {
 		d.find(finding.Finding{
 			Code: finding.NetForwardDrop, Severity: finding.Warn, Subject: subject, Title: "the container drops what comes for unpublished ports from outside",
 			Cause: "Docker set the FORWARD policy to DROP when it turned forwarding on", Confidence: finding.Certain,
-			Evidence: []finding.Evidence{{Source: "iptables-" + string(c.container.Backend) + "-save in the container", Text: ":FORWARD DROP"}}, Remedies: remedy,
+			Evidence: []finding.Evidence{{Source: tool, Text: ":FORWARD DROP"}}, Remedies: remedy,
 		})
-	} else if rule, ok := dropIn(rs, "filter", "DOCKER", c, route.Dst); ok {
+	} else if rule, ok := dropIn(rs, "filter", "DOCKER", c, l.target); ok {
 		d.find(finding.Finding{
 			Code: finding.NetForwardDrop, Severity: finding.Warn, Subject: subject, Title: "the container drops what comes for unpublished ports from outside",
 			Cause: "Docker 28 and later drop what is routed to unpublished ports", Confidence: finding.Certain,
-			Evidence: []finding.Evidence{{Source: "iptables-" + string(c.container.Backend) + "-save in the container", Text: "-A DOCKER " + rule.String()}}, Remedies: remedy,
+			Evidence: []finding.Evidence{{Source: tool, Text: "-A DOCKER " + rule.String()}}, Remedies: remedy,
 		})
 	}
 	if rule, ok := dropIn(rs, "raw", "PREROUTING", c, route.Dst); ok {
 		d.find(finding.Finding{
 			Code: finding.NetRawDrop, Severity: finding.Warn, Subject: subject, Title: "the container drops routed packets before any filter sees them",
 			Cause: "Docker 28 and later drop direct access to container addresses in the raw table", Confidence: finding.Certain,
-			Evidence: []finding.Evidence{{Source: "iptables-" + string(c.container.Backend) + "-save in the container", Text: "-A PREROUTING " + rule.String()}}, Remedies: remedy,
+			Evidence: []finding.Evidence{{Source: tool, Text: "-A PREROUTING " + rule.String()}}, Remedies: remedy,
 		})
 	}
+}
+
+// saveTool is the program that shows the rules of a container, with where it is run.
+func saveTool(f netfilter.Family, backend netfilter.Backend) string {
+	program := "iptables-"
+	if f == netfilter.IPv6 {
+		program = "ip6tables-"
+	}
+	return program + string(backend) + "-save in the container"
 }
 
 // dropIn is the first DROP or REJECT of a chain that packets from the uplink to the subnet may meet.

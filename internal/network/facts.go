@@ -43,12 +43,25 @@ type Host struct {
 	Uplinks []string
 	// Addresses are the host's addresses with their prefixes, by interface.
 	Addresses []Address
-	// Routes are the IPv4 routes of all tables but the local one that are not labd's, Own are labd's, in any table.
+	// Routes are the routes of all tables but the local one that are not labd's, Own are labd's, in any table.
 	Routes, Own []Route
 	// Forwarding tells for each interface whether it forwards IPv4.
 	Forwarding map[string]bool
+	// Forwarding6 tells whether the host forwards IPv6: the kernel asks only the setting for all interfaces.
+	Forwarding6 bool
+	// AcceptRA6 are the interfaces that take router advertisements and would stop doing so once the host forwards IPv6
+	// (accept_ra is 1), where their routes are in use.
+	AcceptRA6 []string
+	// Cluster are addresses and networks of PVE's cluster: of its members, of corosync's links, of migration.
+	Cluster []ClusterNetwork
 	// RPFilter is rp_filter in force for each interface: 0 off, 1 strict, 2 loose.
 	RPFilter map[string]int
+}
+
+// ClusterNetwork is an address or network of the cluster, with where it was found.
+type ClusterNetwork struct {
+	Prefix netip.Prefix
+	Source string
 }
 
 // Address is one address on an interface.
@@ -57,7 +70,7 @@ type Address struct {
 	Prefix    netip.Prefix
 }
 
-// Route is one IPv4 route. Dst is the zero Prefix for the default route.
+// Route is one route. Dst is the zero Prefix for the default route.
 type Route struct {
 	Dst      netip.Prefix
 	Via      netip.Addr
@@ -77,14 +90,23 @@ type Container struct {
 	Hostile        bool
 	// NoDocker says that the container has no Docker or Podman socket.
 	NoDocker bool
-	// Uplink is the container's interface of its default route, Address its address there.
-	Uplink  string
-	Address netip.Addr
+	// Uplink is the container's interface of its default route, Address its IPv4 address there, Address6 its IPv6 address,
+	// each invalid where it has none.
+	Uplink            string
+	Address, Address6 netip.Addr
 	// Interfaces are the addresses of all interfaces.
 	Interfaces []Address
 	Backend    netfilter.Backend
-	Rules      *netfilter.Ruleset
-	Docker     *docker.Info
+	// Rules are its IPv4 rules, Rules6 its IPv6 rules: nil where it has no IPv6 address, or where Err6 says why they could
+	// not be read.
+	Rules, Rules6 *netfilter.Ruleset
+	Err6          error
+	// Table is labd's nftables table, DockerTables Docker's own by family; looked at where Docker programs nftables.
+	Table        netfilter.TableState
+	DockerTables map[netfilter.Family]netfilter.DockerTable
+	Docker       *docker.Info
+	// ByKernel says that Docker holds what the interfaces tell, since no Docker answers.
+	ByKernel bool
 	// Firewall is what PVE's firewall is set to do.
 	Firewall Firewall
 	// LastGood says that Docker is what an earlier observation saw, since this one failed; Expired, that this is too
@@ -92,11 +114,30 @@ type Container struct {
 	LastGood, Expired bool
 }
 
-// connected are the prefixes that an interface is directly connected to.
+// address is the container's address of a family on its uplink.
+func (c *Container) address(f netfilter.Family) netip.Addr {
+	if f == netfilter.IPv6 {
+		return c.Address6
+	}
+	return c.Address
+}
+
+// rules is the container's ruleset of a family; nil where it is not known.
+func (c *Container) rules(f netfilter.Family) *netfilter.Ruleset {
+	if f == netfilter.IPv6 {
+		return c.Rules6
+	}
+	return c.Rules
+}
+
+// hasMark tells whether anything of labd's was seen in the container.
+func (c *Container) hasMark() bool { return c.Rules.HasMark() || c.Rules6.HasMark() || c.Table.There }
+
+// connected are the prefixes that an interface is directly connected to, without link-local ones.
 func (h Host) connected(name string) []netip.Prefix {
 	var prefixes []netip.Prefix
 	for _, a := range h.Addresses {
-		if a.Interface == name && a.Prefix.Addr().Is4() {
+		if a.Interface == name && !a.Prefix.Addr().IsLinkLocalUnicast() {
 			prefixes = append(prefixes, a.Prefix.Masked())
 		}
 	}
@@ -124,10 +165,11 @@ func (f *Facts) undecided(route Route) bool {
 	owner := f.Owners[route.Dst].container()
 	for i := range f.Containers {
 		c := &f.Containers[i]
-		if !c.undecided() || owner != 0 && owner != c.ID {
+		unread := c.Err6 != nil && route.Dst.Addr().Is6()
+		if !c.undecided() && !unread || owner != 0 && owner != c.ID {
 			continue
 		}
-		if !c.Address.IsValid() || c.Address == route.Via {
+		if addr := c.address(netfilter.FamilyOf(route.Dst.Addr())); !addr.IsValid() || addr == route.Via {
 			return true
 		}
 	}
@@ -139,7 +181,7 @@ func (f *Facts) undecided(route Route) bool {
 func (f *Facts) standing(p Policy) Owners {
 	out := Owners{}
 	for prefix, owner := range f.Owners {
-		if owner.container() != 0 && !f.Gone[owner.container()] && inPools(p.Pools, prefix) && !f.lost(prefix, owner) {
+		if owner.container() != 0 && !f.Gone[owner.container()] && (inPools(p.Pools, prefix) || inPools(p.AliasPools, prefix)) && !f.lost(p, prefix, owner) {
 			out[prefix] = owner
 		}
 	}
@@ -147,14 +189,19 @@ func (f *Facts) standing(p Policy) Owners {
 }
 
 // lost tells whether the owner's Docker was seen without the network.
-func (f *Facts) lost(prefix netip.Prefix, owner Owner) bool {
+func (f *Facts) lost(p Policy, prefix netip.Prefix, owner Owner) bool {
+	alias := inPools(p.AliasPools, prefix)
 	for i := range f.Containers {
 		c := &f.Containers[i]
 		if c.ID != owner.container() || c.undecided() || c.Docker == nil {
 			continue
 		}
 		for _, n := range c.Docker.Networks {
-			if n.Name == owner.network() && slices.Contains(n.Subnets, prefix) {
+			if n.Name != owner.network() {
+				continue
+			}
+			sameFamily := func(s netip.Prefix) bool { return s.Addr().Is4() == prefix.Addr().Is4() }
+			if alias && slices.ContainsFunc(n.Subnets, sameFamily) || slices.Contains(n.Subnets, prefix) {
 				return false
 			}
 		}

@@ -205,13 +205,14 @@ func (f *Firewall) outbound(device string, subnet netip.Prefix) (passage, string
 }
 
 // firewall finds what PVE's firewall does to a network that labd may open, and says whether it certainly closes it.
-func (d *diagnosis) firewall(n *Network, c candidate, subnet netip.Prefix) (closed string) {
+func (d *diagnosis) firewall(n *Network, l leg) (closed string) {
+	c, subnet := l.candidate, l.reach
 	fw := &c.container.Firewall
 	device := fw.device(c.container.Uplink)
 	if device == "" {
 		return ""
 	}
-	for _, source := range d.sources {
+	for _, source := range d.sourcesOf(l.family) {
 		if result, why := fw.inbound(device, flow{source: source, dest: subnet}); result == blocks {
 			d.find(inboundFinding(n.Subject(), c.container.ID, source, subnet, why))
 			closed = "PVE's firewall of the container drops what comes for it"
@@ -248,8 +249,10 @@ func inboundFinding(subject finding.Subject, id int, source, subnet netip.Prefix
 // is in it too.
 func ipfilterLines(c *Container, device string, subnet netip.Prefix) []string {
 	lines := []string{"[IPSET ipfilter-" + device + "]"}
-	if c.Address.IsValid() {
-		lines = append(lines, c.Address.String())
+	for _, own := range []netip.Addr{c.Address, c.Address6} {
+		if own.IsValid() {
+			lines = append(lines, own.String())
+		}
 	}
 	return append(lines, subnet.String())
 }

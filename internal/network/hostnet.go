@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"labd/internal/host"
+	"labd/internal/pve"
 )
 
 // dumpTries is how often a dump that the kernel interrupted is repeated.
@@ -66,18 +67,29 @@ func observeHost(ctx context.Context, h *host.Host, policy Policy) (Host, error)
 		}
 	}
 	out.Uplinks = uplinks(out, policy)
+	setting6 := func(interfaceName, key string) string {
+		data, _ := h.ReadFile(ctx, filepath.Join(h.Procfs, "sys/net/ipv6/conf", interfaceName, key))
+		return strings.TrimSpace(string(data))
+	}
+	out.Forwarding6 = setting6("all", "forwarding") == "1"
+	out.AcceptRA6 = out.acceptRA6(func(interfaceName string) string { return setting6(interfaceName, "accept_ra") })
+	out.Cluster = readCluster(ctx, h)
 	return out, nil
 }
 
-// listRoutes lists the IPv4 routes of all tables.
+// listRoutes lists the routes of all tables, IPv4 and IPv6.
 func listRoutes(names map[int]string) ([]Route, error) {
-	routes, err := dump(func() ([]netlink.Route, error) {
-		return netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list the host's routes: %w", err)
+	var all []Route
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := dump(func() ([]netlink.Route, error) {
+			return netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list the host's routes: %w", err)
+		}
+		all = append(all, toRoutes(routes, names)...)
 	}
-	return toRoutes(routes, names), nil
+	return all, nil
 }
 
 // ownRoutes are the routes with labd's mark, in any table.
@@ -134,6 +146,21 @@ func rpFilter(ctx context.Context, h *host.Host, name string) int {
 	return value
 }
 
+// readCluster reads the addresses and networks of PVE's cluster from /etc/pve. What cannot be read says nothing.
+func readCluster(ctx context.Context, h *host.Host) []ClusterNetwork {
+	var out []ClusterNetwork
+	for _, name := range []string{".members", "corosync.conf", "datacenter.cfg"} {
+		data, err := h.ReadFile(ctx, filepath.Join(h.PVE, name))
+		if err != nil {
+			continue
+		}
+		for _, prefix := range pve.ClusterPrefixes(name, data) {
+			out = append(out, ClusterNetwork{Prefix: prefix, Source: name})
+		}
+	}
+	return out
+}
+
 func forwardingFile(h *host.Host, name string) string {
 	return filepath.Join(h.Procfs, "sys/net/ipv4/conf", name, "forwarding")
 }
@@ -141,7 +168,8 @@ func forwardingFile(h *host.Host, name string) string {
 func addresses(addrs []netlink.Addr, names map[int]string) []Address {
 	var out []Address
 	for _, a := range addrs {
-		if a.IPNet == nil {
+		// A temporary address of IPv6 (RFC 8981) is no name for anything, and shares its prefix with a lasting one.
+		if a.IPNet == nil || a.Flags&unix.IFA_F_TEMPORARY != 0 && a.IP.To4() == nil {
 			continue
 		}
 		if prefix, ok := toPrefix(*a.IPNet); ok {

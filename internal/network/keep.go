@@ -23,7 +23,7 @@ type keeping struct {
 	// made are the rules that were last made in each container, madeRoutes the routes that were, with the time.
 	made       map[int]rulesParams
 	madeRoutes map[Route]time.Time
-	pace       map[int]*reconcile.Bucket
+	pace       map[turn]*reconcile.Bucket
 	figures    Figures
 }
 
@@ -37,7 +37,7 @@ type Figures struct {
 
 func newKeeping() keeping {
 	return keeping{
-		made: map[int]rulesParams{}, madeRoutes: map[Route]time.Time{}, pace: map[int]*reconcile.Bucket{},
+		made: map[int]rulesParams{}, madeRoutes: map[Route]time.Time{}, pace: map[turn]*reconcile.Bucket{},
 		figures: Figures{Convergence: reconcile.NewHistogram(0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 10, 30)},
 	}
 }
@@ -45,12 +45,13 @@ func newKeeping() keeping {
 const (
 	// rulesTimeout bounds the change of one container's rules in a pass of the loop.
 	rulesTimeout = 15 * time.Second
-	// A container's rules are changed so often in a row, and then once every changeEvery; so are lost routes put back.
-	// Who takes them away in a loop gets no more of labd's time than that.
-	changeBurst = 10
-	changeEvery = 5 * time.Second
-	// lostRoutes is the pace of routes that were lost; containers have their ids.
-	lostRoutes = 0
+	// What was taken away is put back so often in a row, and then once every repairEvery: who takes rules or routes away
+	// in a loop gets no more of labd's time than that.
+	repairBurst = 10
+	repairEvery = 5 * time.Second
+	// A container's rules are changed so often in a row because others are wanted, and then once every changeEvery.
+	changeBurst = 30
+	changeEvery = time.Second
 	// retryStale is how soon a pass comes again whose facts are older than the last change.
 	retryStale = 50 * time.Millisecond
 )
@@ -121,14 +122,24 @@ func (c *Controller) may(r *Report, observed time.Time) (bool, error) {
 	return true, nil
 }
 
-// turn is the right to make one more change of a kind.
-func (c *Controller) turn(kind int, why string) error {
+// turn is whose turn a change is: of a container, or of the host's routes where it is 0; to put back what was lost, or to
+// make what is wanted now.
+type turn struct {
+	container int
+	lost      bool
+}
+
+// take takes the right to make one more change, or says when there is one.
+func (c *Controller) take(t turn, why string) error {
 	c.keep.mu.Lock()
 	defer c.keep.mu.Unlock()
-	bucket := c.keep.pace[kind]
+	bucket := c.keep.pace[t]
 	if bucket == nil {
 		bucket = &reconcile.Bucket{Burst: changeBurst, Every: changeEvery}
-		c.keep.pace[kind] = bucket
+		if t.lost {
+			bucket = &reconcile.Bucket{Burst: repairBurst, Every: repairEvery}
+		}
+		c.keep.pace[t] = bucket
 	}
 	wait := bucket.Take(time.Now())
 	if wait == 0 {
@@ -149,10 +160,13 @@ func (c *Controller) reconcileRules(ctx context.Context, r *Report, id int) (rep
 	if ok, err := c.may(r, r.facts.Looked[id]); !ok {
 		return 0, err
 	}
-	if err := c.turn(id, "its rules were changed many times in a row"); err != nil {
+	lost := c.wasMade(p)
+	if err := c.take(turn{id, lost}, "its rules were changed many times in a row"); err != nil {
 		return 0, err
 	}
-	c.noteLoss(r.facts, p)
+	if lost {
+		c.noteLoss(r.facts, id)
+	}
 	ctx, cancel := context.WithTimeout(ctx, rulesTimeout)
 	defer cancel()
 	if err := c.setRules(ctx, p); err != nil {
@@ -165,17 +179,19 @@ func (c *Controller) reconcileRules(ctx context.Context, r *Report, id int) (rep
 	return 1, nil
 }
 
-// noteLoss counts rules that were made, are wanted as before, and are not there.
-func (c *Controller) noteLoss(f *Facts, p rulesParams) {
+// wasMade tells whether the same rules were made before, in this start of the container, and nothing else since.
+func (c *Controller) wasMade(p rulesParams) bool {
 	c.keep.mu.Lock()
+	defer c.keep.mu.Unlock()
 	before, ok := c.keep.made[p.Container]
-	c.keep.mu.Unlock()
-	if !ok || !reflect.DeepEqual(before, p) {
-		return
-	}
+	return ok && reflect.DeepEqual(before, p)
+}
+
+// noteLoss counts rules that are not there any more.
+func (c *Controller) noteLoss(f *Facts, id int) {
 	for i := range f.Containers {
-		if ct := &f.Containers[i]; ct.ID == p.Container {
-			c.state.fights.lost(time.Now(), subject{container: ct.ID}, loss(ct.Rules))
+		if ct := &f.Containers[i]; ct.ID == id {
+			c.state.fights.lost(time.Now(), subject{container: id}, loss(ct.Rules))
 		}
 	}
 }
@@ -237,7 +253,7 @@ func (c *Controller) noteRoutes(f *Facts, all bool, add []Route) ([]Route, error
 	if len(lost) == 0 {
 		return missing, nil
 	}
-	if err := c.turn(lostRoutes, "routes were lost many times in a row"); err != nil {
+	if err := c.take(turn{lost: true}, "routes were lost many times in a row"); err != nil {
 		return nil, err
 	}
 	for _, route := range lost {
@@ -253,33 +269,45 @@ func (r *Report) belongs(route Route, id int) bool {
 	}
 	for i := range r.facts.Containers {
 		if c := &r.facts.Containers[i]; c.ID == id {
-			return c.Address == route.Via
+			return route.Via.IsValid() && (c.Address == route.Via || c.Address6 == route.Via)
 		}
 	}
 	return false
 }
 
-// Unsettled are the containers whose rules or routes are not as wanted, and whether there is a route to change that is
-// no running container's.
-func (r *Report) Unsettled() (ids []int, host bool) {
+// Unsettled is what is not as wanted.
+type Unsettled struct {
+	// Containers are those whose rules or routes are not, sorted.
+	Containers []int
+	// Routes says that a route is not, Orphans that one is of no running container.
+	Routes, Orphans bool
+}
+
+// Unsettled compares what is wanted with what was seen.
+func (r *Report) Unsettled() (u Unsettled) {
 	for _, p := range diffRules(r.facts, r) {
-		ids = append(ids, p.Container)
+		u.Containers = append(u.Containers, p.Container)
 	}
 	routes := diffRoutes(r.facts, r)
 	for _, route := range slices.Concat(routes.Add, routes.Remove) {
+		u.Routes = true
 		owner := r.Want.Owners[route.Dst].container()
 		if owner == 0 {
 			owner = r.facts.Owners[route.Dst].container()
 		}
 		if _, running := r.facts.Looked[owner]; running {
-			ids = append(ids, owner)
+			u.Containers = append(u.Containers, owner)
 		} else {
-			host = true
+			u.Orphans = true
 		}
 	}
-	slices.Sort(ids)
-	return slices.Compact(ids), host
+	slices.Sort(u.Containers)
+	u.Containers = slices.Compact(u.Containers)
+	return u
 }
+
+// Version is the version of the facts that the report was made from.
+func (r *Report) Version() uint64 { return r.facts.Version }
 
 // Again is the report of facts with the same Version.
 func (r *Report) Again(f *Facts) *Report {

@@ -131,6 +131,7 @@ func (o *Observer) lookInto(ctx context.Context, ids []int) error {
 func (o *Observer) LookInto(ctx context.Context, id int) error {
 	at := o.now()
 	c := o.container(ctx, id)
+	c.withKernel(o.state.owners())
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := &o.seen

@@ -54,7 +54,7 @@ func figures(r *Report, out metric.Sink) {
 	count, series := map[string]int{}, map[int]int{}
 	for _, n := range r.Networks {
 		count[n.Verdict]++
-		if n.Mode == ModeDirect && series[n.Container] < maxSeries {
+		if n.Mode != ModeOff && series[n.Container] < maxSeries {
 			series[n.Container]++
 			out.Truth(descOK, n.Verdict == VerdictOK, string(n.Subject()))
 		}
@@ -64,8 +64,7 @@ func figures(r *Report, out metric.Sink) {
 	}
 	for _, ct := range r.Containers {
 		id := "lxc/" + strconv.Itoa(ct.ID)
-		chains := r.Want.Chains[ct.ID]
-		out.Gauge(descRules, float64(len(chains.Raw)+len(chains.Forward)), id)
+		out.Gauge(descRules, float64(r.Want.Rules[ct.ID].Len()), id)
 		out.Gauge(descRulesNow, float64(ct.RulesPresent), id)
 		out.Truth(descDiscovery, ct.OK, id)
 	}

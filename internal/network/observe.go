@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"labd/internal/docker"
 	"labd/internal/host"
 	"labd/internal/lxc"
+	"labd/internal/netfilter"
 	"labd/internal/reconcile"
 )
 
@@ -120,10 +122,10 @@ func (o *Observer) remember(c Container) Container {
 	if last.netNS != c.NetNS {
 		last = lastGood{netNS: c.NetNS}
 	}
-	if c.Address.IsValid() {
-		last.address = Container{Uplink: c.Uplink, Address: c.Address, Interfaces: c.Interfaces}
+	if c.Address.IsValid() || c.Address6.IsValid() {
+		last.address = Container{Uplink: c.Uplink, Address: c.Address, Address6: c.Address6, Interfaces: c.Interfaces}
 	} else {
-		c.Uplink, c.Address, c.Interfaces = last.address.Uplink, last.address.Address, last.address.Interfaces
+		c.Uplink, c.Address, c.Address6, c.Interfaces = last.address.Uplink, last.address.Address, last.address.Address6, last.address.Interfaces
 	}
 	switch {
 	case c.Docker != nil:
@@ -170,6 +172,9 @@ func (o *Observer) look(ctx context.Context, id int) Container {
 	c.Firewall = readFirewall(ctx, o.host, id)
 	<-asked
 	c.Docker = info
+	if c.Err == nil && info != nil && strings.HasPrefix(info.FirewallBackend, "nftables") {
+		c.Err = o.observeTables(ctx, ct, &c)
+	}
 	switch {
 	case errors.Is(dockerErr, errNoSocket):
 		c.NoDocker = true
@@ -180,15 +185,59 @@ func (o *Observer) look(ctx context.Context, id int) Container {
 	return c
 }
 
-func (o *Observer) observeRules(ctx context.Context, ct container, c *Container) (err error) {
+// slot waits for the right to run programs; give it back with the function returned.
+func (o *Observer) slot(ctx context.Context, id int) (func(), error) {
 	select {
 	case o.slots <- struct{}{}:
-		defer func() { <-o.slots }()
+		return func() { <-o.slots }, nil
 	case <-ctx.Done():
-		return fmt.Errorf("read the rules of container %d: %w", c.ID, ctx.Err())
+		return nil, fmt.Errorf("read the rules of container %d: %w", id, ctx.Err())
 	}
-	c.Backend, c.Rules, err = namespaceOf(o.host, ct).Detect(ctx)
-	return err
+}
+
+// observeRules reads the rules of iptables. Those of IPv6 spoil nothing where they cannot be read, and are not looked for
+// where the container has no IPv6 address for a route to lead by.
+func (o *Observer) observeRules(ctx context.Context, ct container, c *Container) error {
+	free, err := o.slot(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	defer free()
+	space := namespaceOf(o.host, ct)
+	if c.Backend, c.Rules, err = space.Detect(ctx); err != nil || !c.Address6.IsValid() {
+		return err
+	}
+	c.Rules6, c.Err6 = space.Current(ctx, c.Backend, netfilter.IPv6)
+	return nil
+}
+
+// observeTables reads labd's nftables table and what Docker's own says, where Docker programs nftables.
+func (o *Observer) observeTables(ctx context.Context, ct container, c *Container) error {
+	free, err := o.slot(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	defer free()
+	space := namespaceOf(o.host, ct)
+	if c.Table, err = space.ReadTable(ctx); err != nil {
+		return err
+	}
+	c.DockerTables = map[netfilter.Family]netfilter.DockerTable{}
+	for _, family := range []netfilter.Family{netfilter.IPv4, netfilter.IPv6} {
+		if !c.address(family).IsValid() {
+			continue
+		}
+		var bridges []string
+		for _, n := range c.Docker.Networks {
+			if n.Bridge != "" && len(bridges) < o.policy.MaxNetworks {
+				bridges = append(bridges, n.Bridge)
+			}
+		}
+		if c.DockerTables[family], err = space.ReadDocker(ctx, family, bridges); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // linkTimeout bounds one netlink request.
@@ -217,28 +266,43 @@ func observeLinks(ct container, c *Container) error {
 		return fmt.Errorf("list the addresses of container %d: %w", c.ID, err)
 	}
 	c.Interfaces = addresses(addrs, names)
-	routes, err := dump(func() ([]netlink.Route, error) { return handle.RouteList(nil, netlink.FAMILY_V4) })
-	if err != nil {
-		return fmt.Errorf("list the routes of container %d: %w", c.ID, err)
-	}
-	for _, r := range toRoutes(routes, names) {
-		if r.Dst.IsValid() || r.Dev == "" {
-			continue
+	return findUplink(handle, names, c)
+}
+
+// findUplink finds the interface of the default route, that of IPv4 before that of IPv6, and the addresses there.
+func findUplink(handle *netlink.Handle, names map[int]string, c *Container) error {
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := dump(func() ([]netlink.Route, error) { return handle.RouteList(nil, family) })
+		if err != nil {
+			return fmt.Errorf("list the routes of container %d: %w", c.ID, err)
 		}
-		// The name goes into rules, where a last "+" would stand for any interface.
-		if !docker.ValidInterface(r.Dev) {
-			return fmt.Errorf("container %d calls its uplink %q, which cannot stand in a rule", c.ID, r.Dev)
-		}
-		c.Uplink = r.Dev
-		for _, a := range c.Interfaces {
-			if a.Interface == r.Dev && a.Prefix.Addr().Is4() {
-				c.Address = a.Prefix.Addr()
-				return nil
+		for _, r := range toRoutes(routes, names) {
+			if r.Dst.IsValid() || r.Dev == "" || c.Uplink != "" {
+				continue
 			}
+			// The name goes into rules, where a last "+" would stand for any interface.
+			if !docker.ValidInterface(r.Dev) {
+				return fmt.Errorf("container %d calls its uplink %q, which cannot stand in a rule", c.ID, r.Dev)
+			}
+			c.Uplink = r.Dev
 		}
 	}
 	if c.Uplink == "" {
 		return fmt.Errorf("container %d has no default route, so it has no uplink", c.ID)
 	}
-	return fmt.Errorf("container %d has no IPv4 address on its uplink %s", c.ID, c.Uplink)
+	for _, a := range c.Interfaces {
+		addr := a.Prefix.Addr()
+		if a.Interface != c.Uplink || !addr.IsGlobalUnicast() {
+			continue
+		}
+		if addr.Is4() && !c.Address.IsValid() {
+			c.Address = addr
+		} else if addr.Is6() && (!c.Address6.IsValid() || addr.Less(c.Address6)) {
+			c.Address6 = addr // the kernel lists them in no lasting order
+		}
+	}
+	if !c.Address.IsValid() && !c.Address6.IsValid() {
+		return fmt.Errorf("container %d has no address on its uplink %s", c.ID, c.Uplink)
+	}
+	return nil
 }

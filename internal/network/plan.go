@@ -1,6 +1,7 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -17,6 +18,7 @@ import (
 const (
 	opSwitch  = "network.switch"
 	opForward = "network.forwarding"
+	opSysctl  = "network.sysctl"
 	opRoutes  = "network.routes"
 	opRules   = "network.rules"
 	opSweep   = "network.sweep"
@@ -41,10 +43,106 @@ type routesParams struct {
 
 // rulesParams are the parameters of opRules. NetNS pins the start of the container that the plan was made for.
 type rulesParams struct {
-	Container int      `json:"container"`
-	NetNS     string   `json:"netns"`
-	Raw       []string `json:"raw"`
-	Forward   []string `json:"forward"`
+	Container int    `json:"container"`
+	NetNS     string `json:"netns"`
+	chainParams
+	// IPv6 are the rules of IPv6, Table those of nftables; what is absent is left as it is.
+	IPv6  *chainParams `json:"ipv6,omitempty"`
+	Table *tableParams `json:"table,omitempty"`
+}
+
+// chainParams are the rules of one family, as iptables-save writes them.
+type chainParams struct {
+	Raw     []string `json:"raw"`
+	Forward []string `json:"forward"`
+	NAT     []string `json:"nat,omitempty"`
+}
+
+// tableParams are the rules of labd's nftables table.
+type tableParams struct {
+	Mark  []string `json:"mark,omitempty"`
+	Alias []string `json:"alias,omitempty"`
+}
+
+func newChainParams(c netfilter.Chains) chainParams {
+	return chainParams{Raw: texts(c.Raw), Forward: texts(c.Forward), NAT: texts(c.NAT)}
+}
+
+// newRulesParams are the parameters that make a container's rules as wanted.
+func newRulesParams(c *Container, want netfilter.Rules) rulesParams {
+	p := rulesParams{Container: c.ID, NetNS: c.NetNS, chainParams: newChainParams(want.IPv4)}
+	if c.Rules6 != nil {
+		six := newChainParams(want.IPv6)
+		p.IPv6 = &six
+	}
+	if want.Table.Len() > 0 || c.Table.There {
+		p.Table = &tableParams{Mark: want.Table.Mark, Alias: want.Table.Alias}
+	}
+	return p
+}
+
+// rules are the parameters as rules.
+func (p rulesParams) rules() (netfilter.Rules, error) {
+	chains := func(c chainParams) (netfilter.Chains, error) {
+		raw, err1 := netfilter.ParseRules(c.Raw)
+		forward, err2 := netfilter.ParseRules(c.Forward)
+		nat, err3 := netfilter.ParseRules(c.NAT)
+		return netfilter.Chains{Raw: raw, Forward: forward, NAT: nat}, errors.Join(err1, err2, err3)
+	}
+	var out netfilter.Rules
+	var err1, err2 error
+	out.IPv4, err1 = chains(p.chainParams)
+	if p.IPv6 != nil {
+		out.IPv6, err2 = chains(*p.IPv6)
+	}
+	if p.Table != nil {
+		out.Table = netfilter.Table{Mark: p.Table.Mark, Alias: p.Table.Alias}
+	}
+	return out, errors.Join(err1, err2)
+}
+
+// len is the number of rules.
+func (p rulesParams) len() int {
+	n := len(p.Raw) + len(p.Forward) + len(p.NAT)
+	if p.IPv6 != nil {
+		n += len(p.IPv6.Raw) + len(p.IPv6.Forward) + len(p.IPv6.NAT)
+	}
+	if p.Table != nil {
+		n += len(p.Table.Mark) + len(p.Table.Alias)
+	}
+	return n
+}
+
+// how says how the rules get into the container.
+func (p rulesParams) how() string {
+	chains := func(c chainParams) []string {
+		var names []string
+		for _, chain := range []struct {
+			name  string
+			rules []string
+		}{{netfilter.ChainRaw, c.Raw}, {netfilter.ChainForward, c.Forward}, {netfilter.ChainNAT, c.NAT}} {
+			if len(chain.rules) > 0 {
+				names = append(names, chain.name)
+			}
+		}
+		return names
+	}
+	var parts []string
+	if names := chains(p.chainParams); len(names) > 0 {
+		parts = append(parts, "iptables-restore --noflush: chains "+strings.Join(names, ", "))
+	}
+	if p.IPv6 != nil {
+		if names := chains(*p.IPv6); len(names) > 0 {
+			parts = append(parts, "ip6tables-restore --noflush: chains "+strings.Join(names, ", "))
+		}
+	}
+	if p.Table != nil && len(p.Table.Mark)+len(p.Table.Alias) > 0 {
+		parts = append(parts, "nft: table inet labd")
+	}
+	if len(parts) == 0 {
+		return "take labd's chains and table out of its network namespace"
+	}
+	return "in its network namespace, " + strings.Join(parts, "; ")
 }
 
 // guards are the facts that a plan of this domain depends on.
@@ -54,6 +152,7 @@ type guards struct {
 	Routes  routesParams      `json:"routes"`
 	Rules   []rulesParams     `json:"rules"`
 	Forward plan.Set          `json:"forward"`
+	Sysctls []sysctlParams    `json:"sysctls,omitempty"`
 	Opens   plan.Set          `json:"opens"`
 	Refused map[string]string `json:"refused"`
 }
@@ -75,6 +174,7 @@ func PlanApply(r *Report, on bool) (*plan.Plan, error) {
 			p.Notes = append(p.Notes, fmt.Sprintf("%s is left alone: %s", n.Subject(), n.Reason))
 		}
 	}
+	g.Sysctls = sysctls6(f, r)
 	for _, name := range r.Want.Forwarding {
 		if !f.Host.Forwarding[name] {
 			g.Forward = append(g.Forward, name)
@@ -121,6 +221,14 @@ func addStep(p *plan.Plan, op string, params any, words plan.Step) error {
 }
 
 func addApplySteps(p *plan.Plan, g guards) error {
+	for _, s := range g.Sysctls {
+		if err := addStep(p, opSysctl, s, plan.Step{
+			Title: sysctlTitle(s), How: fmt.Sprintf("sysctl %s=%s", s.Name, s.Value),
+			Verified: "read it again", Undone: "set the former value", Risk: finding.RiskLow, Undoable: true,
+		}); err != nil {
+			return err
+		}
+	}
 	for _, name := range g.Forward {
 		if err := addStep(p, opForward, forwardParams{name}, plan.Step{
 			Title: fmt.Sprintf("Let the host forward what comes in on %s", name), How: fmt.Sprintf("sysctl net.ipv4.conf.%s.forwarding=1", name),
@@ -132,8 +240,8 @@ func addApplySteps(p *plan.Plan, g guards) error {
 	// Rules before routes: a packet that the route brings finds the door open.
 	for _, rules := range g.Rules {
 		if err := addStep(p, opRules, rules, plan.Step{
-			Title:    fmt.Sprintf("Put %d accept rules into container %d", len(rules.Raw)+len(rules.Forward), rules.Container),
-			How:      fmt.Sprintf("iptables-restore --noflush in its network namespace: chains %s and %s", netfilter.ChainRaw, netfilter.ChainForward),
+			Title:    fmt.Sprintf("Put %d rules into container %d", rules.len(), rules.Container),
+			How:      rules.how(),
 			Verified: "read the chains and the place of their jumps again", Undone: "put the former rules of labd back, or take the chains away",
 			Risk: finding.RiskLow, Undoable: true,
 		}); err != nil {
@@ -195,15 +303,21 @@ func diffRules(f *Facts, r *Report) []rulesParams {
 		if c.undecided() {
 			continue
 		}
-		want := r.Want.Chains[c.ID]
-		own, inPlace := c.Rules.Own()
-		empty := len(want.Raw)+len(want.Forward) == 0
-		if own.Equal(want) && (inPlace || empty && !c.Rules.HasMark()) {
-			continue
+		want := r.Want.Rules[c.ID]
+		if !c.has(want) {
+			out = append(out, newRulesParams(c, want))
 		}
-		out = append(out, rulesParams{Container: c.ID, NetNS: c.NetNS, Raw: texts(want.Raw), Forward: texts(want.Forward)})
 	}
 	return out
+}
+
+// has tells whether labd's rules in the container are as wanted, and in force.
+func (c *Container) has(want netfilter.Rules) bool {
+	holds := func(rs *netfilter.Ruleset, chains netfilter.Chains) bool {
+		own, inPlace := rs.Own()
+		return own.Equal(chains) && (inPlace || rs == nil)
+	}
+	return holds(c.Rules, want.IPv4) && holds(c.Rules6, want.IPv6) && c.Table.Holds(want.Table)
 }
 
 func texts(rules []netfilter.Rule) []string {
@@ -227,14 +341,35 @@ func opens(f *Facts, r *Report) []string {
 			}
 			for _, ct := range c.Docker.Containers {
 				for _, addr := range ct.Addresses[n.Name] {
-					if addr.Is4() {
-						out = append(out, fmt.Sprintf("becomes reachable: container %s of %s at %s, every port%s", ct.Name, n.Subject(), addr, portList(ct.Ports)))
+					if at, ok := n.reachedAt(addr); ok {
+						out = append(out, fmt.Sprintf("becomes reachable: container %s of %s at %s, every port%s", ct.Name, n.Subject(), at, portList(ct.Ports)))
 					}
 				}
 			}
 		}
 	}
 	slices.Sort(out)
+	return out
+}
+
+// reachedAt is the address by which others reach one of the network's addresses.
+func (n Network) reachedAt(addr netip.Addr) (netip.Addr, bool) {
+	for _, l := range n.legs {
+		if l.route.Dst.IsValid() && l.target.Contains(addr) {
+			return translate(addr, l.target, l.reach), true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// translate is the address at the same place of another prefix of the same length.
+func translate(addr netip.Addr, from, to netip.Prefix) netip.Addr {
+	bytes, base := addr.AsSlice(), to.Addr().AsSlice()
+	for i := range bytes {
+		keep := byte(0xff) >> min(max(from.Bits()-8*i, 0), 8) // the bits behind the prefix
+		bytes[i] = bytes[i]&keep | base[i]&^keep
+	}
+	out, _ := netip.AddrFromSlice(bytes)
 	return out
 }
 
@@ -262,7 +397,7 @@ func PlanOff(f *Facts) (*plan.Plan, error) {
 	p := &plan.Plan{Title: "Take away every route and chain of labd, and keep it so"}
 	marked := plan.Set{}
 	for _, c := range f.Containers {
-		if c.Rules.HasMark() {
+		if c.hasMark() {
 			marked = append(marked, strconv.Itoa(c.ID))
 			p.Subjects = append(p.Subjects, finding.LXC(strconv.Itoa(c.ID)))
 		}
@@ -280,7 +415,7 @@ func PlanOff(f *Facts) (*plan.Plan, error) {
 	}
 	if err := addStep(p, opSweep, struct{}{}, plan.Step{
 		Title:    "Take away every route and chain with labd's mark: " + seen(routes, marked),
-		How:      fmt.Sprintf("netlink, protocol %d; iptables-restore --noflush in the host and in every running container", Protocol),
+		How:      fmt.Sprintf("netlink, protocol %d; iptables-restore --noflush and nft on the host and in every running container", Protocol),
 		Verified: "look for the mark again", Undone: "labctl net on", Risk: finding.RiskLow,
 	}); err != nil {
 		return nil, err
@@ -288,6 +423,8 @@ func PlanOff(f *Facts) (*plan.Plan, error) {
 	for _, name := range f.ForwardingSet {
 		if f.Host.Forwarding[name] {
 			p.Notes = append(p.Notes, fmt.Sprintf("net.ipv4.conf.%s.forwarding, which labd set, stays on, since others may rely on it by now; labctl undo of the entry that set it takes it back", name))
+		} else if strings.HasPrefix(name, "net.ipv6.") && f.Host.Forwarding6 {
+			p.Notes = append(p.Notes, fmt.Sprintf("%s, which labd set, stays as it is, since others may rely on it by now; labctl undo of the entry that set it takes it back", name))
 		}
 	}
 	var err error

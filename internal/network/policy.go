@@ -3,11 +3,14 @@ package network
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"labd/internal/docker"
+	"labd/internal/netfilter"
 	"labd/internal/policy"
 )
 
@@ -25,6 +28,18 @@ type Policy struct {
 	Pools []netip.Prefix `toml:"pools"`
 	// From are the sources that may reach the containers; empty means the prefixes that the uplink is connected to.
 	From []netip.Prefix `toml:"from"`
+	// DefaultMode is the mode of a network for which nothing else says one: direct, alias or off. Modes says it for
+	// containers ("lxc/101") and networks ("network/101/web_*"); the pattern that spells out most counts, one of a
+	// network before one of a container.
+	DefaultMode string            `toml:"default_mode"`
+	Modes       map[string]string `toml:"modes"`
+	// AllowLabels lets the label labd.mode of a Docker network choose its mode, where Modes names neither the network nor
+	// off.
+	AllowLabels bool `toml:"allow_labels"`
+	// AliasPools are the prefixes that aliases are taken from, AliasLength is the longest prefix that an IPv4 alias has:
+	// of a wider subnet the first part is mapped, where Docker puts its containers.
+	AliasPools  []netip.Prefix `toml:"alias_pools"`
+	AliasLength int            `toml:"alias_length"`
 	// Uplink is the host's interface to the LAN; empty means the one of the default route, and where there is none every
 	// interface with an address: a host that is its lab's own router.
 	Uplink string `toml:"uplink"`
@@ -41,11 +56,21 @@ type Policy struct {
 	Resync policy.Duration `toml:"resync"`
 }
 
-// Limits of a Docker subnet that gets a route, in bits of the IPv4 prefix length.
+// Limits of a Docker subnet that gets a route, in bits of its prefix length.
 const (
-	widestPrefix    = 16
-	narrowestPrefix = 30
+	widestPrefix     = 16
+	narrowestPrefix  = 30
+	widestPrefix6    = 48
+	narrowestPrefix6 = 126
 )
+
+// limits are the limits of a family.
+func limits(f netfilter.Family) (widest, narrowest int) {
+	if f == netfilter.IPv6 {
+		return widestPrefix6, narrowestPrefix6
+	}
+	return widestPrefix, narrowestPrefix
+}
 
 // DefaultPolicy observes only. Its pools are the ranges that Docker takes its subnets from by default.
 func DefaultPolicy() Policy {
@@ -53,10 +78,14 @@ func DefaultPolicy() Policy {
 		Mode:        ModeObserve,
 		Pools:       []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16")},
 		From:        []netip.Prefix{},
+		DefaultMode: ModeDirect,
+		Modes:       map[string]string{},
+		AliasPools:  []netip.Prefix{},
+		AliasLength: 24,
 		Ignore:      []string{},
 		MaxNetworks: 32,
 		Timeout:     policy.Duration(1500 * time.Millisecond),
-		Resync:      policy.Duration(30 * time.Second),
+		Resync:      policy.Duration(60 * time.Second),
 	}
 }
 
@@ -68,7 +97,7 @@ func (p Policy) Validate() error {
 	for _, list := range []struct {
 		key      string
 		prefixes []netip.Prefix
-	}{{"pools", p.Pools}, {"from", p.From}} {
+	}{{"pools", p.Pools}, {"alias_pools", p.AliasPools}, {"from", p.From}} {
 		for _, prefix := range list.prefixes {
 			if !prefix.IsValid() || prefix != prefix.Masked() {
 				return fmt.Errorf("key %q: %s has bits beyond its length; did you mean %s?", list.key, prefix, prefix.Masked())
@@ -86,6 +115,9 @@ func (p Policy) Validate() error {
 			return fmt.Errorf("key %q: %q names neither lxc/ID nor network/ID/NAME", "ignore", pattern)
 		}
 	}
+	if err := p.validateModes(); err != nil {
+		return err
+	}
 	if p.Uplink != "" && !docker.ValidInterface(p.Uplink) {
 		return fmt.Errorf("key %q: %q cannot be an interface", "uplink", p.Uplink)
 	}
@@ -96,6 +128,69 @@ func (p Policy) Validate() error {
 		p.Timeout.Within("timeout", 100*time.Millisecond, time.Minute),
 		p.Resync.Within("resync", time.Second, time.Hour),
 	)
+}
+
+// validateModes checks what says how networks are made reachable.
+func (p Policy) validateModes() error {
+	if !validMode(p.DefaultMode) {
+		return fmt.Errorf("key %q: %q is none of %s, %s, %s", "default_mode", p.DefaultMode, ModeDirect, ModeAlias, ModeOff)
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(p.Modes)) {
+		if err := policy.CheckPatterns("modes", []string{pattern}); err != nil {
+			return err
+		}
+		if !strings.HasPrefix(pattern, "lxc/") && !strings.HasPrefix(pattern, "network/") {
+			return fmt.Errorf("key %q: %q names neither lxc/ID nor network/ID/NAME", "modes", pattern)
+		}
+		if !validMode(p.Modes[pattern]) {
+			return fmt.Errorf("key %q: %q of %q is none of %s, %s, %s", "modes", p.Modes[pattern], pattern, ModeDirect, ModeAlias, ModeOff)
+		}
+	}
+	for _, alias := range p.AliasPools {
+		for _, pool := range p.Pools {
+			if alias.Overlaps(pool) {
+				return fmt.Errorf("key %q: %s overlaps %s of pools; an alias must not be a Docker subnet", "alias_pools", alias, pool)
+			}
+		}
+		if addr := alias.Addr(); addr.IsLoopback() || addr.IsMulticast() || addr.IsLinkLocalUnicast() || addr.IsUnspecified() {
+			return fmt.Errorf("key %q: %s is a range with a meaning of its own", "alias_pools", alias)
+		}
+	}
+	if p.AliasLength < widestPrefix || p.AliasLength > narrowestPrefix {
+		return fmt.Errorf("key %q must be from %d to %d", "alias_length", widestPrefix, narrowestPrefix)
+	}
+	return nil
+}
+
+func validMode(mode string) bool { return mode == ModeDirect || mode == ModeAlias || mode == ModeOff }
+
+// modeOf is the mode of a network, and who says so. label is the network's own label. What switches off counts before
+// anything that switches on.
+func (p Policy) modeOf(container, network, label string) (mode, by string) {
+	ofNetwork, ofContainer := p.configuredMode(network), p.configuredMode(container)
+	switch {
+	case ofNetwork != "":
+		return ofNetwork, "labd.toml"
+	case ofContainer == ModeOff:
+		return ModeOff, "labd.toml"
+	case p.AllowLabels && validMode(label):
+		return label, "its label labd.mode"
+	case ofContainer != "":
+		return ofContainer, "labd.toml"
+	}
+	return p.DefaultMode, "labd.toml"
+}
+
+// configuredMode is what Modes says of a subject, "" when nothing: the pattern that spells out most of it, of equal ones
+// the first.
+func (p Policy) configuredMode(subject string) string {
+	best, spelled := "", -1
+	for _, pattern := range slices.Sorted(maps.Keys(p.Modes)) {
+		if n := len(strings.ReplaceAll(pattern, "*", "")); n > spelled && policy.Matches([]string{pattern}, subject) {
+			best, spelled = pattern, n
+		}
+	}
+	return p.Modes[best]
 }
 
 // Active tells whether labd keeps routes and rules so, by the stored switch ("on", "off" or "") and the mode.

@@ -36,8 +36,8 @@ func (t Target) String() string {
 // Hop is one place on the way to a Docker container, or back.
 type Hop struct {
 	// Name is stable: route, host-forwarding, host-rp-filter, host-forward, pve-firewall, container, container-raw,
-	// container-forwarding, container-rp-filter, container-forward, docker-firewall, bridge, docker-container, port,
-	// pve-ipfilter, return.
+	// container-alias, container-forwarding, container-rp-filter, container-forward, docker-firewall, bridge,
+	// docker-container, port, pve-ipfilter, return.
 	Name string
 	// Where is "host" or "container 101".
 	Where string
@@ -88,7 +88,10 @@ type Probe struct {
 
 // path is what is known of the way to one address.
 type path struct {
-	target  Target
+	target Target
+	// inner is the address in the Docker network: the target, or what the target is an alias of.
+	inner   netip.Addr
+	family  netfilter.Family
 	report  *Report
 	facts   *Facts
 	network *Network
@@ -117,14 +120,60 @@ type path struct {
 
 // protocol is the protocol that the path is judged for.
 func (p *path) protocol() string {
-	if p.target.Port != 0 {
+	switch {
+	case p.target.Port != 0:
 		return "tcp"
+	case p.family == netfilter.IPv6:
+		return "ipv6-icmp"
+	default:
+		return "icmp"
 	}
-	return "icmp"
 }
 
 // find looks for the network and the Docker container with the address.
 func (p *path) find() {
+	p.inner = p.target.Address
+	for i := range p.report.Networks {
+		for _, alias := range p.report.Networks[i].Aliases {
+			if alias.Prefix.Contains(p.target.Address) {
+				p.network, p.inner = &p.report.Networks[i], translate(p.target.Address, alias.Prefix, alias.Subnet)
+			}
+		}
+	}
+	if p.network == nil {
+		p.findSubnet()
+	} else {
+		p.findContainer()
+	}
+	if p.ct == nil {
+		return
+	}
+	for i := range p.ct.Docker.Containers {
+		for _, addr := range p.ct.Docker.Containers[i].Addresses[p.docker.Name] {
+			if addr == p.inner {
+				p.box = &p.ct.Docker.Containers[i]
+			}
+		}
+	}
+}
+
+// findContainer looks for the container of the network.
+func (p *path) findContainer() {
+	for i := range p.facts.Containers {
+		c := &p.facts.Containers[i]
+		if c.ID != p.network.Container || c.Docker == nil {
+			continue
+		}
+		for _, n := range c.Docker.Networks {
+			if n.Name == p.network.Name {
+				p.ct, p.docker = c, n
+			}
+		}
+	}
+}
+
+// findSubnet looks for the network whose subnet has the address.
+func (p *path) findSubnet() {
 	best := -1
 	for i := range p.facts.Containers {
 		c := &p.facts.Containers[i]
@@ -145,17 +194,10 @@ func (p *path) find() {
 			}
 		}
 	}
-	if p.ct == nil {
-		return
-	}
-	for i := range p.ct.Docker.Containers {
-		for _, addr := range p.ct.Docker.Containers[i].Addresses[p.docker.Name] {
-			if addr == p.target.Address {
-				p.box = &p.ct.Docker.Containers[i]
-			}
-		}
-	}
 }
+
+// aliased tells whether the target is an alias.
+func (p *path) aliased() bool { return p.inner != p.target.Address }
 
 func (p *path) networkOf(container int, name string) *Network {
 	for i := range p.report.Networks {
@@ -166,10 +208,22 @@ func (p *path) networkOf(container int, name string) *Network {
 	return nil
 }
 
+// reach is the prefix by which the address is reached: the subnet, or its alias.
+func (p *path) reach() netip.Prefix {
+	if p.network != nil {
+		for _, alias := range p.network.Aliases {
+			if alias.Prefix.Contains(p.target.Address) {
+				return alias.Prefix
+			}
+		}
+	}
+	return p.subnet()
+}
+
 // subnet is the network's prefix with the address.
 func (p *path) subnet() netip.Prefix {
 	for _, s := range p.docker.Subnets {
-		if s.Contains(p.target.Address) {
+		if s.Contains(p.inner) {
 			return s
 		}
 	}

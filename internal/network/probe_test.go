@@ -60,10 +60,10 @@ func hop(t *testing.T, p *Probe, name string) Hop {
 
 var box = Target{Address: netip.MustParseAddr(boxAddr)}
 
-// serve listens on port 80 of the box.
-func (b *bed) serve() {
+// serve says a word to whoever connects to port 80 of a box.
+func (b *bed) serve(box space, word string) {
 	b.t.Helper()
-	l, err := listenIn(b.box.pid, boxAddr+":80")
+	l, err := listenIn(box.pid, ":80")
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func (b *bed) serve() {
 			if err != nil {
 				return
 			}
-			_, _ = io.WriteString(conn, "hello")
+			_, _ = io.WriteString(conn, word+"\n")
 			_ = conn.Close()
 		}
 	}()
@@ -99,12 +99,12 @@ func listenIn(pid int, address string) (_ net.Listener, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, netns.Set(home)) }()
-	return net.Listen("tcp4", address)
+	return net.Listen("tcp", address)
 }
 
 func TestProbe(t *testing.T) {
 	b := newBed(t, "docker-28.5", netfilter.NFT)
-	b.serve()
+	b.serve(b.box, "hello")
 
 	p := b.probe(box)
 	if p.Verdict != VerdictBlocked || p.Network != "network/101/web" || p.Docker != "shop" {
@@ -301,7 +301,7 @@ func TestFirewallOutbound(t *testing.T) {
 
 // The kernel's own ping answers what labd's echo request asks.
 func TestEchoRequest(t *testing.T) {
-	got := fmt.Sprintf("%x", echoRequest(0x1234, 1))
+	got := fmt.Sprintf("%x", echoRequest(icmpOf(netip.MustParseAddr("10.0.0.1")), 0x1234, 1))
 	if got != "0800170512340001"+"6c616264" {
 		t.Errorf("echo request %s", got)
 	}
@@ -309,7 +309,9 @@ func TestEchoRequest(t *testing.T) {
 	space{t, 0}.ip("link set lo up")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if p := sendEcho(ctx, netip.MustParseAddr("127.0.0.1"), netip.Addr{}); !p.Answered {
-		t.Errorf("loopback does not answer: %+v", p)
+	for _, addr := range []string{"127.0.0.1", "::1"} {
+		if p := sendEcho(ctx, netip.MustParseAddr(addr), netip.Addr{}); !p.Answered {
+			t.Errorf("loopback does not answer: %+v", p)
+		}
 	}
 }

@@ -17,8 +17,11 @@ func (p *path) hops() []Hop {
 		return append(hops, Hop{Name: "container", Where: "host", State: HopUnknown, Text: fmt.Sprintf("no Docker network in a running container of this node is known to have %s", p.target.Address)})
 	}
 	hops = append(hops, p.hopPVEFirewall(), p.hopContainer())
-	hops = append(hops, p.hopChain("container-raw", "raw", "PREROUTING", ""), p.hopForwarding(), p.hopReverse())
-	hops = append(hops, p.hopChain("container-forward", "filter", "FORWARD", p.docker.Bridge))
+	hops = append(hops, p.hopChain("container-raw", "raw", "PREROUTING", p.packet("", p.target.Address)))
+	if p.aliased() {
+		hops = append(hops, p.hopAlias())
+	}
+	hops = append(hops, p.hopForwarding(), p.hopReverse(), p.hopChain("container-forward", "filter", "FORWARD", p.packet(p.docker.Bridge, p.inner)))
 	if p.network != nil && strings.HasPrefix(p.ct.Docker.FirewallBackend, "nftables") {
 		hops = append(hops, p.hopDockerNFT())
 	}
@@ -34,12 +37,55 @@ func (p *path) hopRoute() Hop {
 		h.State, h.Text = HopBlocking, fmt.Sprintf("the host has no route: %v", p.chosenErr)
 	case p.ct == nil:
 		h.State, h.Text = HopUnknown, "the host sends it by "+routeText(p.chosen)
-	case p.chosen.Via != p.ct.Address && !p.ct.Address.IsValid():
+	case p.reachedElsewhere() != "":
+		h.State, h.Text = HopBlocking, p.reachedElsewhere()
+	case p.chosen.Via != p.address() && !p.address().IsValid():
 		h.State, h.Text = HopUnknown, "the host sends it by "+routeText(p.chosen)
-	case p.chosen.Via != p.ct.Address:
-		h.State, h.Text = HopBlocking, fmt.Sprintf("the host sends it by %s, not to the container's address %s", routeText(p.chosen), p.ct.Address)
+	case p.chosen.Via != p.address():
+		h.State, h.Text = HopBlocking, fmt.Sprintf("the host sends it by %s, not to the container's address %s", routeText(p.chosen), p.address())
 	default:
 		h.Text = "the host sends it by " + routeText(p.chosen)
+	}
+	return h
+}
+
+// address is the container's address that the route leads by.
+func (p *path) address() netip.Addr { return p.ct.address(p.family) }
+
+// reachedElsewhere says where the address is reached instead, in a network behind an alias.
+func (p *path) reachedElsewhere() string {
+	if p.network == nil || p.aliased() {
+		return ""
+	}
+	for _, alias := range p.network.Aliases {
+		if alias.Subnet.Contains(p.inner) {
+			return fmt.Sprintf("the network is reached by its alias: ask for %s", translate(p.inner, alias.Subnet, alias.Prefix))
+		}
+	}
+	return ""
+}
+
+// hopAlias is the rule that maps the alias onto the subnet.
+func (p *path) hopAlias() Hop {
+	h := Hop{Name: "container-alias", Where: p.inside(), State: HopBlocking, Text: fmt.Sprintf("no rule maps %s onto %s", p.target.Address, p.inner)}
+	if p.rulesErr != nil {
+		h.State, h.Text = HopUnknown, fmt.Sprintf("its rules could not be read: %v", p.rulesErr)
+		return h
+	}
+	mapped := fmt.Sprintf("%s is mapped onto %s", p.target.Address, p.inner)
+	if (candidate{container: p.ct}).nftBackend() {
+		if p.ct.Table.There {
+			h.State, h.Text = HopOK, mapped
+		}
+		return h
+	}
+	for _, rs := range p.rules {
+		own, inPlace := rs.Own()
+		for _, rule := range own.NAT {
+			if inPlace && rule.MayMatch(p.packet("", p.target.Address)) {
+				h.State, h.Text, h.Rule = HopOK, mapped, "-A "+netfilter.ChainNAT+" "+rule.String()
+			}
+		}
 	}
 	return h
 }
@@ -53,6 +99,13 @@ func routeText(r Route) string {
 
 func (p *path) hopHostForwarding() Hop {
 	h := Hop{Name: "host-forwarding", Where: "host", State: HopOK}
+	if p.family == netfilter.IPv6 {
+		h.Text = "the host forwards IPv6"
+		if !p.facts.Host.Forwarding6 {
+			h.State, h.Text, h.Rule = HopBlocking, "the host does not forward IPv6", forwarding6Name+" = 0"
+		}
+		return h
+	}
 	names := slices.Clone(p.facts.Host.Uplinks)
 	if p.chosenErr == nil && p.chosen.Dev != "" {
 		names = append(names, p.chosen.Dev)
@@ -75,6 +128,10 @@ func (p *path) hopHostForwarding() Hop {
 
 func (p *path) hopHostReverse() Hop {
 	h := Hop{Name: "host-rp-filter", Where: "host", State: HopOK, Text: "rp_filter lets the clients' packets in"}
+	if p.family == netfilter.IPv6 {
+		h.Text = "IPv6 has no rp_filter"
+		return h
+	}
 	back, ok := p.facts.Host.best(netip.PrefixFrom(p.client, max(p.client.BitLen(), 0)))
 	if !p.client.IsValid() || !ok {
 		h.State, h.Text = HopUnknown, "it is not known from where clients come"
@@ -100,11 +157,11 @@ func (p *path) hopHostForward() Hop {
 		in = p.facts.Host.Uplinks[0]
 	}
 	packet := netfilter.Packet{In: in, Out: p.chosen.Dev, Src: p.client, Dst: p.target.Address, Protocol: p.protocol(), DstPort: p.target.Port}
-	return judge(h, p.hostRules, "filter", "FORWARD", packet, "the host's FORWARD chain")
+	return p.judge(h, p.hostRules, "filter", "FORWARD", packet, "the host's FORWARD chain")
 }
 
 // judge lets a packet walk a chain of each backend: it must get through all of them.
-func judge(h Hop, rules map[netfilter.Backend]*netfilter.Ruleset, table, chain string, packet netfilter.Packet, what string) Hop {
+func (p *path) judge(h Hop, rules map[netfilter.Backend]*netfilter.Ruleset, table, chain string, packet netfilter.Packet, what string) Hop {
 	for _, backend := range []netfilter.Backend{netfilter.NFT, netfilter.Legacy} {
 		rs := rules[backend]
 		if rs == nil {
@@ -117,20 +174,24 @@ func judge(h Hop, rules map[netfilter.Backend]*netfilter.Ruleset, table, chain s
 		fate := rs.Walk(table, chain, packet)
 		switch {
 		case fate.Dropped && fate.Maybe == nil:
-			h.State, h.Text, h.Rule = HopBlocking, what+" drops it", ruleText(backend, fate.End)
+			h.State, h.Text, h.Rule = HopBlocking, what+" drops it", ruleText(p.family, backend, fate.End)
 			return h
 		case fate.Maybe != nil:
-			h.State, h.Rule = HopUnknown, ruleText(backend, *fate.Maybe)
+			h.State, h.Rule = HopUnknown, ruleText(p.family, backend, *fate.Maybe)
 			h.Text = what + " has a rule whose condition labd cannot judge"
 		case h.State == HopOK && fate.End.Number > 0:
-			h.Rule = ruleText(backend, fate.End)
+			h.Rule = ruleText(p.family, backend, fate.End)
 		}
 	}
 	return h
 }
 
-func ruleText(backend netfilter.Backend, place netfilter.Place) string {
-	return fmt.Sprintf("iptables-%s -t %s: %s", backend, place.Table, place)
+func ruleText(family netfilter.Family, backend netfilter.Backend, place netfilter.Place) string {
+	program := "iptables"
+	if family == netfilter.IPv6 {
+		program = "ip6tables"
+	}
+	return fmt.Sprintf("%s-%s -t %s: %s", program, backend, place.Table, place)
 }
 
 func (p *path) hopPVEFirewall() Hop {
@@ -159,7 +220,7 @@ func (p *path) hopPVEFirewall() Hop {
 				source = s
 			}
 		}
-		h.Lines = []string{firewallFile(p.ct.ID), "[RULES]", inboundLine(source, p.subnet())}
+		h.Lines = []string{firewallFile(p.ct.ID), "[RULES]", inboundLine(source, p.reach())}
 	}
 	return h
 }
@@ -170,40 +231,42 @@ func (p *path) hopIPFilter() Hop {
 	if device == "" {
 		return h
 	}
-	switch result, why := p.ct.Firewall.outbound(device, p.subnet()); result {
+	switch result, why := p.ct.Firewall.outbound(device, p.reach()); result {
 	case passes:
 	case unsure:
 		h.State, h.Text, h.Rule = HopUnknown, "ipfilter has an entry that labd cannot judge", why
 	case blocks:
 		h.State, h.Text, h.Rule = HopBlocking, "PVE's ipfilter drops the answer, whose source is not the container's own address", why
-		h.Lines = append([]string{firewallFile(p.ct.ID)}, ipfilterLines(p.ct, device, p.subnet())...)
+		h.Lines = append([]string{firewallFile(p.ct.ID)}, ipfilterLines(p.ct, device, p.reach())...)
 	}
 	return h
 }
 
 func (p *path) hopContainer() Hop {
-	h := Hop{Name: "container", Where: p.inside(), State: HopOK, Text: fmt.Sprintf("it runs, with %s on %s", p.ct.Address, p.ct.Uplink)}
+	h := Hop{Name: "container", Where: p.inside(), State: HopOK, Text: fmt.Sprintf("it runs, with %s on %s", p.address(), p.ct.Uplink)}
 	switch {
 	case p.ct.Err != nil:
 		h.State, h.Text = HopUnknown, p.ct.Err.Error()
 	case p.ct.LastGood:
 		h.State, h.Text = HopUnknown, "its Docker does not answer now; this is what it said before"
+	case p.ct.ByKernel:
+		h.Text += "; no Docker answers, so its Docker containers are not known"
 	}
 	return h
 }
 
-func (p *path) hopChain(name, table, chain, out string) Hop {
+func (p *path) hopChain(name, table, chain string, packet netfilter.Packet) Hop {
 	h := Hop{Name: name, Where: p.inside(), State: HopOK, Text: fmt.Sprintf("%s in table %s lets it through", chain, table)}
 	if p.rulesErr != nil {
 		h.State, h.Text = HopUnknown, fmt.Sprintf("its rules could not be read: %v", p.rulesErr)
 		return h
 	}
-	return judge(h, p.rules, table, chain, p.packet(out), chain+" in table "+table)
+	return p.judge(h, p.rules, table, chain, packet, chain+" in table "+table)
 }
 
-// packet is labd's packet, or a client's, as it comes into the container.
-func (p *path) packet(out string) netfilter.Packet {
-	return netfilter.Packet{In: p.ct.Uplink, Out: out, Src: p.client, Dst: p.target.Address, Protocol: p.protocol(), DstPort: p.target.Port}
+// packet is labd's packet, or a client's, as it comes into the container, for an address.
+func (p *path) packet(out string, dst netip.Addr) netfilter.Packet {
+	return netfilter.Packet{In: p.ct.Uplink, Out: out, Src: p.client, Dst: dst, Protocol: p.protocol(), DstPort: p.target.Port}
 }
 
 func (p *path) hopForwarding() Hop {
@@ -214,6 +277,9 @@ func (p *path) hopForwarding() Hop {
 	case !p.forwarding:
 		h.State, h.Text = HopBlocking, "it does not forward what comes in on "+p.ct.Uplink
 		h.Rule = fmt.Sprintf("net.ipv4.conf.%s.forwarding = 0", p.ct.Uplink)
+		if p.family == netfilter.IPv6 {
+			h.Text, h.Rule = "it does not forward IPv6", forwarding6Name+" = 0"
+		}
 	}
 	return h
 }
@@ -221,6 +287,8 @@ func (p *path) hopForwarding() Hop {
 func (p *path) hopReverse() Hop {
 	h := Hop{Name: "container-rp-filter", Where: p.inside(), State: HopOK, Text: "its rp_filter lets the client's packets in"}
 	switch {
+	case p.family == netfilter.IPv6:
+		h.Text = "IPv6 has no rp_filter"
 	case p.sysctlErr != nil:
 		h.State, h.Text = HopUnknown, fmt.Sprintf("its sysctls could not be read: %v", p.sysctlErr)
 	case p.rpFilter == strict && p.backErr == nil && p.back.Dev != p.ct.Uplink:
@@ -231,10 +299,15 @@ func (p *path) hopReverse() Hop {
 }
 
 func (p *path) hopDockerNFT() Hop {
-	c := candidate{container: p.ct, network: p.docker}
-	h := Hop{Name: "docker-firewall", Where: p.inside(), State: HopOK, Text: fmt.Sprintf("Docker's nftables rules let it in: gateway mode %s", p.docker.GatewayMode)}
-	if !c.openByItself() {
-		h.State, h.Text = HopBlocking, fmt.Sprintf("Docker's nftables rules drop what is routed to it: gateway mode %s", p.docker.GatewayMode)
+	l := leg{candidate: candidate{container: p.ct, network: p.docker}, family: p.family, subnet: p.subnet(), reach: p.reach()}
+	h := Hop{Name: "docker-firewall", Where: p.inside(), State: HopOK, Text: fmt.Sprintf("Docker's nftables rules let it in: gateway mode %s", l.gatewayMode())}
+	mark, marked := l.mark()
+	switch {
+	case l.openByItself():
+	case marked && p.ct.Table.There:
+		h.Text = fmt.Sprintf("Docker's nftables rules let it in by the mark %#x/%#x, which labd's table gives", mark.Value, mark.Mask)
+	default:
+		h.State, h.Text = HopBlocking, fmt.Sprintf("Docker's nftables rules drop what is routed to it: gateway mode %s", l.gatewayMode())
 		h.Rule = `table ip docker-bridges: "DROP DIRECT ACCESS", "UNPUBLISHED PORT DROP"`
 	}
 	return h
@@ -260,7 +333,9 @@ func (p *path) hopBox() Hop {
 	switch {
 	case p.box != nil:
 		h.Text = fmt.Sprintf("%s runs with this address", p.box.Name)
-	case bridgeHas(p.ct, p.target.Address):
+	case p.ct.ByKernel:
+		h.State, h.Text = HopUnknown, "no Docker answers, so it is not known whether a Docker container has this address"
+	case bridgeHas(p.ct, p.inner):
 		h.Text = "this is the address of the network's gateway, the container itself"
 	default:
 		h.State, h.Text = HopBlocking, fmt.Sprintf("no running Docker container on network %s has this address", p.docker.Name)

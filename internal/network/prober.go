@@ -40,8 +40,8 @@ const ProbeTimeout = 8 * time.Second
 // Probe looks at every hop on the way to the target, then sends packets from the host and sees which rules counted.
 // Packets go only to addresses in Docker networks that are known: labd is nobody's port scanner.
 func (p *Prober) Probe(ctx context.Context, r *Report, target Target) (*Probe, error) {
-	if !target.Address.Is4() {
-		return nil, &plan.RefusedError{Reason: fmt.Sprintf("%s is no IPv4 address; labd probes those only", target.Address)}
+	if special(target.Address) {
+		return nil, &plan.RefusedError{Reason: fmt.Sprintf("%s is of a range with a meaning of its own; no Docker container has it", target.Address)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, ProbeTimeout)
 	defer cancel()
@@ -51,7 +51,8 @@ func (p *Prober) Probe(ctx context.Context, r *Report, target Target) (*Probe, e
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for another probe to end: %w", ctx.Err())
 	}
-	way := &path{target: target, report: r, facts: r.facts, client: clientAddress(r)}
+	family := netfilter.FamilyOf(target.Address)
+	way := &path{target: target, family: family, report: r, facts: r.facts, client: clientAddress(r, family)}
 	way.find()
 	out := &Probe{At: p.now(), Target: way.target, Source: way.client}
 	if way.ct != nil {
@@ -102,16 +103,17 @@ func (p *path) tcpPort() uint16 {
 }
 
 // clientAddress is an address to judge for: the host's own among the allowed sources, else the first of them.
-func clientAddress(r *Report) netip.Addr {
-	for _, s := range r.Sources {
+func clientAddress(r *Report, family netfilter.Family) netip.Addr {
+	sources := ofFamily(r.Sources, family)
+	for _, s := range sources {
 		for _, a := range r.facts.Host.Addresses {
 			if s.Contains(a.Prefix.Addr()) {
 				return a.Prefix.Addr()
 			}
 		}
 	}
-	if len(r.Sources) > 0 {
-		return r.Sources[0].Addr().Next()
+	if len(sources) > 0 {
+		return sources[0].Addr().Next()
 	}
 	return netip.Addr{}
 }
@@ -119,12 +121,12 @@ func clientAddress(r *Report) netip.Addr {
 // observe reads what the report does not hold.
 func (p *Prober) observe(ctx context.Context, way *path, ct container) {
 	way.chosen, way.chosenErr = hostRoute(way.target.Address)
-	way.hostRules, way.hostRulesErr = countAll(ctx, p.hostSpace())
+	way.hostRules, way.hostRulesErr = countAll(ctx, p.hostSpace(), way.family)
 	if ct == nil {
 		return
 	}
-	way.rules, way.rulesErr = countAll(ctx, namespaceOf(p.host, ct))
-	way.forwarding, way.rpFilter, way.sysctlErr = p.sysctls(ctx, ct, way.ct.Uplink)
+	way.rules, way.rulesErr = countAll(ctx, namespaceOf(p.host, ct), way.family)
+	way.forwarding, way.rpFilter, way.sysctlErr = p.sysctls(ctx, ct, way)
 	handle, err := ct.Netlink()
 	if err != nil {
 		way.backErr = err
@@ -183,14 +185,14 @@ func (p *Prober) hostSpace() netfilter.Namespace {
 	return netfilter.Namespace{Host: p.host, Proc: filepath.Join(p.host.Procfs, "self/net")}
 }
 
-func countAll(ctx context.Context, space netfilter.Namespace) (map[netfilter.Backend]*netfilter.Ruleset, error) {
-	backends, err := space.Backends(ctx)
+func countAll(ctx context.Context, space netfilter.Namespace, family netfilter.Family) (map[netfilter.Backend]*netfilter.Ruleset, error) {
+	backends, err := space.Backends(ctx, family)
 	if err != nil {
 		return nil, err
 	}
 	out := map[netfilter.Backend]*netfilter.Ruleset{}
 	for _, b := range backends {
-		if out[b], err = space.Count(ctx, b); err != nil {
+		if out[b], err = space.Count(ctx, b, family); err != nil {
 			return nil, err
 		}
 	}
@@ -199,7 +201,12 @@ func countAll(ctx context.Context, space netfilter.Namespace) (map[netfilter.Bac
 
 // sysctls reads whether the container forwards what comes in on its uplink, and the rp_filter in force there. The
 // files below /proc/sys/net show the namespace of whoever reads them, so a program of the host reads them there.
-func (p *Prober) sysctls(ctx context.Context, ct container, uplink string) (forwarding bool, rpFilter int, err error) {
+func (p *Prober) sysctls(ctx context.Context, ct container, way *path) (forwarding bool, rpFilter int, err error) {
+	uplink := way.ct.Uplink
+	if way.family == netfilter.IPv6 {
+		data, err := p.host.Run(ctx, host.Cmd{Name: "sysctl", Args: []string{"-n", "net/ipv6/conf/all/forwarding"}, NetNS: ct.NetNS()})
+		return strings.TrimSpace(string(data)) == "1", 0, err
+	}
 	args := []string{"-n", "net/ipv4/conf/" + uplink + "/forwarding", "net/ipv4/conf/all/rp_filter", "net/ipv4/conf/" + uplink + "/rp_filter"}
 	data, err := p.host.Run(ctx, host.Cmd{Name: "sysctl", Args: args, NetNS: ct.NetNS()})
 	if err != nil {
@@ -222,12 +229,17 @@ func (p *Prober) count(ctx context.Context, way *path, ct container, out *Probe)
 		after  func() (map[netfilter.Backend]*netfilter.Ruleset, error)
 		packet netfilter.Packet
 	}
-	own := netfilter.Packet{Dst: way.target.Address, Protocol: "", Src: out.Source}
-	spaces := []space{{"host", way.hostRules, func() (map[netfilter.Backend]*netfilter.Ruleset, error) { return countAll(ctx, p.hostSpace()) }, own}}
+	own := netfilter.Packet{Src: out.Source} // whatever the destination: it changes behind an alias
+	if !way.aliased() {
+		own.Dst = way.target.Address
+	}
+	spaces := []space{{"host", way.hostRules, func() (map[netfilter.Backend]*netfilter.Ruleset, error) {
+		return countAll(ctx, p.hostSpace(), way.family)
+	}, own}}
 	if ct != nil {
 		own.In = way.ct.Uplink
 		spaces = append(spaces, space{way.inside(), way.rules, func() (map[netfilter.Backend]*netfilter.Ruleset, error) {
-			return countAll(ctx, namespaceOf(p.host, ct))
+			return countAll(ctx, namespaceOf(p.host, ct), way.family)
 		}, own})
 	}
 	for _, s := range spaces {
@@ -242,7 +254,7 @@ func (p *Prober) count(ctx context.Context, way *path, ct container, out *Probe)
 		for backend, rs := range after {
 			for _, place := range netfilter.Moved(s.before[backend], rs, s.packet) {
 				out.Moved = append(out.Moved, Moved{Where: s.where, Place: place})
-				way.noteCounter(out, s.where, ruleText(backend, place), place)
+				way.noteCounter(out, s.where, ruleText(way.family, backend, place), place)
 			}
 		}
 	}

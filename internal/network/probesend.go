@@ -75,22 +75,32 @@ func failure(err error) string {
 	}
 }
 
-// ICMP types and the size of its header (RFC 792).
-const (
-	icmpEchoReply   = 0
-	icmpEchoRequest = 8
-	icmpHeader      = 8
-)
+// icmpHeader is the size of an echo's header (RFC 792, RFC 4443).
+const icmpHeader = 8
+
+// icmp is the protocol of one family: the network to listen on, the address that is none, and the types of echoes.
+type icmp struct {
+	network, any   string
+	request, reply byte
+}
+
+func icmpOf(addr netip.Addr) icmp {
+	if addr.Is4() {
+		return icmp{"ip4:icmp", "0.0.0.0", 8, 0}
+	}
+	return icmp{"ip6:ipv6-icmp", "::", 128, 129}
+}
 
 // sendEcho sends echo requests, one after another, until one is answered.
 func sendEcho(ctx context.Context, target, source netip.Addr) Packet {
 	p := Packet{Kind: "icmp"}
-	local := "0.0.0.0"
+	kind := icmpOf(target)
+	local := kind.any
 	if source.IsValid() {
 		local = source.String()
 	}
 	var config net.ListenConfig
-	conn, err := config.ListenPacket(ctx, "ip4:icmp", local)
+	conn, err := config.ListenPacket(ctx, kind.network, local)
 	if err != nil {
 		p.Result = "not sent: " + err.Error()
 		return p
@@ -99,11 +109,11 @@ func sendEcho(ctx context.Context, target, source netip.Addr) Packet {
 	id := uint16(os.Getpid())
 	for seq := uint16(1); seq <= echoes && ctx.Err() == nil; seq++ {
 		begun := time.Now()
-		if _, err := conn.WriteTo(echoRequest(id, seq), &net.IPAddr{IP: target.AsSlice()}); err != nil {
+		if _, err := conn.WriteTo(echoRequest(kind, id, seq), &net.IPAddr{IP: target.AsSlice()}); err != nil {
 			p.Result = failure(err)
 			return p
 		}
-		err := awaitEcho(conn, target, id, seq, begun.Add(echoWait))
+		err := awaitEcho(conn, kind, target, id, seq, begun.Add(echoWait))
 		if err == nil {
 			p.Answered, p.Result, p.RTT = true, "answered", time.Since(begun)
 			return p
@@ -114,7 +124,7 @@ func sendEcho(ctx context.Context, target, source netip.Addr) Packet {
 }
 
 // awaitEcho waits for the answer with the id and number: the socket sees all ICMP that comes to the host.
-func awaitEcho(conn net.PacketConn, from netip.Addr, id, seq uint16, until time.Time) error {
+func awaitEcho(conn net.PacketConn, kind icmp, from netip.Addr, id, seq uint16, until time.Time) error {
 	if err := conn.SetReadDeadline(until); err != nil {
 		return fmt.Errorf("wait for the echo: %w", err)
 	}
@@ -125,7 +135,7 @@ func awaitEcho(conn net.PacketConn, from netip.Addr, id, seq uint16, until time.
 			return err
 		}
 		peer, ok := addr.(*net.IPAddr)
-		if !ok || n < icmpHeader || buf[0] != icmpEchoReply || !peer.IP.Equal(from.AsSlice()) {
+		if !ok || n < icmpHeader || buf[0] != kind.reply || !peer.IP.Equal(from.AsSlice()) {
 			continue
 		}
 		if binary.BigEndian.Uint16(buf[4:]) == id && binary.BigEndian.Uint16(buf[6:]) == seq {
@@ -134,10 +144,10 @@ func awaitEcho(conn net.PacketConn, from netip.Addr, id, seq uint16, until time.
 	}
 }
 
-// echoRequest is an ICMP echo request with its checksum (RFC 792, RFC 1071).
-func echoRequest(id, seq uint16) []byte {
+// echoRequest is an echo request with its checksum (RFC 792, RFC 1071); the kernel makes that of ICMPv6 anew (RFC 3542).
+func echoRequest(kind icmp, id, seq uint16) []byte {
 	b := make([]byte, icmpHeader, icmpHeader+len("labd"))
-	b[0] = icmpEchoRequest
+	b[0] = kind.request
 	binary.BigEndian.PutUint16(b[4:], id)
 	binary.BigEndian.PutUint16(b[6:], seq)
 	b = append(b, "labd"...)

@@ -9,9 +9,10 @@ import (
 )
 
 // refuse says why a subnet gets no route and no rules; nil when it may have them. What a container says must not be
-// able to take over, widen or cut anything: not an address, a route or a network of the host, nor one of another
-// container.
-func (d *diagnosis) refuse(c candidate, subnet netip.Prefix) *finding.Finding {
+// able to take over, widen or cut anything: not an address, a route or a network of the host or of the cluster, nor one
+// of another container.
+func (d *diagnosis) refuse(l leg) *finding.Finding {
+	subnet := l.subnet
 	outside := func(cause string) *finding.Finding {
 		return &finding.Finding{
 			Code: finding.NetOutsidePool, Severity: finding.Warn, Title: fmt.Sprintf("%s may not have a route", subnet), Cause: cause, Confidence: finding.Certain,
@@ -19,46 +20,87 @@ func (d *diagnosis) refuse(c candidate, subnet netip.Prefix) *finding.Finding {
 			Remedies: []finding.Remedy{{Title: "give the network a subnet inside the pools, or add a pool to labd.toml", Risk: finding.RiskLow, Commands: []string{"labctl net list -o wide"}}},
 		}
 	}
-	overlap := func(with string) *finding.Finding {
-		severity := finding.Warn
-		if !c.used() {
-			severity = finding.Info // nobody misses what nobody uses, as the docker0 of every container
-		}
-		return &finding.Finding{
-			Code: finding.NetOverlap, Severity: severity, Title: fmt.Sprintf("%s overlaps %s", subnet, with), Confidence: finding.Certain,
-			Cause:    "two networks with the same addresses cannot both be reached",
-			Evidence: []finding.Evidence{{Source: "Docker API", Text: fmt.Sprintf("subnet %s", subnet)}},
-			Remedies: []finding.Remedy{{
-				Title: "give each container's Docker a range of its own in /etc/docker/daemon.json (bip, default-address-pools) and make its networks anew", Risk: finding.RiskHigh,
-				Commands: []string{fmt.Sprintf("pct exec %d -- editor /etc/docker/daemon.json", c.container.ID)},
-			}},
-		}
-	}
-	switch {
-	case subnet.Addr().IsLoopback() || subnet.Addr().IsMulticast() || subnet.Addr().IsLinkLocalUnicast() || subnet.Addr().IsUnspecified():
+	widest, narrowest := limits(l.family)
+	switch addr := subnet.Addr(); {
+	case special(addr):
 		return outside("it is a range with a meaning of its own")
-	case subnet.Bits() < widestPrefix || subnet.Bits() > narrowestPrefix:
-		return outside(fmt.Sprintf("its prefix length is not from %d to %d", widestPrefix, narrowestPrefix))
-	case !inPools(d.policy.Pools, subnet):
+	case subnet.Bits() < widest || subnet.Bits() > narrowest:
+		return outside(fmt.Sprintf("its prefix length is not from %d to %d", widest, narrowest))
+	case l.mode == ModeDirect && !inPools(d.policy.Pools, subnet):
 		return outside("it lies outside the pools that the operator allows")
 	}
-	if with := d.facts.Host.overlap(subnet); with != "" {
-		return overlap(with)
+	if with := d.overlaps(l); with != "" {
+		return overlapFinding(l, with)
+	}
+	return d.refuseContainer(l)
+}
+
+// special tells whether an address is of a range with a meaning of its own: loopback, link-local, multicast, 0.0.0.0 and
+// ::, and those that stand for IPv4 addresses.
+func special(addr netip.Addr) bool {
+	return addr.IsLoopback() || addr.IsMulticast() || addr.IsLinkLocalUnicast() || addr.IsUnspecified() || addr.Is4In6() || nat64.Contains(addr)
+}
+
+// nat64 is the prefix of IPv4 addresses behind a translator (RFC 6052).
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+// overlapFinding says with what the prefix by which a network would be reached overlaps.
+func overlapFinding(l leg, with string) *finding.Finding {
+	severity := finding.Warn
+	if !l.used() {
+		severity = finding.Info // nobody misses what nobody uses, as the docker0 of every container
+	}
+	f := &finding.Finding{
+		Code: finding.NetOverlap, Severity: severity, Title: fmt.Sprintf("%s overlaps %s", l.reach, with), Confidence: finding.Certain,
+		Cause:    "two networks with the same addresses cannot both be reached",
+		Evidence: []finding.Evidence{{Source: "Docker API", Text: fmt.Sprintf("subnet %s", l.subnet)}},
+		Remedies: []finding.Remedy{
+			{
+				Title: "give each container's Docker a range of its own in /etc/docker/daemon.json (bip, default-address-pools) and make its networks anew", Risk: finding.RiskHigh,
+				Commands: []string{fmt.Sprintf("pct exec %d -- editor /etc/docker/daemon.json", l.container.ID)},
+			},
+			{
+				Title: fmt.Sprintf(`or reach it by an alias: in labd.toml [network] alias_pools = ["10.99.0.0/16"] and modes = { "lxc/%d" = "alias" }`, l.container.ID), Risk: finding.RiskLow,
+			},
+		},
+	}
+	if l.mode == ModeAlias {
+		f.Remedies = []finding.Remedy{{Title: "choose alias_pools in labd.toml that nothing else uses", Risk: finding.RiskLow}}
+	}
+	return f
+}
+
+// overlaps names what the prefix by which a leg would be reached overlaps, or "".
+func (d *diagnosis) overlaps(l leg) string {
+	if with := d.facts.Host.overlap(l.reach); with != "" {
+		return with
+	}
+	for _, c := range d.facts.Host.Cluster {
+		if c.Prefix.Overlaps(l.reach) {
+			return fmt.Sprintf("%s of the cluster (%s)", c.Prefix, c.Source)
+		}
 	}
 	for _, source := range d.sources {
-		if source.Overlaps(subnet) {
-			return overlap(fmt.Sprintf("%s, from where the containers are to be reached", source))
+		if source.Overlaps(l.reach) {
+			return fmt.Sprintf("%s, from where the containers are to be reached", source)
 		}
 	}
-	if other, owner := d.holder(c.owner(), subnet); owner != "" {
-		return overlap(fmt.Sprintf("%s of network %s, which had it first", other, owner))
+	if other, owner := d.holder(l.owner(), l.reach); owner != "" {
+		return fmt.Sprintf("%s of network %s, which had it first", other, owner)
 	}
+	first := d.report.Want.Owners[l.reach] == l.owner()
 	for i := range d.facts.Containers {
-		if other := d.facts.Containers[i].Address; other.IsValid() && subnet.Contains(other) {
-			return overlap(fmt.Sprintf("the address %s of container %d", other, d.facts.Containers[i].ID))
+		c := &d.facts.Containers[i]
+		if first && c.ID != l.container.ID {
+			continue // another container must not be able to take a prefix away by giving itself an address there
+		}
+		for _, other := range []netip.Addr{c.Address, c.Address6} {
+			if other.IsValid() && l.reach.Contains(other) {
+				return fmt.Sprintf("the address %s of container %d", other, c.ID)
+			}
 		}
 	}
-	return d.refuseContainer(c, subnet)
+	return ""
 }
 
 // holder is another owner of a prefix that overlaps the subnet, and the prefix: the first in the order of prefixes, so
@@ -73,7 +115,8 @@ func (d *diagnosis) holder(self Owner, subnet netip.Prefix) (first netip.Prefix,
 }
 
 // refuseContainer says why this container cannot have it.
-func (d *diagnosis) refuseContainer(c candidate, subnet netip.Prefix) *finding.Finding {
+func (d *diagnosis) refuseContainer(l leg) *finding.Finding {
+	c, subnet, address := l.candidate, l.subnet, l.container.address(l.family)
 	hostile := func(title, cause string, remedy finding.Remedy) *finding.Finding {
 		return &finding.Finding{
 			Code: finding.NetHostile, Severity: finding.Warn, Title: title, Cause: cause, Confidence: finding.Likely,
@@ -90,44 +133,45 @@ func (d *diagnosis) refuseContainer(c candidate, subnet netip.Prefix) *finding.F
 		)
 	}
 	for _, a := range d.facts.Host.Addresses {
-		if a.Prefix.Addr() == c.container.Address {
+		if a.Prefix.Addr() == address {
 			return hostile(
-				fmt.Sprintf("the container has the host's own address %s", c.container.Address), "two machines with one address, or a container that plays the host",
+				fmt.Sprintf("the container has the host's own address %s", address), "two machines with one address, or a container that plays the host",
 				finding.Remedy{Title: "give the container an address of its own", Risk: finding.RiskHigh, Commands: []string{fmt.Sprintf("pct config %d", c.container.ID)}},
 			)
 		}
 	}
-	if len(d.sources) == 0 {
+	if len(d.sourcesOf(l.family)) == 0 {
 		return &finding.Finding{
-			Code: finding.NetNoRoute, Severity: finding.Warn, Title: "no source is known that may reach it", Confidence: finding.Certain,
-			Cause:    "every accept rule of labd names who may come, and the host has no IPv4 address on its uplink",
+			Code: finding.NetNoRoute, Severity: finding.Warn, Title: fmt.Sprintf("no %s source is known that may reach it", l.family), Confidence: finding.Certain,
+			Cause:    fmt.Sprintf("every accept rule of labd names who may come, and the host has no %s address on its uplink", l.family),
 			Evidence: []finding.Evidence{{Source: "netlink", Text: fmt.Sprintf("uplinks: %v", d.facts.Host.Uplinks)}},
 			Remedies: []finding.Remedy{{Title: "name the sources in labd.toml: network.from, or the interface to the LAN: network.uplink", Risk: finding.RiskLow}},
 		}
 	}
-	if d.facts.Host.towards(c.container.Address) == "" {
+	if !address.IsValid() {
 		return &finding.Finding{
-			Code: finding.NetNoRoute, Severity: finding.Warn, Title: fmt.Sprintf("the host has no interface in the network of %s", c.container.Address), Confidence: finding.Certain,
+			Code: finding.NetNoRoute, Severity: finding.Warn, Title: fmt.Sprintf("the container has no %s address on its uplink %s", l.family, c.container.Uplink), Confidence: finding.Certain,
+			Cause:    "a route to the subnet leads by way of that address",
+			Evidence: []finding.Evidence{{Source: "netlink in the container", Text: fmt.Sprintf("interfaces: %s", interfaces(c.container.Interfaces))}},
+			Remedies: []finding.Remedy{{Title: fmt.Sprintf("give the container an %s address and gateway on its uplink", l.family), Risk: finding.RiskLow, Commands: []string{fmt.Sprintf("pct config %d", c.container.ID)}}},
+		}
+	}
+	if d.facts.Host.towards(address) == "" {
+		return &finding.Finding{
+			Code: finding.NetNoRoute, Severity: finding.Warn, Title: fmt.Sprintf("the host has no interface in the network of %s", address), Confidence: finding.Certain,
 			Cause:    "the container's bridge or VLAN carries no address of the host, so the host cannot be its router",
 			Evidence: []finding.Evidence{{Source: "netlink", Text: fmt.Sprintf("the host's addresses: %s", interfaces(d.facts.Host.Addresses))}},
 			Remedies: []finding.Remedy{{Title: "give the host an address on the container's bridge or VLAN, or route the subnet to the container on the LAN's router", Risk: finding.RiskLow}},
 		}
 	}
-	if c.nftBackend() && !c.openByItself() {
-		return &finding.Finding{
-			Code: finding.NetNFTBackend, Severity: finding.Warn, Title: "Docker's nftables backend leaves no place for an accept rule", Confidence: finding.Certain,
-			Cause:    "an accept in another table does not override Docker's drop, and Docker rewrites its own table",
-			Evidence: []finding.Evidence{{Source: "Docker API", Text: "FirewallBackend nftables"}},
-			Remedies: []finding.Remedy{{Title: "make the network anew with the gateway mode nat-unprotected", Risk: finding.RiskHigh, Commands: []string{
-				fmt.Sprintf("pct exec %d -- docker network create -o com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected NAME", c.container.ID),
-			}}},
-		}
+	if f := d.refuseBackend(l); f != nil {
+		return f
 	}
-	if drop, ok := d.userDrop(c, subnet); ok && !d.policy.OverrideUserDrop {
+	if drop, ok := d.userDrop(l); ok && !d.policy.OverrideUserDrop {
 		return &finding.Finding{
 			Code: finding.NetUserDrop, Severity: finding.Warn, Title: fmt.Sprintf("a rule of the user's own in %s drops what would come; labd respects it", drop.chain), Confidence: finding.Certain,
 			Cause:    "someone closed this network on purpose",
-			Evidence: []finding.Evidence{{Source: "iptables-" + string(c.container.Backend) + "-save in the container", Text: fmt.Sprintf("-A %s %s", drop.chain, drop.rule)}},
+			Evidence: []finding.Evidence{{Source: saveTool(l.family, c.container.Backend), Text: fmt.Sprintf("-A %s %s", drop.chain, drop.rule)}},
 			Remedies: []finding.Remedy{
 				{Title: "remove the rule in the container if it is no longer meant", Risk: finding.RiskLow},
 				{Title: "have labd open the network all the same: network.override_user_drop = true in labd.toml", Risk: finding.RiskLow},

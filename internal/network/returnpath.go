@@ -63,11 +63,11 @@ func (d *diagnosis) reversePath() {
 // asymmetric finds a container in the very network that its clients are in: it answers them directly, while they ask
 // by way of the router.
 func (d *diagnosis) asymmetric(c *Container) {
-	if len(d.report.Want.Chains[c.ID].Forward) == 0 {
+	if d.wanted[c.ID] == 0 {
 		return
 	}
 	for _, source := range d.sources {
-		if !source.Contains(c.Address) {
+		if !c.Address.IsValid() || !source.Contains(c.Address) {
 			continue
 		}
 		d.find(finding.Finding{

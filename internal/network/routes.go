@@ -62,11 +62,6 @@ func addRoute(r Route) error {
 	return err
 }
 
-func hasRoute(r Route) bool {
-	own, err := ownRoutes()
-	return err == nil && slices.Contains(own, r)
-}
-
 // checkRoutes is the precondition: no address and no route of others came into a prefix since the plan was made.
 func (c *Controller) checkRoutes(ctx context.Context, p routesParams) error {
 	h, err := observeHost(ctx, c.host, Policy{})

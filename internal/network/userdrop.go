@@ -22,26 +22,27 @@ var madeByEngine = [...]string{"DOCKER", "NETAVARK", "CNI-", "LIBVIRT_", "LABD-"
 // userDrop finds a DROP or REJECT of the user's own that packets for the subnet may meet, and which a rule of labd's
 // before it would undo: in DOCKER-USER, or in FORWARD where there is none, in the chains that these lead to, and in
 // the raw table. It errs to yes.
-func (d *diagnosis) userDrop(c candidate, subnet netip.Prefix) (foundDrop, bool) {
+func (d *diagnosis) userDrop(l leg) (foundDrop, bool) {
 	start := "DOCKER-USER"
-	if c.container.Rules.Chain("filter", start) == nil {
+	if l.container.rules(l.family).Chain("filter", start) == nil {
 		start = "FORWARD"
 	}
-	if drop, ok := d.dropFrom(c, subnet, "filter", start, map[string]bool{}); ok {
+	if drop, ok := d.dropFrom(l, l.subnet, "filter", start, map[string]bool{}); ok {
 		return drop, true
 	}
-	return d.dropFrom(c, subnet, "raw", "PREROUTING", map[string]bool{})
+	// The raw table comes before an alias is mapped.
+	return d.dropFrom(l, l.reach, "raw", "PREROUTING", map[string]bool{})
 }
 
-func (d *diagnosis) dropFrom(c candidate, subnet netip.Prefix, table, chain string, seen map[string]bool) (foundDrop, bool) {
-	ch := c.container.Rules.Chain(table, chain)
+func (d *diagnosis) dropFrom(l leg, to netip.Prefix, table, chain string, seen map[string]bool) (foundDrop, bool) {
+	ch := l.container.rules(l.family).Chain(table, chain)
 	if ch == nil || seen[chain] {
 		return foundDrop{}, false
 	}
 	seen[chain] = true
 	for _, rule := range ch.Rules {
 		target := rule.Target()
-		if target == "" || !d.mayMeet(rule, c, subnet) || table == "raw" && c.guardsAccess(rule) {
+		if target == "" || !d.mayMeet(rule, l, to) || table == "raw" && l.guardsAccess(rule) {
 			continue
 		}
 		if target == "DROP" || target == "REJECT" {
@@ -50,16 +51,16 @@ func (d *diagnosis) dropFrom(c candidate, subnet netip.Prefix, table, chain stri
 		if slices.ContainsFunc(madeByEngine[:], func(prefix string) bool { return strings.HasPrefix(target, prefix) }) {
 			continue
 		}
-		if drop, ok := d.dropFrom(c, subnet, table, target, seen); ok {
+		if drop, ok := d.dropFrom(l, to, table, target, seen); ok {
 			return drop, true
 		}
 	}
 	return foundDrop{}, false
 }
 
-// mayMeet tells whether a packet from one of the sources to the subnet may match the rule.
-func (d *diagnosis) mayMeet(rule netfilter.Rule, c candidate, subnet netip.Prefix) bool {
-	return rule.MayMeet(c.container.Uplink, subnet) && rule.MayLeaveBy(c.network.Bridge) && slices.ContainsFunc(d.sources, rule.MayComeFrom)
+// mayMeet tells whether a packet from one of the sources to the prefix may match the rule.
+func (d *diagnosis) mayMeet(rule netfilter.Rule, l leg, to netip.Prefix) bool {
+	return rule.MayMeet(l.container.Uplink, to) && rule.MayLeaveBy(l.network.Bridge) && slices.ContainsFunc(d.sourcesOf(l.family), rule.MayComeFrom)
 }
 
 // guardsAccess tells whether a raw rule is Docker's own against direct access: for an address or the subnet, and for

@@ -28,8 +28,12 @@ const (
 
 // ClientConfig says where PVE's API is and who asks.
 type ClientConfig struct {
-	BaseURL     string        // scheme, host and port: "https://127.0.0.1:8006"
-	Token       string        // "user@realm!name=secret"
+	BaseURL string // scheme, host and port: "https://127.0.0.1:8006"
+	Token   string // "user@realm!name=secret"; "" asks pvesh for everything
+	// Shell runs pvesh as root: for every request when there is no token, else
+	// for the steps that a token with labd's few rights does not cover. nil:
+	// those steps are asked for with the token too.
+	Shell       Runner
 	CA          []byte        // PEM of the only CAs trusted: /etc/pve/pve-root-ca.pem
 	ServerName  string        // name in the certificate; default: BaseURL's host
 	Node        string        // this node's name in PVE
@@ -38,30 +42,21 @@ type ClientConfig struct {
 	MaxResponse int64         // bytes of one answer; default 16 MiB
 }
 
-// Client talks to PVE's API with an API token. It never repeats a change. Its
-// methods may be used at the same time. All errors of requests are *APIError.
+// Client talks to PVE's API, with an API token or through pvesh as root. It
+// never repeats a change. Its methods may be used at the same time. All errors
+// of requests are *APIError.
 type Client struct {
-	api    *proxmox.Client
+	api *proxmox.Client
+	// root is for what labd's own token may not do.
+	root   *proxmox.Client
 	node   string
 	closer func()
 }
 
 // NewClient makes a client. It does not connect yet.
 func NewClient(c ClientConfig) (*Client, error) {
-	base, err := url.Parse(c.BaseURL)
-	if err != nil || base.Scheme != "https" || base.Host == "" {
-		return nil, fmt.Errorf("PVE API address %q: want https://HOST:PORT", c.BaseURL)
-	}
-	tokenID, secret, ok := strings.Cut(trimSpace(c.Token), "=")
-	if !ok || secret == "" || !strings.Contains(tokenID, "!") || !strings.Contains(tokenID, "@") {
-		return nil, errors.New("PVE API token: want one line user@realm!name=secret")
-	}
 	if err := checkNodeName(c.Node); err != nil {
 		return nil, fmt.Errorf("PVE node name %q: %w", c.Node, err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(c.CA) {
-		return nil, errors.New("PVE API: the CA file holds no PEM certificate; PVE's own is /etc/pve/pve-root-ca.pem")
 	}
 	if c.Timeout <= 0 {
 		c.Timeout = defaultTimeout
@@ -71,6 +66,39 @@ func NewClient(c ClientConfig) (*Client, error) {
 	}
 	if c.MaxResponse <= 0 {
 		c.MaxResponse = defaultMaxResponse
+	}
+	out := &Client{node: c.Node, closer: func() {}}
+	if c.Shell != nil {
+		hc := &http.Client{Transport: &shellTransport{runner: c.Shell, timeout: c.Timeout, limit: c.MaxResponse}}
+		out.root = proxmox.NewClient(shellBase+apiPath, proxmox.WithHTTPClient(hc))
+		if c.Token == "" {
+			out.api = out.root
+			return out, nil
+		}
+	}
+	var err error
+	if out.api, out.closer, err = newTokenClient(c); err != nil {
+		return nil, err
+	}
+	if out.root == nil {
+		out.root = out.api
+	}
+	return out, nil
+}
+
+// newTokenClient makes the client of the API's port.
+func newTokenClient(c ClientConfig) (api *proxmox.Client, closer func(), err error) {
+	base, err := url.Parse(c.BaseURL)
+	if err != nil || base.Scheme != "https" || base.Host == "" {
+		return nil, nil, fmt.Errorf("PVE API address %q: want https://HOST:PORT", c.BaseURL)
+	}
+	tokenID, secret, ok := strings.Cut(trimSpace(c.Token), "=")
+	if !ok || secret == "" || !strings.Contains(tokenID, "!") || !strings.Contains(tokenID, "@") {
+		return nil, nil, errors.New("PVE API token: want one line user@realm!name=secret")
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(c.CA) {
+		return nil, nil, errors.New("PVE API: the CA file holds no PEM certificate; PVE's own is /etc/pve/pve-root-ca.pem")
 	}
 	prefix := strings.TrimRight(base.Path, "/") + apiPath
 	// go-proxmox applies its own TLS and proxy options to a plain transport
@@ -87,12 +115,9 @@ func NewClient(c ClientConfig) (*Client, error) {
 	hc := &http.Client{Transport: &strictTransport{
 		next: inner, prefix: prefix, timeout: c.Timeout, limit: c.MaxResponse,
 	}}
-	return &Client{
-		api: proxmox.NewClient(base.Scheme+"://"+base.Host+prefix,
-			proxmox.WithHTTPClient(hc), proxmox.WithAPIToken(tokenID, secret)),
-		node:   c.Node,
-		closer: inner.CloseIdleConnections,
-	}, nil
+	api = proxmox.NewClient(base.Scheme+"://"+base.Host+prefix,
+		proxmox.WithHTTPClient(hc), proxmox.WithAPIToken(tokenID, secret))
+	return api, inner.CloseIdleConnections, nil
 }
 
 // Close drops idle connections.
@@ -120,7 +145,8 @@ func (v Version) Major() int {
 	return n
 }
 
-// Version asks for PVE's version. Any token may.
+// Version asks for PVE's version. Any token may. InstalledVersion has it without
+// the API.
 func (c *Client) Version(ctx context.Context) (Version, error) {
 	var v Version
 	err := c.get(ctx, "/version", &v)
@@ -279,6 +305,11 @@ func flag(b bool) string {
 
 func (c *Client) get(ctx context.Context, path string, into any) error {
 	return unwrap(c.api.Get(ctx, path, into))
+}
+
+// getAsRoot is get for what labd's own token may not see.
+func (c *Client) getAsRoot(ctx context.Context, path string, into any) error {
+	return unwrap(c.root.Get(ctx, path, into))
 }
 
 // unwrap takes the *APIError out of what net/http wrapped around it, which

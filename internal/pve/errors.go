@@ -15,7 +15,8 @@ import (
 var (
 	// ErrUnauthenticated: PVE does not accept the token.
 	ErrUnauthenticated = errors.New("the API token is not accepted")
-	// ErrNotPermitted: the token lacks a privilege; PVE's text names it.
+	// ErrNotPermitted: the token lacks a privilege, which PVE's text names, or
+	// pvesh does not run as root.
 	ErrNotPermitted = errors.New("the API token may not do this")
 	// ErrInvalid: PVE rejects a parameter; see APIError.Params.
 	ErrInvalid = errors.New("PVE rejects a parameter")
@@ -34,7 +35,8 @@ var (
 	// ErrUnknownOutcome: the request was sent and no final answer came: a change
 	// may have been made or not. Read the state again before anything else.
 	ErrUnknownOutcome = errors.New("the outcome is not known")
-	// ErrUnreachable: no connection was made. Nothing was changed.
+	// ErrUnreachable: no connection was made, or pvesh cannot be run. Nothing was
+	// changed.
 	ErrUnreachable = errors.New("PVE's API cannot be reached")
 )
 
@@ -48,13 +50,20 @@ type APIError struct {
 
 	kind  error
 	cause error
+	shell bool // pvesh was asked, not the API's port
 }
 
 // Error names the request, PVE's message and the rejected parameters.
 func (e *APIError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: ", e.Method, e.Path)
+	if e.shell {
+		b.Reset()
+		fmt.Fprintf(&b, "pvesh %s %s: ", shellVerbs[e.Method], e.Path)
+	}
 	switch {
+	case e.shell && e.Reason != "":
+		b.WriteString("PVE answers: " + e.Reason)
 	case e.Status != 0 && e.Reason != "":
 		fmt.Fprintf(&b, "PVE answers %d: %s", e.Status, e.Reason)
 	case e.Status != 0:

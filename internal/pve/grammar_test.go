@@ -3,6 +3,7 @@ package pve
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -132,6 +133,10 @@ func FuzzParseStorageConfig(f *testing.F) {
 		for _, major := range []int{8, 9} {
 			c := ParseStorageConfig(data, StorageConfigOptions{Major: major})
 			text, err := c.Text()
+			blocked := slices.ContainsFunc(c.Hazards(data), func(h Hazard) bool { return h.Effect == Blocks })
+			if blocked != (err != nil) {
+				t.Fatalf("writing fails with %v, hazards %+v", err, c.Hazards(data))
+			}
 			if err != nil {
 				continue
 			}

@@ -30,6 +30,8 @@ type StorageConfig struct {
 	Digest   string            // SHA-1 of the raw bytes, hex; what PVE compares
 
 	schema storageSchema
+	// sawLocal says that the file has a section local, be it replaced.
+	sawLocal bool
 }
 
 // StorageSection is one storage.
@@ -328,6 +330,7 @@ func (r *storageReader) finish() {
 
 func (r *storageReader) ensureLocal() {
 	s := r.byID[LocalStorage]
+	r.config.sawLocal = s != nil
 	if s == nil || s.Malformed != "" || s.Type != "dir" || s.Properties["path"] != localPath {
 		order := 0
 		if s != nil {

@@ -243,7 +243,7 @@ func (b *spec) document(routes []route) string {
 
 func (b *spec) operation(rt route) yaml.MapSlice {
 	op := yaml.MapSlice{pair("summary", rt.summary), pair("operationId", operationID(rt.pattern))}
-	if rt.access == changes {
+	if rt.access != reads {
 		op = append(op, pair("x-labd-access", "root"))
 	}
 	if rt.public {
@@ -301,7 +301,7 @@ func content(kind string, schema yaml.MapSlice) yaml.MapSlice {
 }
 
 func operationID(pattern string) string {
-	id := strings.NewReplacer("/v1/", " ", "/{id}/", " one ", "/{id}", " one", "/", " ").Replace(pattern)
+	id := strings.NewReplacer("/v1/", " ", "-", " ", "/{id}/", " one ", "/{id}", " one", "/", " ").Replace(pattern)
 	words := strings.Fields(strings.ToLower(id))
 	for i := 1; i < len(words); i++ {
 		words[i] = strings.ToUpper(words[i][:1]) + words[i][1:]
@@ -380,6 +380,8 @@ func (b *spec) value(t reflect.Type) yaml.MapSlice {
 	switch {
 	case t == reflect.TypeFor[time.Time]():
 		return yaml.MapSlice{pair("type", "string"), pair("format", "date-time")}
+	case t == reflect.TypeFor[[]byte]():
+		return yaml.MapSlice{pair("type", "string"), pair("contentEncoding", "base64")}
 	case t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct && t.Elem() != reflect.TypeFor[time.Time]():
 		return yaml.MapSlice{pair("oneOf", []any{b.ref(t.Elem()), yaml.MapSlice{pair("type", "null")}})}
 	case t.Kind() == reflect.Pointer:

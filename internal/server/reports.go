@@ -5,6 +5,7 @@ import (
 
 	apiv1 "labd/api/v1"
 	"labd/internal/finding"
+	"labd/internal/netfilter"
 	"labd/internal/network"
 	"labd/internal/pve"
 	"labd/internal/storage"
@@ -95,7 +96,7 @@ func (s *Server) networks(w http.ResponseWriter, r *http.Request) {
 func networkToAPI(n network.Network, findings []finding.Finding) apiv1.NetworkItem {
 	item := apiv1.NetworkItem{
 		ID: string(n.Subject()), Container: n.Container, Name: n.Name, Driver: n.Driver, Bridge: n.Bridge, Subnets: []string{},
-		Mode: n.Mode, Verdict: n.Verdict, Reason: n.Reason, Route: []string{}, Rules: []string{}, Findings: finding.Codes(findings, n.Subject()),
+		Mode: n.Mode, Verdict: n.Verdict, Reason: n.Reason, Aliases: []apiv1.Alias{}, Route: []string{}, Rules: []string{}, Findings: finding.Codes(findings, n.Subject()),
 	}
 	for _, subnet := range n.Subnets {
 		item.Subnets = append(item.Subnets, subnet.String())
@@ -103,11 +104,25 @@ func networkToAPI(n network.Network, findings []finding.Finding) apiv1.NetworkIt
 	for _, route := range n.Routes {
 		item.Route = append(item.Route, route.String())
 	}
-	for _, rule := range n.Rules.Raw {
-		item.Rules = append(item.Rules, "-t raw -A LABD-RAW "+rule.String())
+	for _, alias := range n.Aliases {
+		item.Aliases = append(item.Aliases, apiv1.Alias{Prefix: alias.Prefix.String(), Subnet: alias.Subnet.String()})
 	}
-	for _, rule := range n.Rules.Forward {
-		item.Rules = append(item.Rules, "-t filter -A LABD-FWD "+rule.String())
+	for _, chains := range []netfilter.Chains{n.Rules.IPv4, n.Rules.IPv6} {
+		for _, rule := range chains.Raw {
+			item.Rules = append(item.Rules, "-t raw -A "+netfilter.ChainRaw+" "+rule.String())
+		}
+		for _, rule := range chains.NAT {
+			item.Rules = append(item.Rules, "-t nat -A "+netfilter.ChainNAT+" "+rule.String())
+		}
+		for _, rule := range chains.Forward {
+			item.Rules = append(item.Rules, "-t filter -A "+netfilter.ChainForward+" "+rule.String())
+		}
+	}
+	for _, rule := range n.Rules.Table.Mark {
+		item.Rules = append(item.Rules, "nft inet labd prerouting "+rule)
+	}
+	for _, rule := range n.Rules.Table.Alias {
+		item.Rules = append(item.Rules, "nft inet labd alias "+rule)
 	}
 	return item
 }

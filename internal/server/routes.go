@@ -11,11 +11,12 @@ import (
 // access is who may use a route.
 type access int
 
-// Kinds of access. Reads are for root and group labd, changes for root alone. A change holds the right to change the
-// host while it runs.
+// Kinds of access. Reads are for root and group labd, the others for root alone. A change holds the right to change the
+// host while it runs; a command changes nothing on it.
 const (
 	reads access = iota
 	changes
+	commands
 )
 
 // route is one request that the API answers.
@@ -31,6 +32,8 @@ type route struct {
 	fresh bool
 	// query are further parameters of the query, with what they are for.
 	query map[string]string
+	// limit is the most that is read of a request's body, in bytes; zero means maxBody.
+	limit int64
 	// stream says that the answer is a stream of events.
 	stream bool
 	// body is a value of the type that the request carries, kind and item those of the envelope that answers; an item
@@ -47,6 +50,8 @@ func (s *Server) routes() []route {
 		{pattern: "GET /v1/nvme", public: true, handler: s.nvme, summary: "NVMe functions", fresh: true, query: map[string]string{"kernel": "A kernel release, as uname -r prints it: each item then says what that kernel would make of it"}, kind: apiv1.KindNVMeReport, item: apiv1.NVMeItem{}},
 		{pattern: "DELETE /v1/nvme/{id}", access: changes, handler: s.forget, summary: "Forget a drive that is gone for good; id is its serial number", kind: apiv1.KindNVMeReport, item: apiv1.NVMeItem{}},
 		{pattern: "GET /v1/storage", public: true, handler: s.storage, summary: "Storages as this node sees them", fresh: true, kind: apiv1.KindStorageReport, item: apiv1.StorageItem{}},
+		{pattern: "GET /v1/storage-config", handler: s.ownStorageConfig, summary: "The host's storage.cfg as PVE reads it, and what PVE's next write would lose", query: map[string]string{"major": "The PVE whose reading is wanted, 8 or 9; default that of the host"}, kind: apiv1.KindStorageConfig, item: apiv1.StorageConfig{}},
+		{pattern: "POST /v1/storage-config", handler: s.storageConfig, limit: maxStorageConfigBody, summary: "The same for any other text; nothing of the host is read for it", body: apiv1.StorageConfigRequest{}, kind: apiv1.KindStorageConfig, item: apiv1.StorageConfig{}},
 		{pattern: "GET /v1/networks", public: true, handler: s.networks, summary: "Docker networks in LXC containers", fresh: true, kind: apiv1.KindNetworkReport, item: apiv1.NetworkItem{}},
 		{pattern: "POST /v1/probes", handler: s.probe, summary: "Look at each hop to an address in a Docker network, and send packets to it", body: apiv1.ProbeRequest{}, kind: apiv1.KindProbeReport, item: apiv1.ProbeItem{}},
 		{pattern: "GET /v1/findings", public: true, handler: s.findings, summary: "The findings of all jobs, as items and as findings", fresh: true, kind: apiv1.KindFindingReport, item: apiv1.Finding{}},
@@ -55,6 +60,8 @@ func (s *Server) routes() []route {
 		{pattern: "GET /v1/silences", handler: s.silences, summary: "The silences in force", kind: apiv1.KindSilenceReport, item: apiv1.SilenceItem{}},
 		{pattern: "POST /v1/silences", access: changes, handler: s.silence, summary: "Keep findings out of sight for a time", body: apiv1.SilenceRequest{}, kind: apiv1.KindSilenceReport, item: apiv1.SilenceItem{}},
 		{pattern: "DELETE /v1/silences/{id}", access: changes, handler: s.unsilence, summary: "End a silence", kind: apiv1.KindSilenceReport, item: apiv1.SilenceItem{}},
+		{pattern: "GET /v1/notifications", handler: s.notifications, summary: "Where findings are told, and how that goes", kind: apiv1.KindNotificationReport, item: apiv1.NotificationItem{}},
+		{pattern: "POST /v1/notifications/test", access: commands, handler: s.notifyTest, summary: "Send a test message to targets, and say how that went", body: apiv1.NotificationTestRequest{}, kind: apiv1.KindNotificationTest, item: apiv1.NotificationTestItem{}},
 		{pattern: "GET /v1/config", handler: s.configuration, summary: "The configuration in force, and how the last reload went", kind: apiv1.KindConfigReport, item: apiv1.ConfigItem{}},
 		{pattern: "GET /v1/journal", handler: s.journal, summary: "What labd changed on this host, newest first", kind: apiv1.KindJournalReport, item: apiv1.JournalItem{}},
 		{pattern: "POST /v1/plans", handler: s.plan, summary: "What an action would do", body: apiv1.PlanRequest{}, kind: apiv1.KindPlan, item: apiv1.Plan{}},
@@ -63,14 +70,30 @@ func (s *Server) routes() []route {
 	}
 }
 
-// guard lets a route's callers in: root alone where it changes something, and only one labd of a host.
+// guard bounds what is read of a request and lets a route's callers in.
 func (s *Server) guard(rt route) http.HandlerFunc {
+	limit := rt.limit
+	if limit == 0 {
+		limit = maxBody
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+		s.allow(rt)(w, r)
+	}
+}
+
+// allow lets a route's callers in: root alone where it changes something, and only one labd of a host.
+func (s *Server) allow(rt route) http.HandlerFunc {
 	if rt.access == reads {
 		return rt.handler
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !identity(r.Context()).mayApply {
-			s.fail(w, &apiError{http.StatusForbidden, apiv1.ErrorNotPermitted, "only root may change anything", "run it as root"})
+			s.fail(w, &apiError{http.StatusForbidden, apiv1.ErrorNotPermitted, "only root may do this", "run it as root"})
+			return
+		}
+		if rt.access == commands {
+			rt.handler(w, r)
 			return
 		}
 		end, err := s.BeginChange()

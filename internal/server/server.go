@@ -23,6 +23,9 @@ const FreshTimeout = 2 * time.Second
 // maxBody is the most that is read of a request's body, in bytes.
 const maxBody = 64 << 10
 
+// maxStorageConfigBody is maxBody for a storage.cfg, which travels in base64.
+const maxStorageConfigBody = apiv1.MaxStorageConfig*4/3 + maxBody
+
 // Source gives the reports of one job.
 type Source[R any] interface {
 	// Latest is the last report; ok is false before the first observation.
@@ -58,8 +61,12 @@ type Config struct {
 	BeginChange func() (end func(), err error)
 	// Findings knows all findings, their state and their history.
 	Findings *finding.Registry
+	// StorageConfig reads the host's storage.cfg.
+	StorageConfig StorageConfigSource
 	// Events passes on what happens.
 	Events *Events
+	// Notifications tells people of findings.
+	Notifications Notifications
 	// Configuration is the effective configuration.
 	Configuration func() (apiv1.ConfigItem, error)
 	// AfterApply is called after every apply and undo, so that the loops look again.
@@ -87,7 +94,6 @@ func New(cfg Config) *Server {
 
 // ServeHTTP answers one request. The caller's identity comes from the connection (see ConnContext).
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if !identity(r.Context()).mayRead {
 		s.fail(w, &apiError{http.StatusForbidden, apiv1.ErrorNotPermitted, "only root and members of group labd may ask this labd", "run it as root, or: usermod -aG labd USER"})
 		return

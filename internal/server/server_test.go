@@ -16,6 +16,7 @@ import (
 	"labd/internal/disk"
 	"labd/internal/finding"
 	"labd/internal/network"
+	"labd/internal/notify"
 	"labd/internal/plan"
 	"labd/internal/storage"
 )
@@ -47,6 +48,26 @@ func (d drives) Forget(serial string) error {
 	return nil
 }
 
+// storageConfigFile is the host's storage.cfg, on PVE 9.
+type storageConfigFile string
+
+func (f storageConfigFile) StorageConfigData(context.Context) ([]byte, error) { return []byte(f), nil }
+func (storageConfigFile) PVEMajor(context.Context) int                        { return 9 }
+
+// mailbox is one target that takes everything.
+type mailbox struct{}
+
+func (mailbox) Statuses() []notify.Status {
+	return []notify.Status{{Target: notify.Target{Name: "mail", Kind: notify.KindMail, To: "root"}, Sent: 2, LastSuccess: at}}
+}
+
+func (mailbox) Test(_ context.Context, names []string) ([]notify.Result, string) {
+	if len(names) > 0 && names[0] != "mail" {
+		return nil, names[0]
+	}
+	return []notify.Result{{Target: notify.Target{Name: "mail", To: "root"}, Took: time.Second}}, ""
+}
+
 var at = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 
 // testServer is a server of one node with one dead drive.
@@ -63,10 +84,12 @@ func testServer(t *testing.T) *Server {
 		NVMe: fixed[*disk.Report]{&disk.Report{At: at, Findings: []finding.Finding{dead}, Drives: []disk.Drive{
 			{Function: disk.Function{Address: "0000:01:00.0", Controllers: []disk.Controller{{Name: "nvme0", Serial: "HERE"}}}, Rung: disk.RungController, Verdict: disk.VerdictFail},
 		}}},
-		Drives:  drives{"GONE": true},
-		Storage: fixed[*storage.Report]{&storage.Report{At: at, Readable: true}},
-		Network: fixed[*network.Report]{&network.Report{At: at}},
-		Planner: noPlans{}, Runner: &plan.Runner{Journal: plan.NewJournal(t.TempDir(), time.Now)},
+		Drives:        drives{"GONE": true},
+		Notifications: mailbox{},
+		Storage:       fixed[*storage.Report]{&storage.Report{At: at, Readable: true}},
+		Network:       fixed[*network.Report]{&network.Report{At: at}},
+		Planner:       noPlans{}, Runner: &plan.Runner{Journal: plan.NewJournal(t.TempDir(), time.Now)},
+		StorageConfig: storageConfigFile("dir: local\n\tpath /var/lib/vz\n\tcontent iso\n"),
 		BeginChange:   func() (func(), error) { return func() {}, nil },
 		Configuration: func() (apiv1.ConfigItem, error) { return apiv1.ConfigItem{File: "/etc/labd/labd.toml"}, nil },
 	})

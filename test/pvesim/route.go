@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"labd/internal/pve"
 )
 
 // call is one request to the API.
@@ -85,7 +87,24 @@ func routes() []route {
 		{"GET", "/version", (*Server).getVersion},
 		{"GET", "/access/permissions", (*Server).getPermissions},
 		{"GET", "/access/acl", (*Server).getACL},
+		{"PUT", "/access/acl", (*Server).updateACL},
+		{"GET", "/access/roles", (*Server).getRoles},
+		{"POST", "/access/roles", (*Server).createRole},
 		{"GET", "/access/roles/{role}", (*Server).getRole},
+		{"PUT", "/access/roles/{roleid}", (*Server).updateRole},
+		{"DELETE", "/access/roles/{roleid}", (*Server).deleteRole},
+		{"GET", "/access/users", (*Server).getUsers},
+		{"POST", "/access/users", (*Server).createUser},
+		{"DELETE", "/access/users/{userid}", (*Server).deleteUser},
+		{"GET", "/access/users/{userid}/token", (*Server).getTokens},
+		{"POST", "/access/users/{userid}/token/{tokenid}", (*Server).createToken},
+		{"DELETE", "/access/users/{userid}/token/{tokenid}", (*Server).deleteToken},
+		{"GET", "/pools", (*Server).getPools},
+		{"PUT", "/pools", (*Server).updatePool},
+		{"GET", "/nodes/{node}/qemu/{vmid}/config", (*Server).getGuestConfig},
+		{"PUT", "/nodes/{node}/qemu/{vmid}/config", (*Server).updateGuest},
+		{"GET", "/nodes/{node}/lxc/{vmid}/config", (*Server).getGuestConfig},
+		{"PUT", "/nodes/{node}/lxc/{vmid}/config", (*Server).updateGuest},
 		{"GET", "/storage", (*Server).getStorages},
 		{"POST", "/storage", (*Server).createStorage},
 		{"GET", "/storage/{storage}", (*Server).getStorage},
@@ -136,25 +155,46 @@ func (s *Server) handle(c *call) *response {
 		return fail(err)
 	}
 	c.who = who
-	// pveproxy passes on what is meant for another node before it looks further.
-	if rest, ok := strings.CutPrefix(c.path, "/nodes/"); ok {
-		if node, _, _ := strings.Cut(rest, "/"); node != s.cfg.Node {
-			return fail(fmt.Errorf("hostname lookup '%s' failed - failed to get address info for: %s: Name or service not known",
-				node, node))
-		}
-	}
-	r, args, ok := findRoute(c.method, c.path)
-	if !ok {
-		return fail(&failure{
-			status: http.StatusNotImplemented, message: fmt.Sprintf("Method '%s %s' not implemented", c.method, c.path),
-		})
-	}
-	c.args = args
-	data, err := r.do(s, c)
+	data, err := s.dispatch(c)
 	if err != nil {
 		return fail(err)
 	}
 	return success(data)
+}
+
+// foreign reports whether the call is meant for another node.
+func (s *Server) foreign(c *call) bool {
+	rest, ok := strings.CutPrefix(c.path, "/nodes/")
+	node, _, _ := strings.Cut(rest, "/")
+	return ok && node != s.cfg.Node
+}
+
+// dispatch runs the endpoint of a call whose caller is known. pveproxy passes on
+// what is meant for another node before it looks further; a member of the
+// cluster that is online answers out of the same tree.
+func (s *Server) dispatch(c *call) (any, error) {
+	if s.foreign(c) {
+		node, _, _ := strings.Cut(strings.TrimPrefix(c.path, "/nodes/"), "/")
+		cluster, err := pve.ReadCluster(pve.DirFS(s.path("etc/pve")))
+		if err != nil {
+			return nil, err
+		}
+		switch m, ok := cluster.Member(node); {
+		case !ok:
+			return nil, fmt.Errorf("hostname lookup '%s' failed - failed to get address info for: %s: Name or service not known",
+				node, node)
+		case !m.Online:
+			return nil, &failure{status: 595, message: "No route to host", bare: true}
+		}
+	}
+	r, args, ok := findRoute(c.method, c.path)
+	if !ok {
+		return nil, &failure{
+			status: http.StatusNotImplemented, message: fmt.Sprintf("Method '%s %s' not implemented", c.method, c.path),
+		}
+	}
+	c.args = args
+	return r.do(s, c)
 }
 
 func findRoute(method, path string) (route, map[string]string, bool) {

@@ -1,0 +1,24 @@
+package daemon
+
+import (
+	"path/filepath"
+
+	"labd/internal/config"
+	"labd/internal/finding"
+	"labd/internal/notify"
+	"labd/internal/statefile"
+)
+
+// newTeller makes what tells people of findings. Of several labds on a host, the one that may change it tells.
+func newTeller(s *service, cfg config.Config) *notify.Center {
+	teller, err := notify.New(cfg.Notify, cfg.PVE.Node, notify.Options{
+		Findings: s.tracker, Store: statefile.New(filepath.Join(cfg.Paths.State, "notify.json"), notify.StateVersion),
+		MayTell: func() bool { return s.lock.Acquire() == nil },
+		Failing: func(found []finding.Finding) { s.own.Set("notify", found...) },
+		Log:     s.log, Timing: notify.DefaultTiming(),
+	})
+	if err != nil {
+		s.log.Warn("not all of what was told of findings could be read; some may be told again", "err", err)
+	}
+	return teller
+}

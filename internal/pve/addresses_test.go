@@ -1,0 +1,33 @@
+package pve
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestClusterPrefixes(t *testing.T) {
+	for _, tt := range []struct{ file, text, want string }{
+		{".members", `{"nodename":"pve1","nodelist":{"pve2":{"id":2,"ip":"192.0.2.2"},"pve1":{"id":1,"ip":"192.0.2.1"},"pve3":{"id":3}}}`, "[192.0.2.1/32 192.0.2.2/32]"},
+		{".members", "nonsense", "[]"},
+		{"corosync.conf", corosyncConf + "ring1_addr: 2001:db8::2\nring9_addr: 192.0.2.9\n", "[192.0.2.2/32 2001:db8::2/128]"},
+		{"datacenter.cfg", "keyboard: de\nmigration: secure,network=10.1.2.3/24\nreplication: type=secure,network=fd00:1::/64\nmigration_unsecure: 1\n", "[10.1.2.0/24 fd00:1::/64]"},
+		{"storage.cfg", "ring0_addr: 192.0.2.1\n", "[]"},
+	} {
+		if got := fmt.Sprint(ClusterPrefixes(tt.file, []byte(tt.text))); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.file, got, tt.want)
+		}
+	}
+}
+
+func FuzzClusterPrefixes(f *testing.F) {
+	f.Add("corosync.conf", []byte(corosyncConf))
+	f.Add("datacenter.cfg", []byte("migration: network=10.0.0.0/8"))
+	f.Add(".members", []byte(`{"nodelist":{"a":{"ip":"::1"}}}`))
+	f.Fuzz(func(t *testing.T, name string, data []byte) {
+		for _, p := range ClusterPrefixes(name, data) {
+			if !p.IsValid() || p != p.Masked() {
+				t.Errorf("let through: %s", p)
+			}
+		}
+	})
+}

@@ -1,0 +1,185 @@
+package pvesim
+
+import (
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"labd/internal/pve"
+)
+
+// guestFile is a guest's configuration file with its sections after the live one
+// kept as they are.
+type guestFile struct {
+	kind         pve.GuestKind
+	id           int
+	name         string // below /etc/pve
+	digest       string
+	descriptions []string // lines that begin with #
+	live         map[string]string
+	rest         string
+}
+
+// guest reads the file of the guest in the path.
+func (s *Server) guest(c *call) (*guestFile, error) {
+	id, err := strconv.Atoi(c.args["vmid"])
+	if err != nil || id < 100 {
+		return nil, badParam("vmid", "type check ('integer') failed - got '"+c.args["vmid"]+"'")
+	}
+	g := &guestFile{kind: pve.LXC, id: id, live: map[string]string{}}
+	dir := "lxc"
+	if strings.Contains(c.path, "/qemu/") {
+		g.kind, dir = pve.QEMU, "qemu-server"
+	}
+	g.name = fmt.Sprintf("nodes/%s/%s/%d.conf", c.args["node"], dir, id)
+	data, err := os.ReadFile(s.path("etc/pve", g.name))
+	if errors.Is(err, fs.ErrNotExist) {
+		//lint:ignore ST1005 PVE's text
+		return nil, fmt.Errorf("Configuration file '%s' does not exist", g.name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	g.read(string(data))
+	return g, nil
+}
+
+func (g *guestFile) read(text string) {
+	sum := sha1.Sum([]byte(text))
+	g.digest = hex.EncodeToString(sum[:])
+	head := text
+	if i := strings.Index("\n"+text, "\n["); i >= 0 {
+		head, g.rest = text[:i], text[i:]
+	}
+	config := pve.ParseGuestConfig(g.kind, []byte(head))
+	for _, p := range config.Live().Properties {
+		g.live[p.Key] = p.Value
+	}
+	for line := range strings.SplitSeq(head, "\n") {
+		if strings.HasPrefix(line, "#") {
+			g.descriptions = append(g.descriptions, line)
+		}
+	}
+}
+
+// text is the file as PVE writes it: descriptions, sorted keys, an empty line
+// before each further section.
+func (g *guestFile) text() string {
+	var b strings.Builder
+	for _, d := range g.descriptions {
+		b.WriteString(d + "\n")
+	}
+	for _, key := range slices.Sorted(maps.Keys(g.live)) {
+		fmt.Fprintf(&b, "%s: %s\n", key, g.live[key])
+	}
+	if g.rest != "" {
+		b.WriteString("\n" + g.rest)
+	}
+	return b.String()
+}
+
+func (s *Server) getGuestConfig(c *call) (any, error) {
+	if err := c.check("/vms/"+c.args["vmid"], "VM.Audit"); err != nil {
+		return nil, err
+	}
+	g, err := s.guest(c)
+	if err != nil {
+		return nil, err
+	}
+	row := map[string]any{"digest": g.digest}
+	for key, value := range g.live {
+		row[key] = value
+	}
+	return row, nil
+}
+
+// guestPrivilege is what a change of a key needs. Source: PVE::API2::Qemu,
+// check_vm_modify_config_perm; PVE::API2::LXC::Config.
+func (g *guestFile) guestPrivilege(key, value string) string {
+	both := value + "," + g.live[key]
+	switch name := strings.TrimRight(key, "0123456789"); {
+	case strings.Contains(both, "media=cdrom"):
+		return "VM.Config.CDROM"
+	case slices.Contains([]string{"ide", "sata", "scsi", "virtio", "efidisk", "tpmstate", "unused", "mp", "rootfs"}, name):
+		return "VM.Config.Disk"
+	}
+	return "VM.Config.Options"
+}
+
+// updateGuest is PUT of a guest's configuration while the guest is stopped: a
+// running one would keep some changes pending.
+func (s *Server) updateGuest(c *call) (any, error) {
+	unset, digest := items(c.params["delete"]), c.params["digest"]
+	for _, name := range []string{"delete", "digest", "node", "vmid"} {
+		delete(c.params, name)
+	}
+	if len(c.params)+len(unset) == 0 {
+		return nil, errors.New("no options specified")
+	}
+	g, err := s.guest(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range slices.Concat(slices.Sorted(maps.Keys(c.params)), unset) {
+		if err := c.check("/vms/"+c.args["vmid"], g.guestPrivilege(key, c.params[key])); err != nil {
+			return nil, err
+		}
+	}
+	word := "CT"
+	if g.kind == pve.QEMU {
+		word = "VM"
+	}
+	if lock := g.live["lock"]; lock != "" {
+		return nil, fmt.Errorf("%s is locked (%s)", word, lock)
+	}
+	if digest != "" && digest != g.digest {
+		//lint:ignore ST1005 PVE's text
+		return nil, errors.New("detected modified configuration - file changed by other user? Try again.")
+	}
+	for _, key := range unset {
+		if err := s.freeUnused(key, g.live[key]); err != nil {
+			return nil, err
+		}
+		delete(g.live, key)
+	}
+	maps.Copy(g.live, c.params)
+	if !s.quorate() {
+		return nil, fmt.Errorf("unable to open file '/etc/pve/%s.tmp.4711' - Permission denied", g.name)
+	}
+	return nil, s.writePVE(g.name, g.text())
+}
+
+// freeUnused is what PVE does with the volume behind a key unusedN: it is deleted
+// unless its storage is not in storage.cfg. Source: PVE::QemuServer,
+// try_deallocate_drive; PVE::Storage, vdisk_free.
+func (s *Server) freeUnused(key, value string) error {
+	if strings.TrimRight(key, "0123456789") != "unused" {
+		return nil
+	}
+	volume, _, _ := strings.Cut(value, ",")
+	id, ok := pve.VolumeStorage(volume)
+	if !ok {
+		return nil
+	}
+	cfg, err := s.storageConfig()
+	if err != nil {
+		return err
+	}
+	st, err := cfg.Lookup(id)
+	switch {
+	case err != nil:
+		return nil
+	case st.Disabled():
+		return fmt.Errorf("storage '%s' is disabled", id)
+	case !st.OnNode(s.cfg.Node):
+		return fmt.Errorf("storage '%s' is not available on node '%s'", id, s.cfg.Node)
+	}
+	return s.activate(st)
+}
