@@ -11,7 +11,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 
 # Debian 12 packages. What runs labd's jobs, what the lab is made of, and what only the tests need.
 DEMO_PACKAGES := docker.io iptables nftables iproute2 iputils-ping lxc uidmap busybox-static e2fsprogs pci.ids util-linux mount systemd
-TEST_PACKAGES := $(DEMO_PACKAGES) procps gcc libc6-dev debootstrap prometheus shellcheck lintian qemu-system-x86 cpio xz-utils
+TEST_PACKAGES := $(DEMO_PACKAGES) procps gcc libc6-dev debootstrap prometheus shellcheck lintian qemu-system-x86 cpio xz-utils postfix
 
 .PHONY: build deb demo test lint unit soak bench packages-demo packages-test clean
 
@@ -37,7 +37,7 @@ test: packages-test build lint unit ## everything, for real
 
 lint:
 	@echo '== gofumpt'; files=$$($(TOOL) gofumpt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "not formatted: $$files"; exit 1; fi
-	@echo '== go vet'; $(GO) vet ./...
+	@echo '== go vet'; $(GO) vet ./...; cd test/peers && $(GO) vet ./...
 	@echo '== staticcheck'; $(TOOL) staticcheck ./...
 	@echo '== shellcheck'; git ls-files '*.sh' .ci/run packaging/postinst packaging/prerm packaging/postrm | xargs -r shellcheck
 	@echo '== systemd-analyze verify'; test/verify-unit.sh systemd/labd.service

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,16 +14,23 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
+// storageOptions are the flags of fix-storage.
+type storageOptions struct{ yes, dryRun, disable, fixRefs bool }
+
 func (a *app) storageCommand() *cobra.Command {
-	var yes, dryRun bool
+	var o storageOptions
 	cmd := &cobra.Command{
 		Use:   "fix-storage [ID…]",
-		Short: "Remove storages whose disk is gone, with all leftovers; never a live one",
-		Long: `fix-storage tells storages whose device is gone from those that are merely down, shows the plan and, with your
-consent, removes the dead ones: PVE's entry, the mount unit and the empty mount point. labctl undo brings them back.
+		Short: "Remove storages that are gone for good, with all leftovers; never a live one",
+		Long: `fix-storage tells storages that are gone from those that are merely down, shows the plan and, with your consent,
+removes the dead ones: PVE's entry, mount unit or line of fstab, the unit that imports a pool, the empty mount point. A
+malformed section of storage.cfg is repaired, or taken out. labctl undo brings back what was removed.
 
-Without ID it takes the storages that have been dead for the grace time of the configuration. A storage that you name
-needs no grace.`,
+Without ID it takes the storages that have been dead for the grace time of the configuration; ZFS pools, removable disks
+and network storages only by their names. A storage that you name needs no grace.
+
+Whatever still names the storage forbids the removal. --fix-refs takes away what can be taken away without loss: it
+detaches CD images, drops snippets and unused volumes, and switches off backup jobs that could not write any more.`,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			ctx := cmd.Context()
 			return a.with(ctx, func(c *client) error {
@@ -33,15 +41,17 @@ needs no grace.`,
 				if err := selectStorages(&report, ids); err != nil {
 					return err
 				}
-				if dryRun {
+				if o.dryRun && (len(ids) == 0 || !o.disable && !o.fixRefs) {
 					return a.storageReport(report, ids)
 				}
-				return a.fixStorages(ctx, c, report, ids, yes)
+				return a.fixStorages(ctx, c, report, ids, o)
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "agree to the plan beforehand")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what is found and what would be done")
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "agree to the plan beforehand")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "only show what is found and what would be done")
+	cmd.Flags().BoolVar(&o.disable, "disable", false, "only switch the entries off, also such that are merely down")
+	cmd.Flags().BoolVar(&o.fixRefs, "fix-refs", false, "also take away the references that can be taken away without loss")
 	return cmd
 }
 
@@ -84,12 +94,19 @@ func (a *app) storageReport(report apiv1.Envelope[apiv1.StorageItem], ids []stri
 			if item.Plan != nil {
 				a.printf("\n")
 				a.printPlan(*item.Plan)
-				if !isDue(item) && len(ids) == 0 {
+				switch {
+				case isDue(item) || len(ids) > 0:
+				case item.Waits != "":
+					a.printf("  note: labctl fix-storage leaves this one alone: %s; labctl fix-storage %s takes it\n", item.Waits, item.Storage)
+				default:
 					a.printf("  note: labctl fix-storage leaves this one alone until its grace time is over; labctl fix-storage %s takes it now\n", item.Storage)
 				}
 			}
 			if item.Refusal != "" {
 				a.printf("\n%s is left alone: %s\n", item.ID, item.Refusal)
+			}
+			if len(item.References) > 0 {
+				a.printReferences(item, wide)
 			}
 		}
 	})
@@ -122,48 +139,109 @@ func (a *app) printStorages(report apiv1.Envelope[apiv1.StorageItem], wide bool)
 	a.tableRows(header, rows, func(r int) string { return report.Items[r].Verdict })
 }
 
+// printReferences lists the places that name a storage, worst first.
+func (a *app) printReferences(item apiv1.StorageItem, wide bool) {
+	const most = 20
+	a.printf("\nWhat names %s:\n", item.Storage)
+	rows := [][]string{}
+	for _, r := range item.References {
+		place := r.File
+		if r.Section != "" {
+			place += " [" + r.Section + "]"
+		}
+		grade := r.Grade
+		if r.Kept {
+			grade = "kept"
+		}
+		rows = append(rows, []string{grade, place, r.Key, r.Value, r.Reason})
+	}
+	slices.SortStableFunc(rows, func(x, y []string) int { return strings.Compare(x[0], y[0]) })
+	rest := len(rows) - most
+	if rest > 0 && !wide {
+		rows = rows[:most]
+	}
+	a.tableRows([]string{"GRADE", "FILE", "KEY", "VALUE", "WHAT"}, rows, nil)
+	if rest > 0 && !wide {
+		a.printf("… and %d more; -o wide lists them all\n", rest)
+	}
+}
+
 func isDue(item apiv1.StorageItem) bool {
 	return item.CandidateAt != nil && !item.CandidateAt.After(time.Now())
 }
 
-// fixStorages removes the storages that ids name, or those whose grace is over, one plan after another.
-func (a *app) fixStorages(ctx context.Context, c *client, report apiv1.Envelope[apiv1.StorageItem], ids []string, yes bool) error {
-	people := a.flags.output == formatTable || a.flags.output == formatWide
-	var chosen []apiv1.StorageItem
+// fixStorages carries out one plan for the storages that ids name, or for those whose grace is over.
+func (a *app) fixStorages(ctx context.Context, c *client, report apiv1.Envelope[apiv1.StorageItem], ids []string, o storageOptions) error {
+	req := apiv1.PlanRequest{Action: apiv1.ActionStorageRemove, FixRefs: o.fixRefs}
+	if o.disable {
+		req.Action, req.FixRefs = apiv1.ActionStorageDisable, false
+	}
 	for _, item := range report.Items {
 		if len(ids) > 0 || item.Plan != nil && isDue(item) {
-			chosen = append(chosen, item)
+			req.IDs = append(req.IDs, item.Storage)
 		}
 	}
-	if len(chosen) == 0 {
-		if !people {
-			return emit(a, report, func(i apiv1.StorageItem) string { return i.ID }, nil)
+	switch {
+	case len(req.IDs) == 0:
+		return a.nothingDue(report)
+	case o.dryRun:
+		return a.showPlan(ctx, c, req)
+	}
+	return a.carryOut(ctx, c, req, o.yes)
+}
+
+// nothingDue says that there is nothing to remove, and of each storage that is not well why it is left alone.
+func (a *app) nothingDue(report apiv1.Envelope[apiv1.StorageItem]) error {
+	if a.flags.output != formatTable && a.flags.output != formatWide {
+		return emit(a, report, func(i apiv1.StorageItem) string { return i.ID }, nil)
+	}
+	a.printStorages(report, a.flags.output == formatWide)
+	a.notes(report.Notes)
+	var early, dead, down, other []apiv1.StorageItem
+	for _, item := range report.Items {
+		switch {
+		case item.Plan != nil && item.CandidateAt != nil:
+			early = append(early, item)
+		case item.Plan != nil || item.Verdict == "gone" || item.Verdict == "orphan-node":
+			dead = append(dead, item)
+		case item.Verdict == "down":
+			down = append(down, item)
+		case item.Verdict != "ok" && item.Verdict != "disabled":
+			other = append(other, item)
 		}
-		a.printStorages(report, a.flags.output == formatWide)
-		var early, other []string
-		for _, item := range report.Items {
-			switch {
-			case item.Plan != nil:
-				early = append(early, item.Storage)
-			case item.Verdict != "ok" && item.Verdict != "disabled":
-				other = append(other, item.Storage)
-			}
-		}
-		a.notes(report.Notes)
+	}
+	if len(early)+len(dead) == 0 {
+		a.printf("\nNo storage is dead.\n")
+	} else {
 		a.printf("\nNo storage is due for removal.\n")
-		if len(early) > 0 {
-			a.printf("Dead, but within the grace time: %s. To remove now: labctl fix-storage %s\n", strings.Join(early, ", "), strings.Join(early, " "))
-		}
-		if len(other) > 0 {
-			a.printf("Left alone: %s. labctl fix-storage --dry-run says why.\n", strings.Join(other, ", "))
-		}
-		return nil
 	}
-	for _, item := range chosen {
-		req := apiv1.PlanRequest{Action: apiv1.ActionStorageRemove, IDs: []string{item.Storage}}
-		if err := a.carryOut(ctx, c, req, yes); err != nil {
-			return err
+	if len(early) > 0 {
+		var names []string
+		for _, item := range early {
+			names = append(names, item.Storage)
 		}
+		a.printf("Dead, but within the grace time: %s. To remove now: labctl fix-storage %s\n", strings.Join(names, ", "), strings.Join(names, " "))
 	}
+	a.leftAlone("Dead, and left alone:", dead, func(i apiv1.StorageItem) string {
+		if i.Refusal != "" {
+			return i.Refusal
+		}
+		if i.Waits != "" {
+			return i.Waits + "; labctl fix-storage " + i.Storage + " removes it"
+		}
+		return "labctl fix-storage " + i.Storage + " takes it"
+	})
+	a.leftAlone("Merely down, and left alone since they may come back; labctl fix-storage --disable ID switches one off:", down, func(i apiv1.StorageItem) string { return i.Reason })
+	a.leftAlone("Left alone; labctl fix-storage --dry-run says what to do:", other, func(i apiv1.StorageItem) string { return i.Reason })
 	return nil
+}
+
+func (a *app) leftAlone(title string, items []apiv1.StorageItem, why func(apiv1.StorageItem) string) {
+	if len(items) == 0 {
+		return
+	}
+	a.printf("%s\n", title)
+	for _, item := range items {
+		a.printf("  %s: %s\n", item.Storage, why(item))
+	}
 }

@@ -6,11 +6,10 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"labd/internal/config"
 	"labd/internal/disk"
 	"labd/internal/host"
+	"labd/internal/metric"
 	"labd/internal/network"
 	"labd/internal/plan"
 	"labd/internal/reconcile"
@@ -36,7 +35,7 @@ type daemon struct {
 	// tasks run beside the loops.
 	tasks   []func(context.Context)
 	server  *server.Server
-	metrics prometheus.Gatherer
+	metrics *metric.Gatherer
 	// telemetry answers on the TCP port.
 	telemetry http.Handler
 

@@ -36,6 +36,10 @@ func (d *daemon) build() error {
 
 	ops := plan.Ops{}
 	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg, d.host) })
+	applier.Major = d.major
+	applier.Edit = func(ctx context.Context, change func([]byte) ([]byte, error)) error {
+		return pve.StorageFile{Root: d.cfg.Paths.PVE, Major: d.major()}.Edit(ctx, change)
+	}
 	if err := ops.Add(applier.Ops()); err != nil {
 		return err
 	}
@@ -43,6 +47,9 @@ func (d *daemon) build() error {
 		return err
 	}
 	if err := ops.Add(disk.NewApplier(d.host).Ops()); err != nil {
+		return err
+	}
+	if err := ops.Add(newAccess(d.cfg, d.host).Ops()); err != nil {
 		return err
 	}
 	d.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(d.cfg.Paths.State, "journal"), time.Now), Ops: ops}
@@ -55,11 +62,18 @@ func (d *daemon) build() error {
 	return nil
 }
 
-// loop makes a loop with the one key of the host.
+// loop makes a loop with the one key of the host. Its passes leave the metrics of their report behind, so that no scrape
+// waits for these.
 func (d *daemon) loop(name string, resync time.Duration, work func(context.Context) error) *reconcile.Loop {
 	return &reconcile.Loop{
 		Name: name, Resync: resync, Log: d.log, OnPanic: d.service.panicked(name),
-		Work: func(ctx context.Context, _ string) error { return work(ctx) },
+		Work: func(ctx context.Context, _ string) error {
+			err := work(ctx)
+			if d.metrics != nil { // not yet built
+				d.metrics.Prepare()
+			}
+			return err
+		},
 	}
 }
 
@@ -98,7 +112,11 @@ func (d *daemon) buildNVMe(tracker *finding.Registry) {
 }
 
 func (d *daemon) buildStorage(tracker *finding.Registry, memory *storage.Memory) {
+	// Only one labd of a host writes; another one reads what that remembers.
+	memory.MayWrite = func() bool { return d.lock.Acquire() == nil }
 	observer := storage.NewObserver(d.host, d.cfg.PVE.Node, memory, time.Now)
+	// A labd that looks at another tree asks no servers of this machine's network.
+	observer.Probe, observer.Major = d.cfg.Storage.Probe && d.host.ExecPATH() != "", d.major
 	d.storage = &job[*storage.Facts, storage.Report]{
 		observe: observer.Observe,
 		diagnose: func(f *storage.Facts) *storage.Report {
@@ -106,6 +124,7 @@ func (d *daemon) buildStorage(tracker *finding.Registry, memory *storage.Memory)
 			if err := memory.Note(r); err != nil {
 				d.log.Warn("grace of gone storages not remembered", "err", err)
 			}
+			r.Findings = rootCauses(r, d.nvme.latest())
 			return r
 		},
 		findings: func(r *storage.Report) []finding.Finding { return r.Findings },
@@ -125,15 +144,17 @@ func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, e
 			return nil, err
 		}
 		return disk.PlanRescue(report, req.IDs[0], req.Method)
-	case apiv1.ActionStorageRemove:
-		if len(req.IDs) != 1 {
-			return nil, fmt.Errorf("%w: %s takes the id of one storage", server.ErrBadRequest, req.Action)
-		}
+	case apiv1.ActionSetupPVE:
+		return d.planSetup(ctx, req)
+	case apiv1.ActionStorageRemove, apiv1.ActionStorageDisable:
 		report, err := d.storage.Refresh(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return storage.PlanRemoval(report.Facts(), report, req.IDs[0])
+		if req.Action == apiv1.ActionStorageDisable {
+			return storage.PlanDisable(report.Facts(), report, req.IDs)
+		}
+		return storage.PlanRemoval(report.Facts(), report, req.IDs, storage.Options{FixRefs: req.FixRefs})
 	case apiv1.ActionNetworkApply, apiv1.ActionNetworkOn, apiv1.ActionNetworkOff:
 		report, err := d.network.Refresh(ctx)
 		if err != nil {
@@ -150,7 +171,14 @@ func (d *daemon) Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, e
 
 // StoragePlan is the plan of one storage from the facts of the last report.
 func (d *daemon) StoragePlan(report *storage.Report, id string) (*plan.Plan, error) {
-	return storage.PlanRemoval(report.Facts(), report, id)
+	return storage.PlanRemoval(report.Facts(), report, []string{id}, storage.Options{})
+}
+
+// major is the major version of the PVE that is installed, 0 where its files do not tell.
+func (d *daemon) major() int {
+	ctx, cancel := context.WithTimeout(context.Background(), host.DefaultReadTimeout)
+	defer cancel()
+	return d.PVEMajor(ctx)
 }
 
 // pveTimeout bounds one request to PVE: a change waits ten seconds for PVE's own lock.

@@ -19,12 +19,13 @@ const (
 // errNoToken says that labd was given no token.
 var errNoToken = errors.New("no API token is configured and there is no pvesh: labctl setup pve makes one, or name its file in pve.token_file")
 
-// readToken reads PVE's API token from the file that the configuration names; without one from the credential, which
-// is empty where the operator gave none at labd's start, or else from the default file.
+// readToken reads PVE's API token from the file that the configuration names; without one from the default file, or
+// else from the credential. The credential is as old as labd's start, so a token that was replaced since is in the file
+// only; where the operator gave none, it is empty.
 func readToken(file, credentials, defaultFile string) (string, error) {
 	files := []string{file}
 	if file == "" {
-		files = []string{filepath.Join(credentials, tokenCredential), defaultFile}
+		files = []string{defaultFile, filepath.Join(credentials, tokenCredential)}
 	}
 	for _, name := range files {
 		data, err := os.ReadFile(name)

@@ -24,8 +24,8 @@ func TestReadToken(t *testing.T) {
 		none                             bool
 	}{
 		{"the file that is named wins", named, "labd@pve!credential=1", "labd@pve!default=1", "labd@pve!named=1", false},
-		{"the credential", "", "labd@pve!credential=1\n", "labd@pve!default=1", "labd@pve!credential=1", false},
-		{"the default file, written after labd started", "", "", "labd@pve!default=1\n", "labd@pve!default=1", false},
+		{"the default file, replaced after labd started", "", "labd@pve!credential=1\n", "labd@pve!default=1\n", "labd@pve!default=1", false},
+		{"the credential", "", "labd@pve!credential=1\n", "", "labd@pve!credential=1", false},
 		{"nothing", "", "", "\n", "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 const signatureSize = 132 << 10
 
 // signature tells what a block device's first bytes say that is on it: "ext UUID" (of any version), "xfs UUID", "btrfs UUID", "swap UUID",
-// "luks UUID", "lvm", "zfs POOL", "md"; "" when it is nothing known. The places are those of util-linux' libblkid.
+// "vfat ID", "luks", "lvm" (lvmGroup has its group's name), "zfs POOL", "md"; "" when it is nothing known. The places are those of util-linux' libblkid.
 func signature(head []byte) string {
 	at := func(offset int, magic string) bool {
 		return len(head) >= offset+len(magic) && string(head[offset:offset+len(magic)]) == magic
@@ -44,8 +44,18 @@ func signature(head []byte) string {
 		return named("swap", 1024+12)
 	case at(1080, "\x53\xef"):
 		return named("ext", 1024+104)
+	case at(510, "\x55\xaa") && at(82, "FAT32   "):
+		return vfat(head[67:71])
+	case at(510, "\x55\xaa") && at(54, "FAT16   "):
+		return vfat(head[39:43])
 	}
 	return ""
+}
+
+// vfat writes the volume's serial number as blkid does.
+func vfat(serial []byte) string {
+	n := binary.LittleEndian.Uint32(serial)
+	return fmt.Sprintf("vfat %04X-%04X", n>>16, n&0xffff)
 }
 
 // uuid writes 16 bytes as UUIDs are written.
@@ -99,6 +109,11 @@ func (s *contents) of(a *attributes, path, key string, now time.Time) string {
 		return known.text
 	}
 	known = signed{signature(head), now}
+	if known.text == "lvm" {
+		if head, err = a.head(path, lvmSize); err == nil {
+			known.text = strings.TrimSpace("lvm " + lvmGroup(head))
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.seen) > 4096 {

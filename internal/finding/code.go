@@ -29,16 +29,21 @@ const (
 	NVMeTemperature     Code = "nvme.temperature"
 	NVMeIOErrors        Code = "nvme.io-errors"
 	NVMeSelfTest        Code = "nvme.self-test"
+	NVMeHostMemory      Code = "nvme.host-memory"
 )
 
 // Codes of the storage job.
 const (
-	StorageDeviceGone  Code = "storage.device-gone"
-	StorageDown        Code = "storage.down"
-	StorageMalformed   Code = "storage.malformed"
-	StorageMasked      Code = "storage.masked"
-	StorageOrphanNode  Code = "storage.orphan-node"
-	StorageUnsupported Code = "storage.unsupported"
+	StorageDeviceGone   Code = "storage.device-gone"
+	StorageVGGone       Code = "storage.vg-gone"
+	StoragePoolGone     Code = "storage.pool-gone"
+	StorageDown         Code = "storage.down"
+	StorageMalformed    Code = "storage.malformed"
+	StorageMasked       Code = "storage.masked"
+	StorageOrphanNode   Code = "storage.orphan-node"
+	StorageUnsupported  Code = "storage.unsupported"
+	StorageUnitLeft     Code = "storage.unit-left"
+	StorageConfigHazard Code = "storage.config-hazard"
 )
 
 // Codes of the network job.
@@ -99,6 +104,7 @@ func Defs() []Def {
 		{NVMeIOErrors, Warn, "The kernel could not read or write the disk."},
 		{NVMeTemperature, Warn, "The drive is hotter than it may be."},
 		{NVMeSelfTest, Fail, "The drive failed its last self-test."},
+		{NVMeHostMemory, Info, "The drive works without the host memory that it wants as its buffer."},
 		{NVMeAER, Warn, "The PCIe link had errors that it could not mend."},
 		{NVMeReadOnly, Fail, "A disk of the drive is read-only."},
 		{NVMeVMDHidden, Warn, "Drives are hidden behind Intel VMD or an Intel controller in RAID mode."},
@@ -107,7 +113,11 @@ func Defs() []Def {
 		{NVMeLinkDegraded, Warn, "The PCIe link is slower or narrower than drive and slot can do."},
 		{NVMeNoNamespace, Fail, "The controller is live and offers no namespace, so there is no disk."},
 		{StorageDeviceGone, Fail, "The device that the storage's mount unit names does not exist."},
-		{StorageDown, Warn, "The storage is not usable now, but nothing says that its device is gone."},
+		{StorageVGGone, Fail, "The volume group or thin pool of the storage does not exist, nor any disk of it."},
+		{StoragePoolGone, Fail, "The ZFS pool or dataset of the storage does not exist, and cannot be imported."},
+		{StorageUnitLeft, Warn, "A mount unit or line of fstab waits at every boot for a disk that is gone, and no storage uses it."},
+		{StorageConfigHazard, Warn, "storage.cfg holds something that PVE ignores and drops with its next write."},
+		{StorageDown, Warn, "The storage is not usable now, but nothing says that it is gone."},
 		{StorageMalformed, Fail, "PVE rejects the section in storage.cfg, which blocks every change to any storage."},
 		{StorageMasked, Fail, "The storage looks active and writes to the file system under its mount point."},
 		{StorageOrphanNode, Warn, "The storage is restricted to nodes that are not in the cluster."},

@@ -21,6 +21,24 @@ func TestUserConfigOfStorage(t *testing.T) {
 	}
 }
 
+func TestParseUserConfig(t *testing.T) {
+	got := ParseUserConfig([]byte("user:labd@pve:1:0:::ana@example.net:of%3A labd::\nuser:off@pve:0:0::::::\nuser:\n" +
+		"token:labd@pve!labd:1700000000:1:one%0Atwo:\ngroup:ops:a@pve,b@pve:%:\nrole:LabdTasks:Sys.Audit,VM.Audit:\nnonsense\n"))
+	want := UserConfig{
+		Users:  []User{{ID: "labd@pve", Enabled: true, Comment: "of: labd"}, {ID: "off@pve"}},
+		Tokens: []Token{{ID: "labd@pve!labd", Expire: 1700000000, Privsep: true, Comment: "one\ntwo"}},
+		Groups: []Group{{ID: "ops", Users: []string{"a@pve", "b@pve"}, Comment: "%"}},
+		Roles:  []Role{{ID: "LabdTasks", Privileges: []string{"Sys.Audit", "VM.Audit"}}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	u := ParseUserConfig([]byte(userCfg))
+	if !u.Grants("/storage", "stor@pve", "PVEDatastoreAdmin") || u.Grants("/storage/usb1", "@ops", "PVEDatastoreUser") {
+		t.Error("only an ACL that propagates grants deeper paths")
+	}
+}
+
 func FuzzParseUserConfig(f *testing.F) {
 	f.Add([]byte(userCfg))
 	f.Fuzz(func(_ *testing.T, data []byte) {

@@ -1,13 +1,13 @@
 package server
 
 import (
+	"context"
 	"net/http"
 
 	apiv1 "labd/api/v1"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
 	"labd/internal/network"
-	"labd/internal/pve"
 	"labd/internal/storage"
 )
 
@@ -16,12 +16,14 @@ func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) nvme(w http.ResponseWriter, r *http.Request) {
+	joined := make(chan *storage.Report, 1)
+	go func() { joined <- s.storagesOnce(r.Context()) }()
 	report, err := get(r, s.NVMe)
+	storages := <-joined
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
-	storages, _ := s.Storage.Latest()
 	items := make([]apiv1.NVMeItem, 0, len(report.Drives))
 	for _, d := range report.Drives {
 		items = append(items, driveToAPI(d, report.Findings, storages))
@@ -33,6 +35,21 @@ func (s *Server) nvme(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNVMeReport, report.At, items, s.findingsToAPI(report.Findings), report.Notes))
+}
+
+// storagesOnce is the last report on storages. Where there is none yet, as in a labd for one command, they are looked at
+// once; without it only the storages on a drive are unknown.
+func (s *Server) storagesOnce(ctx context.Context) *storage.Report {
+	if report, ok := s.Storage.Latest(); ok || identity(ctx).public {
+		return report
+	}
+	ctx, cancel := context.WithTimeout(ctx, FreshTimeout)
+	defer cancel()
+	report, err := s.Storage.Refresh(ctx)
+	if err != nil {
+		return nil
+	}
+	return report
 }
 
 func (s *Server) storage(w http.ResponseWriter, r *http.Request) {
@@ -56,12 +73,17 @@ func (s *Server) entryToAPI(report *storage.Report, e storage.Entry) apiv1.Stora
 	item := apiv1.StorageItem{
 		ID: string(report.Subject(e)), Storage: e.ID, Type: e.Type, Path: e.Path, Verdict: e.Verdict, Reason: e.Reason,
 		References: referencesToAPI(e.References), Findings: finding.Codes(report.Findings, report.Subject(e)), Refusal: e.Refusal,
+		Waits: e.Waits,
 	}
 	if !e.CandidateAt.IsZero() {
 		at := e.CandidateAt.UTC()
 		item.CandidateAt = &at
 	}
-	if e.Verdict == storage.VerdictGone && e.Refusal == "" {
+	if !e.GoneSince.IsZero() {
+		since := e.GoneSince.UTC()
+		item.GoneSince = &since
+	}
+	if plannable(e) {
 		if p, err := s.Planner.StoragePlan(report, e.ID); err == nil {
 			shown := planToAPI(p)
 			item.Plan = &shown
@@ -72,10 +94,19 @@ func (s *Server) entryToAPI(report *storage.Report, e storage.Entry) apiv1.Stora
 	return item
 }
 
-func referencesToAPI(references []pve.Reference) []apiv1.Reference {
+// plannable tells the entries for which fix-storage has a plan.
+func plannable(e storage.Entry) bool {
+	switch e.Verdict {
+	case storage.VerdictGone, storage.VerdictOrphanNode, storage.VerdictMalformed, storage.VerdictUnsupported:
+		return e.Refusal == "" && !e.Ignored
+	}
+	return false
+}
+
+func referencesToAPI(references []storage.Reference) []apiv1.Reference {
 	out := make([]apiv1.Reference, 0, len(references))
 	for _, r := range references {
-		out = append(out, apiv1.Reference{File: r.File, Section: r.Section, Key: r.Key, Value: r.Value, Grade: string(r.Grade)})
+		out = append(out, apiv1.Reference{File: r.File, Section: r.Section, Key: r.Key, Value: r.Value, Line: r.Line, Grade: string(r.Grade), Reason: r.Reason, Kept: r.Kept})
 	}
 	return out
 }

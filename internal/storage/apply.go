@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"labd/internal/host"
@@ -19,19 +22,26 @@ type PVE interface {
 	UpdateStorage(ctx context.Context, id string, props map[string]string, digest string) error
 	DeleteStorage(ctx context.Context, id string) error
 	ActiveTasks(ctx context.Context, node string) ([]pve.Task, error)
+	ChangeACL(ctx context.Context, acl pve.ACL, revoke bool) error
+	ChangePool(ctx context.Context, pool string, storages []string, remove bool) error
+	UpdateGuest(ctx context.Context, g pve.GuestRef, set map[string]string, unset []string, digest string) error
+	UpdateBackupJob(ctx context.Context, id string, set map[string]string, unset []string) error
 }
 
-// Applier carries out the steps of removals.
+// Applier carries out the steps of plans.
 type Applier struct {
 	host *host.Host
 	node string
 	// connect returns a client of PVE's API, or says what is missing for one.
 	connect func(ctx context.Context) (PVE, error)
+	// Edit changes storage.cfg itself, under PVE's lock. Major is the running PVE's major version, 0 where it is not known.
+	Edit  func(ctx context.Context, change func(text []byte) ([]byte, error)) error
+	Major func() int
 }
 
 // NewApplier returns an Applier for the node of that name.
 func NewApplier(h *host.Host, node string, connect func(ctx context.Context) (PVE, error)) *Applier {
-	return &Applier{h, node, connect}
+	return &Applier{host: h, node: node, connect: connect, Major: func() int { return 0 }}
 }
 
 // saved is what undo of a change to the entry needs.
@@ -43,6 +53,11 @@ type saved struct {
 	Create map[string]string `json:"create"`
 	// Properties are what the entry must then have, as identity gives them.
 	Properties map[string]string `json:"properties"`
+	// Secrets are PVE's files of keys and passwords, by their names below /etc/pve/priv.
+	Secrets map[string][]byte `json:"secrets,omitempty"`
+	// ACLs and Pools are what user.cfg holds of the storage.
+	ACLs  []pve.ACL `json:"acls,omitempty"`
+	Pools []string  `json:"pools,omitempty"`
 }
 
 // Ops are the operations of this domain's plans.
@@ -63,16 +78,30 @@ func (a *Applier) Ops() plan.Ops {
 		opStopUnit:   a.stopUnit(),
 		opRemoveUnit: a.removeUnit(),
 		opRemoveDir:  a.removeDir(),
+		opComment:    a.commentLine(),
+		opImporter:   a.disableImporter(),
+		opFixGuest:   a.fixGuest(),
+		opFixJob:     a.fixJob(),
+		opRepair:     a.repairEntry(),
+		opEdit:       a.editSection(),
 	}
+}
+
+// readConfig reads storage.cfg.
+func (a *Applier) readConfig(ctx context.Context) (*pve.StorageConfig, error) {
+	data, err := a.host.ReadFile(ctx, filepath.Join(a.host.PVE, "storage.cfg"))
+	if err != nil {
+		return nil, fmt.Errorf("read storage.cfg: %w", err)
+	}
+	return pve.ParseStorageConfig(data, pve.StorageConfigOptions{Major: a.Major()}), nil
 }
 
 // readEntry reads storage.cfg and finds the entry; nil when it is not there.
 func (a *Applier) readEntry(ctx context.Context, id string) (*pve.StorageConfig, *pve.StorageSection, error) {
-	data, err := a.host.ReadFile(ctx, filepath.Join(a.host.PVE, "storage.cfg"))
+	config, err := a.readConfig(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read storage.cfg: %w", err)
+		return nil, nil, err
 	}
-	config := pve.ParseStorageConfig(data, pve.StorageConfigOptions{})
 	return config, config.Section(id), nil
 }
 
@@ -88,18 +117,24 @@ func (a *Applier) checkSame(ctx context.Context, p entryParams) error {
 	return nil
 }
 
-// checkBeforeAll makes sure, before anything is touched, that all steps can run: the entry is the same, programs may be
-// run, PVE answers, and no task works on the storage.
+// checkBeforeAll makes sure, before the entry is touched, that all steps can run: it is the same and still dead,
+// programs may be run, the cluster has quorum, PVE answers, and no task works on the storage.
 func (a *Applier) checkBeforeAll(ctx context.Context, p entryParams) error {
 	if err := a.checkSame(ctx, p); err != nil {
 		return err
 	}
-	if a.host.ExecPATH() == "" {
-		return &plan.RefusedError{Reason: host.ErrNoPrograms.Error(), Hint: "removing a storage needs systemctl"}
+	if err := a.checkDead(ctx, p.ID, p.Dead); err != nil {
+		return err
+	}
+	if p.Dead.What != "" && a.host.ExecPATH() == "" {
+		return &plan.RefusedError{Reason: host.ErrNoPrograms.Error(), Hint: "removing a mount unit needs systemctl"}
+	}
+	if err := a.checkQuorum(); err != nil {
+		return err
 	}
 	client, err := a.connect(ctx)
 	if err != nil {
-		return &plan.RefusedError{Reason: "PVE's API cannot be used: " + err.Error(), Hint: "write the token to /etc/labd/token, as user@realm!name=secret"}
+		return &plan.RefusedError{Reason: "PVE's API cannot be used: " + err.Error(), Hint: "labctl setup pve makes a token"}
 	}
 	tasks, err := client.ActiveTasks(ctx, a.node)
 	if err != nil {
@@ -114,6 +149,53 @@ func (a *Applier) checkBeforeAll(ctx context.Context, p entryParams) error {
 	return nil
 }
 
+// checkQuorum refuses while /etc/pve cannot be written.
+func (a *Applier) checkQuorum() error {
+	cluster, err := pve.ReadCluster(pve.DirFS(a.host.PVE))
+	switch moved := a.host.PVE != host.DefaultPaths().PVE; {
+	case err != nil:
+		return fmt.Errorf("look whether the cluster has quorum: %w", err)
+	case !cluster.Mounted && !moved:
+		return &plan.RefusedError{Reason: "the cluster file system is not mounted at /etc/pve"}
+	case cluster.Mounted && !cluster.Quorate:
+		return &plan.RefusedError{Reason: "the cluster has no quorum", Hint: "pvecm status"}
+	}
+	return nil
+}
+
+// checkDead looks again whether what an entry is on is gone: somebody may have put a disk back.
+func (a *Applier) checkDead(ctx context.Context, id string, p deadParams) error {
+	if p.Type == "" {
+		return nil
+	}
+	if p.What != "" {
+		return a.checkGone(ctx, unitParams{What: p.What, Point: p.Point})
+	}
+	_, section, err := a.readEntry(ctx, id)
+	if err != nil {
+		return err
+	}
+	reader := a.host.NewReader(0)
+	defer reader.Close()
+	f := &Facts{LockedDisk: hasLockedDisk(reader, a.host.Paths)}
+	e := &Entry{ID: id, Type: p.Type, section: section}
+	switch p.Type {
+	case "lvm":
+		f.LVM = readLVM(ctx, a.host, []string{section.Get("vgname")})
+		judgeLVM(f, e)
+	case "lvmthin":
+		f.LVM = readLVM(ctx, a.host, []string{section.Get("vgname")})
+		judgeThin(f, e)
+	case "zfspool":
+		f.ZFS = readZFS(ctx, a.host, []string{strings.Trim(section.Get("pool"), "/")})
+		judgePool(f, e)
+	}
+	if e.Verdict != VerdictGone || e.volume != p.Volume {
+		return &plan.ChangedError{What: "storage " + id + " is not gone any more: " + e.Reason}
+	}
+	return nil
+}
+
 func (a *Applier) capture(ctx context.Context, p entryParams) (saved, error) {
 	config, section, err := a.readEntry(ctx, p.ID)
 	if err != nil {
@@ -123,7 +205,38 @@ func (a *Applier) capture(ctx context.Context, p entryParams) (saved, error) {
 		return saved{}, &plan.ChangedError{What: fmt.Sprintf("storage %s is not in storage.cfg any more", p.ID)}
 	}
 	create, err := config.CreateParams(p.ID)
-	return saved{Disabled: section.Disabled(), Nodes: strings.Join(section.Nodes(), ","), Create: create, Properties: identity(section)}, err
+	if err != nil {
+		return saved{}, err
+	}
+	s := saved{Disabled: section.Disabled(), Nodes: joinNodes(section.Nodes()), Create: create, Properties: identity(section)}
+	if s.Secrets, err = a.readSecrets(ctx, p.ID); err != nil {
+		return saved{}, err
+	}
+	users, err := a.host.ReadFile(ctx, filepath.Join(a.host.PVE, "user.cfg"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return saved{}, fmt.Errorf("keep the storage's permissions: %w", err)
+	}
+	s.ACLs, s.Pools = pve.ParseUserConfig(users).OfStorage(p.ID)
+	return s, nil
+}
+
+// readSecrets reads the files of keys and passwords that PVE removes together with the entry.
+func (a *Applier) readSecrets(ctx context.Context, id string) (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for dir, endings := range secretEndings {
+		for _, ending := range endings {
+			name := dir + "/" + id + ending
+			data, err := a.host.ReadFile(ctx, filepath.Join(a.host.PVE, "priv", name))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("keep the storage's secrets: %w", err)
+			}
+			out[name] = data
+		}
+	}
+	return out, nil
 }
 
 // change makes one change through the API. An unknown outcome is no failure yet: the step's verification reads what
@@ -138,7 +251,7 @@ func (a *Applier) change(ctx context.Context, what string, call func(PVE) error)
 		return nil
 	}
 	if errors.Is(err, pve.ErrChanged) {
-		return &plan.ChangedError{What: "storage.cfg: " + err.Error()}
+		return &plan.ChangedError{What: what + ": " + err.Error()}
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
@@ -146,13 +259,26 @@ func (a *Applier) change(ctx context.Context, what string, call func(PVE) error)
 	return nil
 }
 
+// digest is the digest of storage.cfg in which the entry is still the one that the plan was made for: who changed it
+// since loses to PVE's own check.
+func (a *Applier) digest(ctx context.Context, p entryParams) (string, error) {
+	config, section, err := a.readEntry(ctx, p.ID)
+	if err != nil {
+		return "", err
+	}
+	if section == nil || !maps.Equal(identity(section), p.Properties) {
+		return "", &plan.ChangedError{What: fmt.Sprintf("the entry of storage %s in storage.cfg", p.ID)}
+	}
+	return config.Digest, nil
+}
+
 func (a *Applier) disable(ctx context.Context, p entryParams) error {
-	config, _, err := a.readEntry(ctx, p.ID)
+	digest, err := a.digest(ctx, p)
 	if err != nil {
 		return err
 	}
 	return a.change(ctx, "switch storage "+p.ID+" off", func(c PVE) error {
-		return c.UpdateStorage(ctx, p.ID, map[string]string{"disable": "1"}, config.Digest)
+		return c.UpdateStorage(ctx, p.ID, map[string]string{"disable": "1"}, digest)
 	})
 }
 
@@ -183,12 +309,12 @@ func (a *Applier) verifyDeleted(ctx context.Context, p entryParams) error {
 }
 
 func (a *Applier) dropNode(ctx context.Context, p entryParams) error {
-	config, _, err := a.readEntry(ctx, p.ID)
+	digest, err := a.digest(ctx, p)
 	if err != nil {
 		return err
 	}
 	return a.change(ctx, "restrict storage "+p.ID, func(c PVE) error {
-		return c.UpdateStorage(ctx, p.ID, map[string]string{"nodes": p.Nodes}, config.Digest)
+		return c.UpdateStorage(ctx, p.ID, map[string]string{"nodes": p.Nodes}, digest)
 	})
 }
 
@@ -197,90 +323,33 @@ func (a *Applier) verifyDropped(ctx context.Context, p entryParams) error {
 	if err != nil {
 		return err
 	}
-	if section == nil || section.OnNode(a.node) {
-		return fmt.Errorf("storage %s is still meant for node %s", p.ID, a.node)
+	if section == nil || joinNodes(section.Nodes()) != p.Nodes {
+		return fmt.Errorf("storage %s is not restricted to %s", p.ID, p.Nodes)
 	}
 	return nil
 }
 
-// restoreSwitch switches the entry on again if it was on.
-func (a *Applier) restoreSwitch(ctx context.Context, id string, s saved) error {
-	_, section, err := a.readEntry(ctx, id)
+// writeSecret puts a file of keys back as PVE writes one: made whole beside it, then renamed. pmxcfs sets owner and mode
+// by the path and knows no chmod.
+func (a *Applier) writeSecret(name string, data []byte) error {
+	file := filepath.Join(a.host.PVE, "priv", name)
+	temp := file + ".tmp." + itoa(os.Getpid())
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fmt.Errorf("put %s back: %w", name, err)
+	}
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return fmt.Errorf("put %s back: %w", name, err)
 	}
-	if section == nil {
-		return fmt.Errorf("storage %s is not in storage.cfg", id)
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(temp, file)
 	}
-	if section.Disabled() == s.Disabled {
-		return nil
-	}
-	props := map[string]string{"delete": "disable"}
-	if s.Disabled {
-		props = map[string]string{"disable": "1"}
-	}
-	if err := a.change(ctx, "set the switch of storage "+id+" back", func(c PVE) error { return c.UpdateStorage(ctx, id, props, "") }); err != nil {
-		return err
-	}
-	if _, section, err = a.readEntry(ctx, id); err != nil {
-		return err
-	}
-	if section == nil || section.Disabled() != s.Disabled {
-		return fmt.Errorf("the switch of storage %s is not as before", id)
+	if err != nil {
+		return fmt.Errorf("put %s back: %w", name, errors.Join(err, os.Remove(temp)))
 	}
 	return nil
 }
 
-// restoreEntry adds the entry again, switched off: PVE activates a new entry that is on, and refuses it while its disk
-// is away (PVE::API2::Storage::Config, create). An entry of that name that is there by now is left alone.
-func (a *Applier) restoreEntry(ctx context.Context, id string, s saved) error {
-	_, section, err := a.readEntry(ctx, id)
-	if err != nil {
-		return err
-	}
-	if section != nil {
-		if maps.Equal(identity(section), s.Properties) {
-			return nil // the removal never took place, or was undone already
-		}
-		return fmt.Errorf("another storage is called %s by now", id)
-	}
-	create := maps.Clone(s.Create)
-	create["disable"] = "1"
-	if err := a.change(ctx, "add storage "+id+" again", func(c PVE) error { return c.CreateStorage(ctx, id, create) }); err != nil {
-		return err
-	}
-	if _, section, err = a.readEntry(ctx, id); err != nil {
-		return err
-	}
-	if section == nil || !maps.Equal(identity(section), s.Properties) {
-		return fmt.Errorf("storage %s is not in storage.cfg as before", id)
-	}
-	return nil
-}
-
-// restoreNodes sets the former list of nodes. A list that was empty is written as all nodes are meant: with PVE's
-// empty value, never by deleting the property.
-func (a *Applier) restoreNodes(ctx context.Context, id string, s saved) error {
-	_, section, err := a.readEntry(ctx, id)
-	if err != nil {
-		return err
-	}
-	if section == nil {
-		return fmt.Errorf("storage %s is not in storage.cfg", id)
-	}
-	if strings.Join(section.Nodes(), ",") == s.Nodes {
-		return nil
-	}
-	if err := a.change(ctx, "set the nodes of storage "+id+" back", func(c PVE) error {
-		return c.UpdateStorage(ctx, id, map[string]string{"nodes": s.Nodes}, "")
-	}); err != nil {
-		return err
-	}
-	if _, section, err = a.readEntry(ctx, id); err != nil {
-		return err
-	}
-	if section == nil || strings.Join(section.Nodes(), ",") != s.Nodes {
-		return fmt.Errorf("the nodes of storage %s are not as before", id)
-	}
-	return nil
-}
+// sortedNames are the names of secrets, in an order that stays.
+func sortedNames(secrets map[string][]byte) []string { return slices.Sorted(maps.Keys(secrets)) }

@@ -71,21 +71,39 @@ func isKernelName(what string) bool {
 	return strings.HasPrefix(what, "/dev/") && !strings.HasPrefix(what, "/dev/disk/") || strings.HasPrefix(what, "/dev/disk/by-path/")
 }
 
-// findDevice tells whether a device is there. It is gone only when the directory it should be in can be read and lacks
-// it: a missing /dev/disk/by-uuid says nothing about a disk.
-func findDevice(reader *host.Reader, dev, what string) Device {
-	file := devicePath(dev, what)
+// deviceFinder tells whether devices are there. It lists each directory of links once.
+type deviceFinder struct {
+	reader *host.Reader
+	paths  host.Paths
+	locked bool
+	names  map[string][]string
+}
+
+// newDeviceFinder returns a finder; locked says that an encrypted disk is there and not unlocked.
+func newDeviceFinder(reader *host.Reader, paths host.Paths, locked bool) *deviceFinder {
+	return &deviceFinder{reader: reader, paths: paths, locked: locked, names: map[string][]string{}}
+}
+
+// find tells whether a device is there. It is gone only when the directory it should be in can be read and lacks it: a
+// missing /dev/disk/by-uuid says nothing about a disk.
+func (d *deviceFinder) find(what string) Device {
+	file := devicePath(d.paths.Dev, what)
 	if file == "" || strings.Contains(what, "%") { // systemd.unit(5), specifiers
 		return DeviceUnknown
 	}
-	if _, err := reader.Stat(file); err == nil {
+	if _, err := d.reader.Stat(file); err == nil {
 		return DevicePresent
 	} else if !errors.Is(err, fs.ErrNotExist) || isAssembled(what) {
 		return DeviceUnknown
 	}
-	names, err := reader.Names(filepath.Dir(file))
-	if err != nil {
-		return DeviceUnknown
+	dir := filepath.Dir(file)
+	names, known := d.names[dir]
+	if !known {
+		var err error
+		if names, err = d.reader.Names(dir); err != nil {
+			return DeviceUnknown
+		}
+		d.names[dir] = names
 	}
 	base := filepath.Base(file)
 	for _, name := range names {
@@ -96,13 +114,50 @@ func findDevice(reader *host.Reader, dev, what string) Device {
 	return DeviceGone
 }
 
-// findSourceDevice is findDevice for what should be mounted. A file system that may lie in a locked disk is not gone.
-func findSourceDevice(reader *host.Reader, paths host.Paths, what string) Device {
-	device := findDevice(reader, paths.Dev, what)
-	if device == DeviceGone && isFileSystemName(what) && hasLockedDisk(reader, paths) {
+// source is find for what should be mounted. A file system that may lie in a locked disk is not gone.
+func (d *deviceFinder) source(what string) Device {
+	device := d.find(what)
+	if device == DeviceGone && isFileSystemName(what) && d.locked {
 		return DeviceUnknown
 	}
 	return device
+}
+
+// removable tells whether a device is seen to be one that people take along: on USB, or with a medium that can be taken
+// out.
+func (d *deviceFinder) removable(what string) bool {
+	file := devicePath(d.paths.Dev, what)
+	if file == "" {
+		return false
+	}
+	name := filepath.Base(file)
+	if target, err := d.reader.Link(file); err == nil {
+		name = filepath.Base(target)
+	}
+	class := filepath.Join(d.paths.Sysfs, "class/block", name)
+	if target, err := d.reader.Link(class); err == nil && strings.Contains(target, "/usb") {
+		return true
+	}
+	for _, attr := range []string{"removable", "../removable"} {
+		if v, err := d.reader.Attr(class + "/" + attr); err == nil {
+			return v == "1"
+		}
+	}
+	return false
+}
+
+// hintsRemovable tells whether the names and options of a mount say that its disk comes and goes.
+func hintsRemovable(s Source) bool {
+	if strings.HasPrefix(s.What, "/dev/disk/by-id/usb-") || strings.HasPrefix(s.What, "/dev/disk/by-path/") && strings.Contains(s.What, "-usb-") {
+		return true
+	}
+	for _, option := range strings.Split(s.Options, ",") {
+		switch strings.TrimSpace(option) {
+		case "noauto", "user", "users", "x-systemd.automount":
+			return true
+		}
+	}
+	return false
 }
 
 // hasLockedDisk tells whether a disk of crypttab(5) is there, or may be, and not unlocked.
@@ -111,12 +166,13 @@ func hasLockedDisk(reader *host.Reader, paths host.Paths) bool {
 	if err != nil {
 		return !errors.Is(err, fs.ErrNotExist)
 	}
+	devices := newDeviceFinder(reader, paths, false)
 	for line := range strings.Lines(string(data)) {
 		fields := strings.Fields(line)
 		if len(fields) < 2 || strings.HasPrefix(fields[0], "#") {
 			continue
 		}
-		if _, err := reader.Stat(filepath.Join(paths.Dev, "mapper", fields[0])); err != nil && findDevice(reader, paths.Dev, fields[1]) != DeviceGone {
+		if _, err := reader.Stat(filepath.Join(paths.Dev, "mapper", fields[0])); err != nil && devices.find(fields[1]) != DeviceGone {
 			return true
 		}
 	}

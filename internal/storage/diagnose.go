@@ -2,13 +2,11 @@ package storage
 
 import (
 	"fmt"
-	"path"
-	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"labd/internal/finding"
-	"labd/internal/host"
 	"labd/internal/pve"
 )
 
@@ -30,6 +28,9 @@ func Verdicts() []string {
 	return []string{VerdictOK, VerdictDown, VerdictGone, VerdictMasked, VerdictOrphanNode, VerdictMalformed, VerdictUnsupported, VerdictDisabled, VerdictUnknown}
 }
 
+// TypeUnit is the type of an item that is no entry of storage.cfg but a mount unit that outlived its one.
+const TypeUnit = "unit"
+
 // Report is what the facts mean.
 type Report struct {
 	At   time.Time
@@ -46,196 +47,224 @@ type Report struct {
 // Facts are what the report was made of.
 func (r *Report) Facts() *Facts { return r.facts }
 
-// Entry is one entry of storage.cfg as this node sees it.
+// Entry is one entry of storage.cfg as this node sees it, or a mount unit that is left of one.
 type Entry struct {
 	ID, Type, Path string
 	Verdict        string
 	Reason         string
-	// GoneSince is when it was first found gone, CandidateAt when a bare fix-storage may take it; zero if never.
+	// GoneSince is when it was first found dead, CandidateAt when a bare fix-storage may take it; zero if never.
 	GoneSince, CandidateAt time.Time
-	References             []pve.Reference
-	// Refusal is why no plan may be made for an entry that is gone.
+	// Waits is why a bare fix-storage does not take it by itself although it is dead.
+	Waits      string
+	References []Reference
+	// Refusal is why no plan may be made for an entry that is dead.
 	Refusal string
 	// Ignored says that the configuration names it.
 	Ignored bool
 
 	section *pve.StorageSection
+	skipped *pve.SkippedSection
+	// code is the finding's where the verdict leaves a choice.
+	code finding.Code
+	// volume is what an entry of LVM or ZFS is on: a volume group, a thin pool as VG/LV, a pool or dataset.
+	volume string
 	// point is where it should be mounted, source what, and mounted whether anything is.
 	point   string
 	source  Source
 	mounted bool
 	// automount says that systemd waits there to mount it for whoever looks.
 	automount bool
+	// removable says that its disk is, or was, one that people take along.
+	removable bool
+	evidence  []finding.Evidence
 }
 
-// Subject is storage/<node>/<id>.
+func (e *Entry) set(verdict, reason string, args ...any) {
+	e.Verdict, e.Reason = verdict, fmt.Sprintf(reason, args...)
+}
+
+func (e *Entry) saw(source, text string, args ...any) {
+	e.evidence = append(e.evidence, finding.Evidence{Source: source, Text: fmt.Sprintf(text, args...)})
+}
+
+// isDead tells the verdicts with which an entry may be removed.
+func (e *Entry) isDead() bool { return e.Verdict == VerdictGone || e.Verdict == VerdictOrphanNode }
+
+// fingerprint tells an entry from another one that takes its name later.
+func (e *Entry) fingerprint() string {
+	return strings.Join([]string{e.Type, e.Path, e.source.What, e.volume, e.Verdict}, " ")
+}
+
+// On is what an entry is on, in the words of the memory of drives: "uuid UUID" of a file system, "lvm GROUP", "zfs POOL",
+// "mount POINT", "by-id NAME".
+func (e *Entry) On() []string {
+	var out []string
+	what := e.source.What
+	for _, prefix := range []string{"UUID=", "/dev/disk/by-uuid/"} {
+		if uuid, ok := strings.CutPrefix(what, prefix); ok {
+			out = append(out, "uuid "+strings.Trim(uuid, `"`))
+		}
+	}
+	if name, ok := strings.CutPrefix(what, "/dev/disk/by-id/"); ok {
+		out = append(out, "by-id "+name)
+	}
+	switch group, _, _ := strings.Cut(e.volume, "/"); {
+	case e.volume == "":
+	case e.Type == "zfspool":
+		out = append(out, "zfs "+group)
+	default:
+		out = append(out, "lvm "+group)
+	}
+	if what == "" && e.point != "" && e.Verdict != VerdictOK {
+		out = append(out, "mount "+e.point)
+	}
+	return out
+}
+
+// Entry returns the entry of an id.
+func (r *Report) Entry(id string) (Entry, bool) {
+	for _, e := range r.Entries {
+		if e.ID == id {
+			return e, true
+		}
+	}
+	return Entry{}, false
+}
+
+// Subject is what findings about an entry are about.
 func (r *Report) Subject(e Entry) finding.Subject { return finding.Storage(r.Node, e.ID) }
 
-// Entry returns the entry of that id.
-func (r *Report) Entry(id string) (Entry, bool) {
-	i := slices.IndexFunc(r.Entries, func(e Entry) bool { return e.ID == id })
-	if i < 0 {
-		return Entry{}, false
-	}
-	return r.Entries[i], true
-}
-
-// Diagnose is pure.
+// Diagnose judges every entry. It does no I/O.
 func Diagnose(f *Facts, p Policy) *Report {
 	r := &Report{At: f.At, Node: f.Node, Readable: f.Config != nil, facts: f}
 	if f.ClusterErr != nil {
-		r.Notes = append(r.Notes, fmt.Sprintf("the cluster's files cannot be read, so nothing is planned: %v", f.ClusterErr))
-	} else if !f.Cluster.Mounted {
-		r.Notes = append(r.Notes, "the cluster file system is not mounted at /etc/pve (is this a Proxmox VE host?), so nothing is planned")
-	} else if !f.Cluster.Quorate {
-		r.Notes = append(r.Notes, "the cluster has no quorum, so nothing can be changed")
+		r.Notes = append(r.Notes, "the cluster's files cannot be read: "+f.ClusterErr.Error())
 	}
 	if f.Config == nil {
-		r.Notes = append(r.Notes, fmt.Sprintf("no storage can be judged: %v", f.ConfigErr))
+		r.Notes = append(r.Notes, f.ConfigErr.Error())
 		return r
 	}
-	for _, s := range f.Config.Skipped {
-		if s.UnknownType {
-			e := Entry{ID: s.ID, Type: s.Type, Verdict: VerdictUnsupported, Reason: fmt.Sprintf("PVE %s; its next change of any storage drops the section", s.Reason)}
-			r.Entries = append(r.Entries, e)
+	for _, e := range judgeAll(f) {
+		e.Ignored = p.ignored(e.ID)
+		e.References = referencesOf(f, &e)
+		e.removable = f.Removable[e.ID]
+		switch e.Verdict {
+		case VerdictGone, VerdictOrphanNode:
+			r.wait(f, p, &e)
+		case VerdictMalformed, VerdictUnsupported:
+			e.Refusal = refusal(f, &e, Options{})
+		}
+		r.Entries = append(r.Entries, e)
+		if e.Verdict != VerdictOK && e.Verdict != VerdictDisabled && e.Verdict != VerdictUnknown && !e.Ignored {
 			r.Findings = append(r.Findings, r.explain(f, e))
 		}
 	}
-	for _, s := range f.Config.Sections {
-		e, ok := judge(f, s)
-		if !ok {
-			continue
-		}
-		e.Ignored = p.ignored(e.ID)
-		e.References = f.References[s.ID]
-		if e.Verdict == VerdictGone {
-			e.GoneSince = f.At
-			if since, ok := f.GoneSince[e.ID]; ok {
-				e.GoneSince = since
-			}
-			e.Refusal = refusal(f, e)
-			if e.Refusal == "" && !e.Ignored {
-				e.CandidateAt = e.GoneSince.Add(time.Duration(p.Grace))
-			}
-		}
-		r.Entries = append(r.Entries, e)
-		switch e.Verdict {
-		case VerdictOK, VerdictDisabled, VerdictUnknown:
-		default:
-			if !e.Ignored {
-				r.Findings = append(r.Findings, r.explain(f, e))
-			}
-		}
-	}
+	r.Findings = append(r.Findings, hazards(f)...)
 	finding.Sort(r.Findings)
 	return r
+}
+
+// minUptime is how long a host must be up before what it does not see counts: disks and mounts may still come.
+const minUptime = 15 * time.Minute
+
+// wait finds since when an entry is dead, and when a bare fix-storage may take it.
+func (r *Report) wait(f *Facts, p Policy, e *Entry) {
+	e.GoneSince = f.At
+	seen := f.Seen[e.ID]
+	if !seen.Dead.IsZero() && seen.Of == e.fingerprint() && !seen.Dead.After(f.At) {
+		e.GoneSince = seen.Dead
+	}
+	e.removable = e.removable || seen.Removable || hintsRemovable(e.source)
+	e.Refusal = refusal(f, e, Options{})
+	switch {
+	case e.Refusal != "" || e.Ignored:
+	case e.removable:
+		e.Waits = "its disk is a removable one, which may just be elsewhere"
+	case e.Type == "zfspool":
+		e.Waits = "a pool is taken only by its name: it may be exported, or wait for its key"
+	case isNetwork(e.Type):
+		e.Waits = "a network storage is taken only by its name"
+	default:
+		e.CandidateAt = e.GoneSince.Add(time.Duration(p.Grace))
+		if ready := f.At.Add(minUptime - f.Uptime); f.UptimeKnown && f.Uptime < minUptime && ready.After(e.CandidateAt) {
+			e.CandidateAt = ready
+		}
+	}
+}
+
+// judgeAll gives every entry of this node its verdict.
+func judgeAll(f *Facts) []Entry {
+	var out []Entry
+	for i := range f.Config.Skipped {
+		if s := &f.Config.Skipped[i]; s.UnknownType {
+			e := Entry{ID: s.ID, Type: s.Type, skipped: s}
+			e.set(VerdictUnsupported, "PVE %s; its next change of any storage drops the section", s.Reason)
+			out = append(out, e)
+		}
+	}
+	for _, s := range f.Config.Sections {
+		if e, ok := judge(f, s); ok {
+			out = append(out, e)
+		}
+	}
+	follow(f, out)
+	for _, s := range f.Stray {
+		e := Entry{ID: strayID(f, s), Type: TypeUnit, Path: s.Point, point: s.Point, source: s, code: finding.StorageUnitLeft}
+		e.set(VerdictGone, "%s names %s for %s, which does not exist, and no storage uses it: every boot waits for it", where(s), s.What, s.Point)
+		out = append(out, e)
+	}
+	return out
+}
+
+// strayID names a left-over mount as the panel named its storage.
+func strayID(f *Facts, s Source) string {
+	id := strings.TrimPrefix(s.Point, panelDir+"/")
+	if f.Config.Section(id) != nil {
+		return s.Point
+	}
+	return id
 }
 
 // judge gives one entry its verdict; ok is false for an entry that is not this node's.
 func judge(f *Facts, s *pve.StorageSection) (e Entry, ok bool) {
 	e = Entry{ID: s.ID, Type: s.Type, Path: s.Path(), section: s}
-	set := func(verdict, reason string, args ...any) { e.Verdict, e.Reason = verdict, fmt.Sprintf(reason, args...) }
 	switch {
 	case s.Malformed != "":
-		set(VerdictMalformed, "PVE rejects its section: %s", s.Malformed)
+		e.set(VerdictMalformed, "PVE rejects its section: %s", s.Malformed)
 		return e, true
 	case !s.OnNode(f.Node):
 		if !onMember(f, s) {
-			set(VerdictOrphanNode, "it is restricted to %v, and none of them is in the cluster", s.Nodes())
+			e.set(VerdictOrphanNode, "it is restricted to %s, and none of them is in the cluster", strings.Join(s.Nodes(), ", "))
 			return e, true
 		}
 		return e, false
-	case s.Type == "dir":
+	case isDirectory(s.Type):
 		judgeDirectory(f, &e)
+	case s.Type == "lvm":
+		judgeLVM(f, &e)
+	case s.Type == "lvmthin":
+		judgeThin(f, &e)
+	case s.Type == "zfspool":
+		judgePool(f, &e)
 	case s.Disabled():
-		set(VerdictDisabled, "switched off in storage.cfg")
+	case isNetwork(s.Type):
+		judgeNetwork(f, &e)
 	default:
-		set(VerdictUnknown, "labd does not judge storages of type %s", s.Type)
+		e.set(VerdictUnknown, "labd does not judge storages of type %s", s.Type)
+	}
+	// What is gone is gone whether it is switched off or not.
+	if s.Disabled() && e.Verdict != VerdictGone {
+		e.set(VerdictDisabled, "switched off in storage.cfg")
+		e.evidence = nil
 	}
 	return e, true
 }
 
+// onMember tells whether an entry is meant for any member of the cluster. Where the members are not known nothing is
+// orphaned.
 func onMember(f *Facts, s *pve.StorageSection) bool {
 	if f.ClusterErr != nil || len(f.Cluster.Members) == 0 {
-		return true // nothing is known, so nothing is orphaned
+		return true
 	}
 	return slices.ContainsFunc(s.Nodes(), func(n string) bool { _, ok := f.Cluster.Member(n); return ok })
-}
-
-// judgeDirectory judges a dir storage by the mount that it should be on. A device that is gone counts even when the
-// entry is switched off. A mount counts as dead only when its own device is gone as well: somebody may have mounted
-// another disk there by hand.
-func judgeDirectory(f *Facts, e *Entry) {
-	set := func(verdict, reason string, args ...any) { e.Verdict, e.Reason = verdict, fmt.Sprintf(reason, args...) }
-	if f.MountsErr != nil {
-		set(VerdictUnknown, "the mount table cannot be read: %v", f.MountsErr)
-		return
-	}
-	s := e.section
-	insists := s.MountPoint() != ""
-	point, source, hasSource := f.sourceOf(s)
-	e.point, e.source = point, source
-	mount, mounted := mountedAt(f.Mounts, point)
-	e.mounted, e.automount = mounted, mount.Type == "autofs"
-	device, mountDevice := f.Devices[source.What], mountDevice(f, mount)
-	switch {
-	case hasSource && device == DeviceGone && mounted && mountDevice == DeviceGone:
-		set(VerdictGone, "%s does not exist any more; its mount at %s lives on without it", source.What, point)
-	case hasSource && device == DeviceGone && mounted && mountDevice == DeviceUnknown:
-		set(VerdictUnknown, "%s does not exist; whether %s, which is mounted at %s, does cannot be told", source.What, mount.Source, point)
-	case hasSource && device == DeviceGone && mounted && s.Disabled():
-		set(VerdictDisabled, "switched off in storage.cfg")
-	case hasSource && device == DeviceGone && mounted:
-		set(VerdictOK, "%s is mounted; %s, which %s names for %s, does not exist, so it will not be mounted at the next boot", mount.Source, source.What, where(source), point)
-	case hasSource && device == DeviceGone && insists:
-		set(VerdictGone, "%s, which %s names for %s, does not exist", source.What, where(source), point)
-	case s.Disabled():
-		set(VerdictDisabled, "switched off in storage.cfg")
-	case hasSource && device == DeviceGone:
-		set(VerdictMasked, "%s does not exist, and PVE writes to the file system below %s instead", source.What, point)
-	case mounted && insists, mounted && point == path.Clean(s.Path()):
-		set(VerdictOK, "mounted")
-	case mounted:
-		judgePlainDirectory(f, e, set)
-	case hasSource && device == DevicePresent && !insists:
-		set(VerdictMasked, "%s is there and not mounted, and PVE writes to the file system below %s instead", source.What, point)
-	case hasSource && device == DevicePresent:
-		set(VerdictDown, "%s is there and not mounted", source.What)
-	case hasSource:
-		set(VerdictUnknown, "whether %s exists cannot be told", source.What)
-	case insists:
-		set(VerdictDown, "%s is not mounted, and neither a unit nor fstab says what should be", point)
-	default:
-		judgePlainDirectory(f, e, set)
-	}
-}
-
-// mountDevice is the state of what a mount is of. What is no device node, as a dataset, a share or a bind mount, is there.
-func mountDevice(f *Facts, m host.Mount) Device {
-	if device, ok := f.Devices[m.Source]; ok {
-		return device
-	}
-	return DevicePresent
-}
-
-// judgePlainDirectory judges a directory that is no mount point and need not be one.
-func judgePlainDirectory(f *Facts, e *Entry, set func(string, string, ...any)) {
-	dir, known := f.Directories[e.Path]
-	switch {
-	case !known:
-		set(VerdictUnknown, "it lies on a network file system, which labd does not touch")
-	case dir.Err != nil:
-		set(VerdictUnknown, "it cannot be read: %v", dir.Err)
-	case !dir.Exists:
-		set(VerdictDown, "the directory %s does not exist", e.Path)
-	default:
-		set(VerdictOK, "the directory is there")
-	}
-}
-
-func where(s Source) string {
-	if filepath.Base(s.File) == "fstab" {
-		return "fstab"
-	}
-	return "unit " + s.Unit
 }

@@ -2,69 +2,190 @@ package storage
 
 import (
 	"fmt"
+	"strings"
 
 	"labd/internal/finding"
+	"labd/internal/pve"
 )
+
+// explanation is a finding being put together.
+type explanation struct {
+	finding.Finding
+	f *Facts
+	e *Entry
+}
+
+func (x *explanation) evidence(source, text string) {
+	x.Evidence = append(x.Evidence, finding.Evidence{Source: source, Text: text})
+}
+
+func (x *explanation) remedy(risk finding.Risk, title string, commands ...string) {
+	x.Remedies = append(x.Remedies, finding.Remedy{Title: title, Risk: risk, Commands: commands})
+}
+
+func (x *explanation) kind(code finding.Code, severity finding.Severity, cause string) {
+	x.Code, x.Severity, x.Cause = code, severity, cause
+	if cause == "" {
+		x.Confidence = finding.Unknown
+	}
+}
 
 // explain makes the finding of an entry that is not well.
 func (r *Report) explain(f *Facts, e Entry) finding.Finding {
-	out := finding.Finding{
-		Subject: r.Subject(e), Confidence: finding.Certain, Title: e.Reason,
-		Evidence: []finding.Evidence{{Source: "storage.cfg", Text: fmt.Sprintf("%s: %s", e.Type, e.ID)}},
-	}
-	evidence := func(source, text string) {
-		out.Evidence = append(out.Evidence, finding.Evidence{Source: source, Text: text})
-	}
-	remedy := func(risk finding.Risk, title string, commands ...string) {
-		out.Remedies = append(out.Remedies, finding.Remedy{Title: title, Risk: risk, Commands: commands})
+	x := &explanation{f: f, e: &e}
+	x.Subject, x.Confidence, x.Title = r.Subject(e), finding.Certain, e.Reason
+	if e.Type != TypeUnit {
+		x.evidence("storage.cfg", fmt.Sprintf("%s: %s", e.Type, e.ID))
 	}
 	if e.source.What != "" {
-		evidence(e.source.File, "What="+e.source.What)
+		x.evidence(e.source.File, "What="+e.source.What)
 	}
+	x.Evidence = append(x.Evidence, e.evidence...)
 	switch e.Verdict {
 	case VerdictGone:
-		out.Code, out.Severity = finding.StorageDeviceGone, finding.Fail
-		out.Cause = "its disk was taken out, or died"
-		if isKernelName(e.source.What) {
-			out.Cause, out.Confidence = "its disk was taken out or died, or has another name now, since the kernel gives such names in the order of discovery", finding.Likely
-		}
-		if e.mounted {
-			evidence("mount table", e.point+" is still mounted")
-		} else {
-			evidence("mount table", e.point+" is not mounted")
-		}
-		evidence("/dev", e.source.What+" does not exist")
-		if d := f.Directories[e.point]; !e.mounted && d.Entries > 0 {
-			evidence(e.point, fmt.Sprintf("%d entries lie below the mount point, on the file system under it; labd does not touch them", d.Entries))
-		}
-		remedy(finding.RiskNone, "put the disk back and start its unit", "systemctl start "+e.source.Unit)
-		if e.Refusal == "" {
-			remedy(finding.RiskLow, "remove the storage with all leftovers; labctl undo brings it back", "labctl fix-storage "+e.ID)
-		}
+		x.gone()
 	case VerdictMasked:
-		out.Code, out.Severity = finding.StorageMasked, finding.Fail
-		out.Cause = "the entry lacks is_mountpoint, so PVE makes the directory anew and fills the root file system"
-		remedy(finding.RiskLow, "tell PVE that the path must be a mount point, then look at what was written below it", "pvesm set "+e.ID+" --is_mountpoint 1")
-	case VerdictDown:
-		out.Code, out.Severity = finding.StorageDown, finding.Warn
-		out.Cause, out.Confidence = "", finding.Unknown
-		if e.source.Unit != "" {
-			remedy(finding.RiskNone, "mount it", "systemctl start "+e.source.Unit, "journalctl -b -u "+e.source.Unit)
-		} else {
-			remedy(finding.RiskNone, "mount what belongs there, or switch the entry off", "pvesm set "+e.ID+" --disable 1")
+		x.kind(finding.StorageMasked, finding.Fail, "the entry lacks is_mountpoint, so PVE makes the directory anew and fills the file system below")
+		if e.source.What == "" {
+			x.Cause = "what its directory lies in is not mounted, so PVE makes the directory anew and fills the file system below"
 		}
+		x.remedy(finding.RiskLow, "tell PVE what must be mounted, then look at what was written below it", "pvesm set "+e.ID+" --is_mountpoint "+mountFlag(&e))
+		x.remedy(finding.RiskLow, "or switch it off for now, which ends the writing", "labctl fix-storage --disable "+e.ID)
+	case VerdictDown:
+		x.down()
 	case VerdictMalformed:
-		out.Code, out.Severity = finding.StorageMalformed, finding.Fail
-		out.Cause = "while this section is so, PVE refuses every change to any storage"
-		remedy(finding.RiskLow, "correct or remove the section by hand; no panel can", "editor /etc/pve/storage.cfg")
+		x.kind(finding.StorageMalformed, finding.Fail, "while this section is so, PVE refuses every change to any storage")
+		x.remedy(finding.RiskNone, "see how PVE reads the file", "labctl lint-storage")
+		x.remedyOfFix("have PVE write it anew, or take it out, whichever the plan says")
 	case VerdictUnsupported:
-		out.Code, out.Severity = finding.StorageUnsupported, finding.Warn
-		out.Cause = "its plug-in is not installed on this node, or this PVE no longer has the type"
-		remedy(finding.RiskLow, "keep a copy of storage.cfg before any change to a storage", "cp /etc/pve/storage.cfg /root/storage.cfg.saved")
+		x.kind(finding.StorageUnsupported, finding.Warn, "its plug-in is not installed on this node, or this PVE no longer has the type")
+		x.remedy(finding.RiskLow, "keep a copy of storage.cfg before any change to a storage", "cp /etc/pve/storage.cfg /root/storage.cfg.saved")
+		x.remedyOfFix("take the section out if nothing needs it any more")
 	case VerdictOrphanNode:
-		out.Code, out.Severity = finding.StorageOrphanNode, finding.Warn
-		out.Cause = "the node was removed from the cluster, and its entries stayed"
-		remedy(finding.RiskLow, "remove the entry if nothing needs it any more", "pvesm remove "+e.ID)
+		x.kind(finding.StorageOrphanNode, finding.Warn, "the node was removed from the cluster, and its entries stayed")
+		x.remedyOfFix("remove the entry if nothing needs it any more")
+	}
+	return x.Finding
+}
+
+// mountFlag is what is_mountpoint must be so that PVE insists on what should be mounted.
+func mountFlag(e *Entry) string {
+	if e.point != "" && e.point != e.Path {
+		return e.point
+	}
+	return "1"
+}
+
+// remedyOfFix names fix-storage, unless it would refuse.
+func (x *explanation) remedyOfFix(title string) {
+	if x.e.Refusal == "" {
+		x.remedy(finding.RiskLow, title, "labctl fix-storage "+x.e.ID)
+	}
+}
+
+func (x *explanation) gone() {
+	e := x.e
+	code := e.code
+	if code == "" {
+		code = finding.StorageDeviceGone
+	}
+	x.kind(code, finding.Fail, "its disk was taken out, or died")
+	if code == finding.StorageUnitLeft {
+		x.Severity, x.Cause = finding.Warn, "the storage was removed and PVE left its mount behind, and its disk is gone"
+	}
+	if isKernelName(e.source.What) {
+		x.Cause, x.Confidence = "its disk was taken out or died, or has another name now, since the kernel gives such names in the order of discovery", finding.Likely
+	}
+	if e.point != "" {
+		state := " is not mounted"
+		if e.mounted {
+			state = " is still mounted"
+		}
+		x.evidence("mount table", e.point+state)
+		x.evidence("/dev", e.source.What+" does not exist")
+		if d := x.f.Directories[e.point]; !e.mounted && d.Entries > 0 {
+			x.evidence(e.point, fmt.Sprintf("%d entries lie below the mount point, on the file system under it; labd does not touch them", d.Entries))
+		}
+	}
+	if e.removable {
+		x.Cause, x.Confidence = "its disk is a removable one and not here", finding.Likely
+	}
+	switch {
+	case e.Type == "zfspool" && x.f.ZFS.Pools[poolOf(e.volume)] != "":
+		x.Cause, x.Confidence = "the dataset was destroyed or renamed", finding.Likely
+		x.remedy(finding.RiskLow, "make the dataset anew, empty", "zfs create "+e.volume)
+	case e.Type == "lvmthin" && x.f.LVM.Groups[strings.SplitN(e.volume, "/", 2)[0]].Volumes != nil:
+		x.Cause, x.Confidence = "the thin pool was removed or renamed", finding.Likely
+	case e.source.Unit != "":
+		x.remedy(finding.RiskNone, "put the disk back and start its unit", "systemctl start "+e.source.Unit)
+	default:
+		x.remedy(finding.RiskNone, "put the disk back; PVE finds it by itself then")
+	}
+	title := "remove the storage with all leftovers; labctl undo brings it back"
+	if e.Type == TypeUnit {
+		title = "remove the mount with all leftovers; labctl undo brings it back"
+	}
+	x.remedyOfFix(title)
+}
+
+func (x *explanation) down() {
+	e := x.e
+	x.kind(finding.StorageDown, finding.Warn, "")
+	switch {
+	case e.source.Unit != "" && e.source.What != "":
+		x.remedy(finding.RiskNone, "mount it", "systemctl start "+e.source.Unit, "journalctl -b -u "+e.source.Unit)
+	case isNetwork(e.Type):
+		x.remedy(finding.RiskNone, "look at the server and the way to it; the storage comes back by itself")
+	case e.Type == "zfspool" && x.f.ZFS.Importable[poolOf(e.volume)] != "":
+		x.remedy(finding.RiskLow, "import the pool", "zpool import "+poolOf(e.volume))
+	case e.Type == "zfspool":
+		x.remedy(finding.RiskNone, "see what ails the pool", "zpool status -v "+poolOf(e.volume))
+	case e.Type == "lvm" || e.Type == "lvmthin":
+		group, _, _ := strings.Cut(e.volume, "/")
+		x.Severity = finding.Fail
+		x.remedy(finding.RiskNone, "see what ails the volume group", "vgs -o +vg_missing_pv_count "+group, "pvs -o +pv_missing", "lvs -a "+group)
+		x.remedy(finding.RiskLow, "put the missing disk back, then activate", "vgchange -ay "+group)
+	}
+	if e.section != nil && !e.section.Disabled() {
+		x.remedy(finding.RiskLow, "switch the entry off until it is back", "labctl fix-storage --disable "+e.ID)
+	}
+}
+
+// hazards are findings about what PVE's next write of storage.cfg would lose without a word, by section. What is a
+// finding of its own, as a malformed section, and what does no harm are left out.
+func hazards(f *Facts) []finding.Finding {
+	bySection := map[string][]pve.Hazard{}
+	var order []string
+	for _, h := range f.Config.Hazards(f.Text) {
+		section := f.Config.Section(h.Section)
+		if h.Effect != pve.Loses && h.Effect != pve.Misreads || h.Code == "unknown-type" || section != nil && section.Malformed != "" {
+			continue
+		}
+		if bySection[h.Section] == nil {
+			order = append(order, h.Section)
+		}
+		bySection[h.Section] = append(bySection[h.Section], h)
+	}
+	var out []finding.Finding
+	for _, section := range order {
+		subject := section
+		if subject == "" {
+			subject = "storage.cfg"
+		}
+		found := bySection[section]
+		x := finding.Finding{
+			Code: finding.StorageConfigHazard, Severity: finding.Warn, Subject: finding.Storage(f.Node, subject), Confidence: finding.Certain,
+			Title: found[0].Text, Cause: "the file was edited by hand, or by a program that does not know its rules",
+		}
+		for _, h := range found {
+			source := "storage.cfg"
+			if h.Line > 0 {
+				source += " line " + itoa(h.Line)
+			}
+			x.Evidence = append(x.Evidence, finding.Evidence{Source: source, Text: h.Text})
+		}
+		x.Remedies = []finding.Remedy{{Title: "see how PVE reads the file, and correct it", Risk: finding.RiskLow, Commands: []string{"labctl lint-storage", "editor /etc/pve/storage.cfg"}}}
+		out = append(out, x)
 	}
 	return out
 }

@@ -29,14 +29,43 @@ type Facts struct {
 	Devices map[string]Device
 	// Directories are the storage directories on local file systems, by path.
 	Directories map[string]Directory
-	// References are the places that name a storage, by id; ReferencesErr says that they may be incomplete.
+	// LockedDisk says that an encrypted disk is there, or may be, and not unlocked: what lies in it cannot be seen.
+	LockedDisk bool
+	LVM        LVM
+	ZFS        ZFS
+	// Servers are the servers of network storages, by id.
+	Servers map[string]Server
+	// Stray are mount units and lines of fstab below /mnt/pve that no storage uses.
+	Stray []Source
+	// References are the places that name a storage, by id, of those that may be removed; ReferencesErr says that they
+	// may be incomplete.
 	References    map[string][]pve.Reference
 	ReferencesErr error
+	// Elsewhere are files outside PVE that name the storage's directory, by id: "/etc/exports line 3".
+	Elsewhere map[string][]string
+	// Effects is what HA and replication say of guests.
+	Effects Effects
 	// Users is what user.cfg says of storages; UsersErr is why it could not be read.
 	Users    pve.UserConfig
 	UsersErr error
-	// GoneSince is since when a storage has been found gone, by id.
-	GoneSince map[string]time.Time
+	// Seen is what is remembered of storages, by id.
+	Seen map[string]Seen
+	// Uptime is the time since boot; UptimeKnown is false where it cannot be read.
+	Uptime      time.Duration
+	UptimeKnown bool
+	// Removable are the storages, by id, whose disk is seen to be a removable one right now.
+	Removable map[string]bool
+	// Text is storage.cfg as it is.
+	Text []byte
+	// PanelMounts are the mount points below /mnt/pve that have a unit or a line of fstab.
+	PanelMounts map[string]bool
+	// Secrets are the files of keys and passwords below /etc/pve/priv, by id: "storage/backup.enc".
+	Secrets map[string][]string
+	// FstabFile is fstab. VzdumpFile is vzdump.conf, and VzdumpLines are its lines by number from 1.
+	FstabFile, VzdumpFile string
+	VzdumpLines           map[int]string
+	// Importers are the enabled units that import pools at boot, by unit: "zfs-import@tank.service".
+	Importers map[string][]string
 }
 
 // Source says what should be mounted at a point, and where that is written.
@@ -48,8 +77,11 @@ type Source struct {
 	// Unit is the mount unit's name. File is the unit file, or fstab.
 	Unit, File string
 	// InFstab says that fstab has a line for the point: the unit is generated from it, or would be when the unit file
-	// is gone.
-	InFstab bool
+	// is gone. Line is that line, FstabWhat what it names.
+	InFstab         bool
+	Line, FstabWhat string
+	// Type is the file system's type and Options are the mount's, as written.
+	Type, Options string
 	// Wants are the links that enable the unit.
 	Wants []string
 }
@@ -87,6 +119,18 @@ func (f *Facts) sourceOf(s *pve.StorageSection) (point string, source Source, ok
 		}
 	}
 	return path.Clean(s.Path()), Source{}, false
+}
+
+// isDirectory tells the types that are a directory on some local file system.
+func isDirectory(storageType string) bool { return storageType == "dir" || storageType == "btrfs" }
+
+// isNetwork tells the types whose data is on another machine: what is not seen of them is down, never gone.
+func isNetwork(storageType string) bool {
+	switch storageType {
+	case "nfs", "cifs", "cephfs", "rbd", "pbs", "iscsi", "iscsidirect", "zfs", "esxi", "glusterfs":
+		return true
+	}
+	return false
 }
 
 // mountedAt is the file system that is seen at a point. An automount is none: it only waits for somebody to look.
@@ -132,4 +176,26 @@ func isNetworkFS(fsType string) bool {
 		}
 	}
 	return false
+}
+
+// sectionText is the text of the section that begins at a line, with the empty line that ends it; ok is false when it
+// swallows what looks like another section, for a person must say what is meant there.
+func (f *Facts) sectionText(line int) (text string, ok bool) {
+	lines := strings.SplitAfter(string(f.Text), "\n")
+	if line < 1 || line > len(lines) {
+		return "", false
+	}
+	var b strings.Builder
+	b.WriteString(lines[line-1])
+	for _, l := range lines[line:] {
+		body := strings.TrimSuffix(l, "\n")
+		if strings.TrimLeft(body, " \t") == body && strings.Contains(body, ":") && !strings.HasPrefix(body, "#") {
+			return "", false
+		}
+		b.WriteString(l)
+		if body == "" || body == "0" {
+			break
+		}
+	}
+	return b.String(), true
 }

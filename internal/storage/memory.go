@@ -2,65 +2,67 @@ package storage
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"labd/internal/statefile"
 )
 
-// memoryVersion is the format of storage-seen.json.
-const memoryVersion = 1
+// memoryVersion is the format of storage-seen.json. The first one had no checksum and only times; it is not read, so
+// grace begins anew.
+const memoryVersion = 2
 
-// Memory remembers since when storages have been gone, across restarts, in storage-seen.json below the state
-// directory. A file that cannot be read is an empty one: grace then begins anew, which errs to the safe side.
-type Memory struct {
-	file string
-
-	mu   sync.Mutex
-	gone map[string]time.Time
-	read bool
+// Seen is what is remembered of one storage.
+type Seen struct {
+	// Dead is since when it has been found dead, zero when it is not. Of is what it was then: an entry of the same name
+	// that is another one begins anew.
+	Dead time.Time `json:"dead,omitzero"`
+	Of   string    `json:"of,omitempty"`
+	// Removable says that its disk was a removable one when it was last here.
+	Removable bool `json:"removable,omitempty"`
 }
 
-type memoryJSON struct {
-	Version int                  `json:"version"`
-	Gone    map[string]time.Time `json:"gone"`
+// Memory remembers since when storages have been dead, across restarts, in storage-seen.json below the state directory.
+// A file that cannot be read is an empty one: grace then begins anew, which errs to the safe side.
+type Memory struct {
+	// MayWrite, when set, says whether this labd may write it.
+	MayWrite func() bool
+
+	file *statefile.File
+
+	mu   sync.Mutex
+	seen map[string]Seen
 }
 
 // NewMemory returns the memory below dir.
-func NewMemory(dir string) *Memory { return &Memory{file: filepath.Join(dir, "storage-seen.json")} }
+func NewMemory(dir string) *Memory {
+	return &Memory{file: statefile.New(filepath.Join(dir, "storage-seen.json"), memoryVersion)}
+}
 
-// Gone is since when each storage has been found gone, by id.
-func (m *Memory) Gone() map[string]time.Time {
+// Seen is what is remembered of each storage, by id.
+func (m *Memory) Seen() map[string]Seen {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.load()
-	return maps.Clone(m.gone)
+	return maps.Clone(m.seen)
 }
 
 func (m *Memory) load() {
-	if m.read {
+	if m.seen != nil {
 		return
 	}
-	m.read = true
-	m.gone = map[string]time.Time{}
-	data, err := os.ReadFile(m.file)
-	if err != nil {
-		return
-	}
-	var stored memoryJSON
-	if json.Unmarshal(data, &stored) == nil && stored.Version == memoryVersion && stored.Gone != nil {
-		m.gone = stored.Gone
+	// Where the file is damaged its copy from before is not used: a storage may have come back since.
+	if err := m.file.Load(func(_ int, data []byte) error { return json.Unmarshal(data, &m.seen) }); err != nil || m.seen == nil {
+		m.seen = map[string]Seen{}
 	}
 }
 
-// Note keeps what a report found gone, since when it was first found so, and forgets what came back. A report
-// without storage.cfg says nothing of any storage, so it changes nothing. It writes only when something changed.
+// Note keeps what a report found dead, since when it was first found so, and forgets what came back or is no entry any
+// more. A report without storage.cfg says nothing of any storage, so it changes nothing. It writes only when something
+// changed.
 func (m *Memory) Note(r *Report) error {
 	if !r.Readable {
 		return nil
@@ -68,35 +70,27 @@ func (m *Memory) Note(r *Report) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.load()
-	now := map[string]time.Time{}
+	now := map[string]Seen{}
 	for _, e := range r.Entries {
-		if e.Verdict != VerdictGone {
-			continue
+		s := Seen{Removable: e.removable}
+		if e.isDead() {
+			s.Dead, s.Of = e.GoneSince, e.fingerprint()
 		}
-		now[e.ID] = r.At
-		if since, ok := m.gone[e.ID]; ok && !since.After(r.At) {
-			now[e.ID] = since
+		if s != (Seen{}) {
+			now[e.ID] = s
 		}
 	}
-	if maps.EqualFunc(now, m.gone, time.Time.Equal) {
+	if maps.EqualFunc(now, m.seen, func(a, b Seen) bool {
+		return a.Dead.Equal(b.Dead) && a.Of == b.Of && a.Removable == b.Removable
+	}) {
 		return nil
 	}
-	m.gone = now
-	data, err := json.MarshalIndent(memoryJSON{memoryVersion, now}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("remember gone storages: %w", err)
-	}
-	if len(now) == 0 {
-		if err := os.Remove(m.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remember gone storages: %w", err)
-		}
+	m.seen = now
+	if m.MayWrite != nil && !m.MayWrite() {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(m.file), 0o700); err != nil {
-		return fmt.Errorf("remember gone storages: %w", err)
-	}
-	if err := renameio.WriteFile(m.file, append(data, '\n'), 0o600); err != nil {
-		return fmt.Errorf("remember gone storages: %w", err)
+	if err := m.file.Save(now); err != nil {
+		return fmt.Errorf("remember dead storages: %w", err)
 	}
 	return nil
 }

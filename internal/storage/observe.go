@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"labd/internal/host"
@@ -22,78 +22,60 @@ type Observer struct {
 	node   string
 	memory *Memory
 	now    func() time.Time
+	// Probe says that servers of network storages may be connected to. Major is the major version of the running PVE, 0
+	// where it is not known.
+	Probe bool
+	Major func() int
+
+	cluster    slow[clusterAnswer]
+	references slow[referencesAnswer]
+	lvm        slow[LVM]
+	zfs        slow[ZFS]
+	servers    slow[map[string]Server]
 }
 
 // NewObserver returns an Observer for the node of that name in PVE.
 func NewObserver(h *host.Host, node string, memory *Memory, now func() time.Time) *Observer {
-	return &Observer{host: h, node: node, memory: memory, now: now}
+	return &Observer{host: h, node: node, memory: memory, now: now, Major: func() int { return 0 }}
 }
 
-// Observe reads storage.cfg, the cluster's files, the mount table, unit files and device links. It makes no call to
-// PVE, since PVE's own status call activates storages.
+// pmxcfsTimeout bounds a reading of /etc/pve, where a file system in user space answers.
+const pmxcfsTimeout = 10 * time.Second
+
+var (
+	errNoConfig = errors.New("storage.cfg is missing or empty: the cluster file system is down, or nothing was ever configured")
+	errPMXCFS   = errors.New("the cluster file system at /etc/pve does not answer")
+	errSlow     = errors.New("it does not answer in time; labd goes on waiting")
+)
+
+// Observe reads storage.cfg, the cluster's files, the mount table, unit files and device links, and asks LVM, ZFS and
+// the servers of network storages. It makes no call to PVE, since PVE's own status call activates storages, and it
+// touches no path of a network file system. What does not answer in time is not known in these facts.
 func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
-	f := &Facts{At: o.now(), Node: o.node, Sources: map[string]Source{}, Devices: map[string]Device{}, Directories: map[string]Directory{}, References: map[string][]pve.Reference{}}
+	f := &Facts{
+		At: o.now(), Node: o.node, Sources: map[string]Source{}, Devices: map[string]Device{}, Directories: map[string]Directory{},
+		References: map[string][]pve.Reference{}, Elsewhere: map[string][]string{}, Removable: map[string]bool{},
+	}
 	reader := o.host.NewReader(0)
 	defer reader.Close()
-	fsys := pve.DirFS(o.host.PVE)
-	f.Cluster, f.ClusterErr = pve.ReadCluster(fsys)
-	f.Config, f.ConfigErr = o.readConfig(reader)
+	f.FstabFile, f.VzdumpFile = filepath.Join(o.host.Etc, "fstab"), filepath.Join(o.host.Etc, "vzdump.conf")
+	f.Config, f.ConfigErr = o.readConfig(f, reader)
+	o.readCluster(ctx, f)
 	f.Mounts, f.MountsErr = o.host.Mounts(ctx)
-	f.GoneSince = o.memory.Gone()
-	if f.Config != nil && f.ClusterErr == nil && !f.Cluster.Mounted && o.host.PVE != host.DefaultPaths().PVE {
-		// A copy of /etc/pve elsewhere has its files and not the link that pmxcfs makes.
-		f.Cluster.Mounted, f.Cluster.Quorate = true, true
-	}
+	f.Seen = o.memory.Seen()
+	f.Uptime, f.UptimeKnown = o.host.Uptime()
 	if f.Config == nil {
 		return f, nil
 	}
-	fstab := readFstab(reader, filepath.Join(o.host.Etc, "fstab"))
-	needReferences := false
-	for _, s := range f.Config.Sections {
-		if s.Malformed != "" || s.Type != "dir" || s.Path() == "" || !s.OnNode(o.node) {
-			continue
-		}
-		o.findSources(f, reader, fstab, s)
-		point, source, ok := f.sourceOf(s)
-		if ok {
-			f.Devices[source.What] = findSourceDevice(reader, o.host.Paths, source.What)
-			needReferences = needReferences || f.Devices[source.What] == DeviceGone
-		}
-		if m, ok := mountedAt(f.Mounts, point); ok && devicePath(o.host.Dev, m.Source) != "" {
-			f.Devices[m.Source] = findDevice(reader, o.host.Dev, m.Source)
-		}
-		for _, dir := range []string{s.Path(), point} {
-			if m, ok := mountOf(f.Mounts, dir); f.MountsErr == nil && (!ok || !isNetworkFS(m.Type)) {
-				f.Directories[dir] = readDirectory(reader, dir)
-			}
-		}
-	}
-	if needReferences {
-		o.readReferences(f, fsys, reader)
+	o.askSlow(ctx, f, reader)
+	o.readLocal(f, reader)
+	if needsReferences(f) {
+		o.readReferences(ctx, f, reader)
 	}
 	return f, nil
 }
 
-// findSources looks for what should be mounted where PVE insists on a mount point, else at the storage's path and above.
-func (o *Observer) findSources(f *Facts, reader *host.Reader, fstab []fstabLine, s *pve.StorageSection) {
-	points := upwards(s.Path())
-	if point := s.MountPoint(); point != "" {
-		points = slices.Values([]string{filepath.Clean(point)})
-	}
-	for point := range points {
-		if _, known := f.Sources[point]; known {
-			return
-		}
-		if source, ok := findSource(reader, o.host.Etc, fstab, point); ok {
-			f.Sources[point] = source
-			return
-		}
-	}
-}
-
-var errNoConfig = errors.New("storage.cfg is missing or empty: the cluster file system is down, or nothing was ever configured")
-
-func (o *Observer) readConfig(reader *host.Reader) (*pve.StorageConfig, error) {
+func (o *Observer) readConfig(f *Facts, reader *host.Reader) (*pve.StorageConfig, error) {
 	data, err := reader.File(filepath.Join(o.host.PVE, "storage.cfg"))
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(bytes.TrimSpace(data)) == 0 {
 		return nil, errNoConfig
@@ -101,135 +83,137 @@ func (o *Observer) readConfig(reader *host.Reader) (*pve.StorageConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read storage.cfg: %w", err)
 	}
-	return pve.ParseStorageConfig(data, pve.StorageConfigOptions{}), nil
+	f.Text = data
+	return pve.ParseStorageConfig(data, pve.StorageConfigOptions{Major: o.Major()}), nil
 }
 
-func (o *Observer) readReferences(f *Facts, fsys pve.FS, reader *host.Reader) {
-	users, err := reader.File(filepath.Join(o.host.PVE, "user.cfg"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		f.UsersErr = fmt.Errorf("read user.cfg: %w", err)
+type clusterAnswer struct {
+	cluster pve.Cluster
+	err     error
+}
+
+func (o *Observer) readCluster(ctx context.Context, f *Facts) {
+	ctx, cancel := context.WithTimeout(ctx, pmxcfsTimeout)
+	defer cancel()
+	answer, ok := o.cluster.get(ctx, "", 0, func() clusterAnswer {
+		cluster, err := pve.ReadCluster(pve.DirFS(o.host.PVE))
+		return clusterAnswer{cluster, err}
+	})
+	if !ok {
+		answer.err = errPMXCFS
 	}
-	f.Users = pve.ParseUserConfig(users)
-	all, err := pve.ReadReferences(fsys)
-	if err != nil {
-		f.ReferencesErr = fmt.Errorf("look for references: %w", err)
-		return
-	}
-	vzdump, err := reader.File(filepath.Join(o.host.Etc, "vzdump.conf"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		f.ReferencesErr = fmt.Errorf("look for references: %w", err)
-	}
-	for _, s := range f.Config.Sections {
-		dir := s.Path()
-		if point := s.MountPoint(); point != "" && isBelow(dir, point) {
-			dir = point // the whole file system goes away with its unit
-		}
-		f.References[s.ID] = append(all.Of(s.ID, dir), pve.VzdumpReferences(vzdump, s.ID, dir)...)
+	f.Cluster, f.ClusterErr = answer.cluster, answer.err
+	if f.Config != nil && f.ClusterErr == nil && !f.Cluster.Mounted && o.host.PVE != host.DefaultPaths().PVE {
+		// A copy of /etc/pve elsewhere has its files and not the link that pmxcfs makes.
+		f.Cluster.Mounted, f.Cluster.Quorate = true, true
 	}
 }
 
-// findSource looks for what should be mounted at a point: in a unit file below /etc with its drop-ins, which wins over
-// fstab (systemd.unit(5), unit load path), else in fstab.
-func findSource(reader *host.Reader, etc string, fstab []fstabLine, point string) (Source, bool) {
-	unit := host.MountUnitName(point)
-	line, inFstab := fstabLine{}, false
-	for _, l := range fstab {
-		if filepath.Clean(l.point) == point {
-			line, inFstab = l, true
-		}
-	}
-	file := filepath.Join(etc, "systemd/system", unit)
-	if data, err := reader.File(file); err == nil {
-		parsed := host.ParseUnit(data)
-		if what := parsed.Value("Mount", "What"); what != "" && filepath.Clean(parsed.Value("Mount", "Where")) == point {
-			if changed := dropInWhat(reader, file+".d"); changed != "" {
-				what = changed
+// here tells the entries that PVE uses on this node.
+func (o *Observer) here(f *Facts) []*pve.StorageSection {
+	return slices.DeleteFunc(slices.Clone(f.Config.Sections), func(s *pve.StorageSection) bool { return s.Malformed != "" || !s.OnNode(o.node) })
+}
+
+// askSlow asks LVM, ZFS and servers, all at once and for a bounded time.
+func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader) {
+	var groups, datasets []string
+	servers := map[string][]string{}
+	var monitors []string
+	for _, s := range o.here(f) {
+		switch s.Type {
+		case "lvm", "lvmthin":
+			groups = append(groups, s.Get("vgname"))
+		case "zfspool":
+			datasets = append(datasets, s.Get("pool"))
+		case "cephfs", "rbd":
+			if s.Get("monhost") == "" && monitors == nil {
+				conf, _ := reader.File(filepath.Join(o.host.PVE, "ceph.conf"))
+				monitors = monitorsOf(conf)
 			}
-			return Source{What: what, Point: point, Unit: unit, File: file, InFstab: inFstab, Wants: findWants(reader, etc, unit)}, true
 		}
-	}
-	if !inFstab {
-		return Source{}, false
-	}
-	return Source{What: line.what, Point: point, Unit: unit, File: filepath.Join(etc, "fstab"), InFstab: true}, true
-}
-
-// dropInWhat is what the drop-ins of a unit put in the place of its device, or "". They apply in the order of their
-// names (systemd.unit(5)).
-func dropInWhat(reader *host.Reader, dir string) (what string) {
-	names, err := reader.Names(dir)
-	if err != nil {
-		return ""
-	}
-	for _, name := range names {
-		if !strings.HasSuffix(name, ".conf") {
-			continue
-		}
-		if data, err := reader.File(filepath.Join(dir, name)); err == nil {
-			if v := host.ParseUnit(data).Value("Mount", "What"); v != "" {
-				what = v
+		if o.Probe && !s.Disabled() {
+			if at := endpoints(s, monitors); len(at) > 0 {
+				servers[s.ID] = at
 			}
 		}
 	}
-	return what
+	lvmKey, zfsKey := lvmKey(reader, o.host.Paths)+strings.Join(groups, ","), zfsKey(reader, o.host.Paths)+strings.Join(datasets, ",")
+	ctx, cancel := context.WithTimeout(ctx, slowDeadline)
+	defer cancel()
+	var wg sync.WaitGroup
+	// What is learned outlives this observation, so it must not end with its context.
+	if len(groups) > 0 {
+		wg.Go(func() {
+			var ok bool
+			if f.LVM, ok = o.lvm.get(ctx, lvmKey, lvmAge, func() LVM { return readLVM(context.Background(), o.host, groups) }); !ok {
+				f.LVM = LVM{Asked: true, Err: errSlow}
+			}
+		})
+	}
+	if len(datasets) > 0 {
+		wg.Go(func() {
+			var ok bool
+			if f.ZFS, ok = o.zfs.get(ctx, zfsKey, zfsAge, func() ZFS { return readZFS(context.Background(), o.host, datasets) }); !ok {
+				f.ZFS = ZFS{Asked: true, Err: errSlow}
+			}
+		})
+	}
+	if len(servers) > 0 {
+		wg.Go(func() {
+			f.Servers, _ = o.servers.get(ctx, fmt.Sprint(servers), reachAge, func() map[string]Server { return reachServers(context.Background(), servers) })
+		})
+	}
+	wg.Wait()
 }
 
-// findWants lists the links that enable a unit, in the .wants and .requires directories below /etc.
-func findWants(reader *host.Reader, etc, unit string) []string {
-	base := filepath.Join(etc, "systemd/system")
-	names, err := reader.Names(base)
-	if err != nil {
-		return nil
-	}
-	var links []string
-	for _, name := range names {
-		if !strings.HasSuffix(name, ".wants") && !strings.HasSuffix(name, ".requires") {
+// readLocal finds what should be mounted where, and whether it is there.
+func (o *Observer) readLocal(f *Facts, reader *host.Reader) {
+	found := newSources(reader, o.host.Etc)
+	f.Importers, f.PanelMounts = found.importers(), found.panelMounts()
+	f.LockedDisk = hasLockedDisk(reader, o.host.Paths)
+	devices := newDeviceFinder(reader, o.host.Paths, f.LockedDisk)
+	for _, s := range o.here(f) {
+		if !isDirectory(s.Type) || s.Path() == "" {
 			continue
 		}
-		link := filepath.Join(base, name, unit)
-		if _, err := reader.Link(link); err == nil {
-			links = append(links, link)
+		found.add(f.Sources, s)
+		point, source, ok := f.sourceOf(s)
+		if ok {
+			f.Devices[source.What] = devices.source(source.What)
+			if source.InFstab && source.FstabWhat != source.What {
+				f.Devices[source.FstabWhat] = devices.source(source.FstabWhat)
+			}
+			if f.Devices[source.What] == DevicePresent && devices.removable(source.What) {
+				f.Removable[s.ID] = true
+			}
+		}
+		if m, ok := mountedAt(f.Mounts, point); ok && devicePath(o.host.Dev, m.Source) != "" {
+			if _, known := f.Devices[m.Source]; !known {
+				f.Devices[m.Source] = devices.find(m.Source)
+			}
+		}
+		for _, dir := range []string{s.Path(), point} {
+			_, known := f.Directories[dir]
+			if m, ok := mountOf(f.Mounts, dir); !known && f.MountsErr == nil && (!ok || !isNetworkFS(m.Type)) {
+				f.Directories[dir] = readDirectory(reader, dir)
+			}
 		}
 	}
-	return links
-}
-
-// maxEntries is the most that is counted in a directory.
-const maxEntries = 1000
-
-func readDirectory(reader *host.Reader, path string) Directory {
-	names, err := reader.Names(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Directory{}
-	}
-	if err != nil {
-		return Directory{Err: err}
-	}
-	return Directory{Exists: true, Entries: min(len(names), maxEntries)}
-}
-
-type fstabLine struct{ what, point string }
-
-// readFstab reads the first two fields of each line (fstab(5)), with \040 and the like resolved.
-func readFstab(reader *host.Reader, file string) []fstabLine {
-	data, err := reader.File(file)
-	if err != nil {
-		return nil
-	}
-	return parseFstab(data)
-}
-
-func parseFstab(data []byte) []fstabLine {
-	var lines []fstabLine
-	scanner := bufio.NewScanner(bytes.NewReader(data))
-	scanner.Buffer(nil, len(data)+1)
-	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-	for scanner.Scan() {
-		fields := strings.Fields(scanner.Text())
-		if len(fields) < 2 || strings.HasPrefix(fields[0], "#") {
-			continue
+	f.Stray = slices.DeleteFunc(found.stray(f.Config, f.PanelMounts), func(s Source) bool {
+		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil {
+			return true
 		}
-		lines = append(lines, fstabLine{what: unescape.Replace(fields[0]), point: unescape.Replace(fields[1])})
-	}
-	return lines
+		f.Devices[s.What] = devices.source(s.What)
+		if f.Devices[s.What] != DeviceGone {
+			return true
+		}
+		f.Directories[s.Point] = readDirectory(reader, s.Point)
+		return false
+	})
 }
+
+// How long the answers of LVM and ZFS count while nothing is seen to change.
+const (
+	lvmAge = 5 * time.Minute
+	zfsAge = 2 * time.Minute
+)

@@ -13,13 +13,15 @@ type Policy struct {
 	Grace policy.Duration `toml:"grace"`
 	// Ignore are storage ids to leave alone; * stands for any text.
 	Ignore []string `toml:"ignore"`
+	// Probe says that servers of network storages are connected to, to see whether they answer.
+	Probe bool `toml:"probe"`
 	// Resync is how often labd looks again.
 	Resync policy.Duration `toml:"resync"`
 }
 
 // DefaultPolicy waits three days: long enough for a weekend without the external disk.
 func DefaultPolicy() Policy {
-	return Policy{Grace: policy.Duration(72 * time.Hour), Ignore: []string{}, Resync: policy.Duration(30 * time.Second)}
+	return Policy{Grace: policy.Duration(72 * time.Hour), Ignore: []string{}, Probe: true, Resync: policy.Duration(30 * time.Second)}
 }
 
 // Validate checks the policy.

@@ -32,6 +32,9 @@ type savedDir struct {
 	GID     uint32 `json:"gid"`
 }
 
+// exitNotLoaded is systemctl's exit status for a unit that is not loaded (systemctl(1)).
+const exitNotLoaded = 5
+
 func (a *Applier) systemctl(ctx context.Context, args ...string) error {
 	_, err := a.host.Run(ctx, host.Cmd{Name: "systemctl", Args: args})
 	return err
@@ -49,16 +52,20 @@ func (a *Applier) mountedAt(ctx context.Context, point string) (bool, error) {
 
 // checkGone refuses when the device is there again, or another one is mounted in its place: somebody put a disk back.
 func (a *Applier) checkGone(ctx context.Context, p unitParams) error {
+	if a.host.ExecPATH() == "" {
+		return &plan.RefusedError{Reason: host.ErrNoPrograms.Error(), Hint: "removing a mount unit needs systemctl"}
+	}
 	reader := a.host.NewReader(0)
 	defer reader.Close()
-	if findSourceDevice(reader, a.host.Paths, p.What) != DeviceGone {
+	devices := newDeviceFinder(reader, a.host.Paths, hasLockedDisk(reader, a.host.Paths))
+	if devices.source(p.What) != DeviceGone {
 		return &plan.ChangedError{What: p.What + " is there again, or may be"}
 	}
 	mounts, err := a.host.Mounts(ctx)
 	if err != nil {
 		return err
 	}
-	if m, mounted := mountedAt(mounts, p.Point); mounted && findDevice(reader, a.host.Dev, m.Source) != DeviceGone {
+	if m, mounted := mountedAt(mounts, p.Point); mounted && devices.find(m.Source) != DeviceGone {
 		return &plan.ChangedError{What: fmt.Sprintf("%s is mounted at %s", m.Source, p.Point)}
 	}
 	return nil
@@ -73,7 +80,14 @@ func (a *Applier) stopUnit() plan.Op {
 			mounted, err := a.mountedAt(ctx, p.Point)
 			return savedUnit{Active: mounted}, err
 		},
-		DoFunc: func(ctx context.Context, p unitParams) error { return a.systemctl(ctx, "stop", p.Unit) },
+		DoFunc: func(ctx context.Context, p unitParams) error {
+			err := a.systemctl(ctx, "stop", p.Unit)
+			var exit *host.ExitError
+			if errors.As(err, &exit) && exit.Code == exitNotLoaded {
+				return nil // a line of fstab that systemd has not read; whether anything is mounted is verified
+			}
+			return err
+		},
 		VerifyFunc: func(ctx context.Context, p unitParams) error {
 			mounted, err := a.mountedAt(ctx, p.Point)
 			if err == nil && mounted {
@@ -84,7 +98,7 @@ func (a *Applier) stopUnit() plan.Op {
 		UndoFunc: func(ctx context.Context, p unitParams, s savedUnit) error {
 			reader := a.host.NewReader(0)
 			defer reader.Close()
-			if !s.Active || findDevice(reader, a.host.Dev, p.What) != DevicePresent {
+			if !s.Active || newDeviceFinder(reader, a.host.Paths, false).find(p.What) != DevicePresent {
 				return nil // without its disk there is nothing to mount
 			}
 			return a.systemctl(ctx, "start", p.Unit)
@@ -149,18 +163,113 @@ func (a *Applier) captureUnit(_ context.Context, p unitParams) (savedUnit, error
 	return s, nil
 }
 
-// restoreUnit writes the unit file and its links again. It does not start the unit.
-func (a *Applier) restoreUnit(ctx context.Context, p unitParams, s savedUnit) error {
-	if err := renameio.WriteFile(p.File, s.Text, 0o644, renameio.WithStaticPermissions(fs.FileMode(s.Mode))); err != nil {
-		return fmt.Errorf("write the unit file again: %w", err)
+// commentLine comments out a line of a file of this host, and has systemd read fstab again.
+func (a *Applier) commentLine() plan.Op {
+	reload := func(ctx context.Context, p lineFix) error {
+		if p.Unit == "" {
+			return nil
+		}
+		if err := a.systemctl(ctx, "daemon-reload"); err != nil {
+			return err
+		}
+		_ = a.systemctl(ctx, "reset-failed", p.Unit) // fails when the unit never failed
+		return nil
 	}
-	for link, target := range s.Links {
+	return plan.Typed[lineFix, struct{}]{
+		CheckFunc: func(ctx context.Context, p lineFix) error {
+			data, err := a.host.ReadFile(ctx, p.File)
+			if err != nil {
+				return err
+			}
+			if _, ok := commentOut(data, p.Line); !ok {
+				return &plan.ChangedError{What: p.File}
+			}
+			return nil
+		},
+		DoFunc: func(ctx context.Context, p lineFix) error {
+			if err := rewrite(p.File, func(data []byte) ([]byte, bool) { return commentOut(data, p.Line) }); err != nil {
+				return err
+			}
+			return reload(ctx, p)
+		},
+		VerifyFunc: func(ctx context.Context, p lineFix) error {
+			data, err := a.host.ReadFile(ctx, p.File)
+			if err != nil {
+				return err
+			}
+			if _, still := commentOut(data, p.Line); still {
+				return fmt.Errorf("the line is still in %s", p.File)
+			}
+			return nil
+		},
+		UndoFunc: func(ctx context.Context, p lineFix, _ struct{}) error {
+			data, err := a.host.ReadFile(ctx, p.File)
+			if err != nil {
+				return err
+			}
+			if _, there := commentOut(data, p.Line); there {
+				return nil
+			}
+			if err := rewrite(p.File, func(data []byte) ([]byte, bool) { return uncomment(data, p.Line) }); err != nil {
+				return err
+			}
+			return reload(ctx, p)
+		},
+	}
+}
+
+// disableImporter takes away the links of a unit that imports a dead pool at every boot.
+func (a *Applier) disableImporter() plan.Op {
+	return plan.Typed[unitParams, savedUnit]{
+		CaptureFunc: func(_ context.Context, p unitParams) (savedUnit, error) {
+			s := savedUnit{Links: map[string]string{}}
+			for _, link := range p.Wants {
+				target, err := os.Readlink(link)
+				if err != nil {
+					return s, fmt.Errorf("keep the links of the unit: %w", err)
+				}
+				s.Links[link] = target
+			}
+			return s, nil
+		},
+		DoFunc: func(ctx context.Context, p unitParams) error { return a.systemctl(ctx, "disable", p.Unit) },
+		VerifyFunc: func(_ context.Context, p unitParams) error {
+			for _, link := range p.Wants {
+				if _, err := os.Lstat(link); !errors.Is(err, fs.ErrNotExist) {
+					return fmt.Errorf("%s is still there", link)
+				}
+			}
+			return nil
+		},
+		UndoFunc: func(ctx context.Context, _ unitParams, s savedUnit) error {
+			if err := restoreLinks(s.Links); err != nil {
+				return err
+			}
+			return a.systemctl(ctx, "daemon-reload")
+		},
+	}
+}
+
+// restoreLinks makes the links that enable a unit again.
+func restoreLinks(links map[string]string) error {
+	for link, target := range links {
 		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
 			return fmt.Errorf("make the links of the unit again: %w", err)
 		}
 		if err := os.Symlink(target, link); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("make the links of the unit again: %w", err)
 		}
+	}
+	return nil
+}
+
+// restoreUnit writes the unit file and its links again. It does not start the unit.
+func (a *Applier) restoreUnit(ctx context.Context, p unitParams, s savedUnit) error {
+	if err := renameio.WriteFile(p.File, s.Text, 0o644, renameio.WithStaticPermissions(fs.FileMode(s.Mode))); err != nil {
+		return fmt.Errorf("write the unit file again: %w", err)
+	}
+	if err := restoreLinks(s.Links); err != nil {
+		return err
 	}
 	return a.systemctl(ctx, "daemon-reload")
 }

@@ -37,7 +37,7 @@ func build(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	cmd := exec.Command("go", "build", "-trimpath", "-o", dir, "labd/cmd/labd", "labd/cmd/labctl")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", dir, "labd/cmd/labd", "labd/cmd/labctl", "labd/test/pvesim/pvesh")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("build labd: %w: %s", err, out)

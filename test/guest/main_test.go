@@ -51,6 +51,7 @@ type machine struct {
 	*Guest
 	t      *testing.T
 	kernel *Kernel
+	suite  string
 }
 
 // boot starts a guest with drives; each is arguments of QEMU.
@@ -68,7 +69,7 @@ func boot(t *testing.T, suite string, disks map[string]int64, devices ...string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{g, t, kernel}
+	m := &machine{g, t, kernel, suite}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the guest's kernel log:\n%s\nconsole:\n%s", m.log(), m.Console())
@@ -189,4 +190,25 @@ func finding(report apiv1.Envelope[apiv1.NVMeItem], name, code string) apiv1.Fin
 		}
 	}
 	return apiv1.Finding{}
+}
+
+// capture writes what the guest's sysfs says into a text archive in the directory that LABD_CAPTURE names, with what labd
+// must make of it: such archives are the fixtures in internal/disk/testdata/lab.
+func (m *machine) capture(name, about string) {
+	m.t.Helper()
+	dir := os.Getenv("LABD_CAPTURE")
+	if dir == "" {
+		return
+	}
+	answer := m.do(wire.Request{Do: wire.Run, Args: []string{"/init", "tree"}})
+	var want strings.Builder
+	for _, item := range m.check().Items {
+		if !item.Missing {
+			fmt.Fprintf(&want, "%s %s %s %v\n", item.ID, item.Rung, item.Verdict, item.Findings)
+		}
+	}
+	text := fmt.Sprintf("%s: %s\n%s-- release --\n%s\n-- want --\n%s", m.kernel.Release, about, answer.Output, m.kernel.Release, want.String())
+	if err := os.WriteFile(filepath.Join(dir, name+"-"+m.suite+".txtar"), []byte(text), 0o644); err != nil {
+		m.t.Fatal(err)
+	}
 }

@@ -62,6 +62,19 @@ func (l *Lab) StartPVE(ctx context.Context, storages ...string) (*pvesim.Server,
 	return server, l.WriteFile(tokenFile, []byte(token+"\n"), 0o600)
 }
 
+// InstallPVEPrograms puts pvesh and pveum, out of the directory bin, into the host's PATH.
+func (l *Lab) InstallPVEPrograms(server *pvesim.Server, bin string) error {
+	data, err := os.ReadFile(filepath.Join(bin, "pvesh"))
+	if err != nil {
+		return fmt.Errorf("install pvesh in the lab: %w", err)
+	}
+	const program = "/usr/local/lib/pvesim"
+	if err := l.WriteFile(program, data, 0o755); err != nil {
+		return err
+	}
+	return server.InstallPrograms(l.Path("/usr/local/bin"), program)
+}
+
 // isBlockDevice follows a path of the host as the host would, and tells whether a block device is there.
 func (l *Lab) isBlockDevice(path string) error {
 	if _, err := run(l.Command(background(), "test", "-b", path)); err != nil {

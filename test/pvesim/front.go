@@ -10,19 +10,13 @@ import (
 	"time"
 
 	"labd/internal/host"
+	"labd/test/pvesim/front"
 )
-
-// frontResult is how a run of pvesh or pveum ends.
-type frontResult struct {
-	Stdout, Stderr string
-	Code           int  // exit status
-	Killed         bool // the process ended by a signal
-}
 
 // Run runs pvesh or pveum as root would, without a process; it takes the place
 // of the host's. Other programs are not there.
 func (s *Server) Run(ctx context.Context, c host.Cmd) ([]byte, error) {
-	done := make(chan frontResult, 1)
+	done := make(chan front.Result, 1)
 	s.wg.Add(1)
 	go func() {
 		defer s.wg.Done()
@@ -45,9 +39,9 @@ func (s *Server) Run(ctx context.Context, c host.Cmd) ([]byte, error) {
 
 // front is one run of PVE's command line: the same handlers, as root@pam, faults
 // included. Source: PVE::CLI::pvesh, PVE::CLI::pveum, PVE::CLIHandler.
-func (s *Server) front(program string, args []string, root bool) frontResult {
+func (s *Server) front(program string, args []string, root bool) front.Result {
 	if !root {
-		return frontResult{Stderr: "please run as root\n", Code: 255}
+		return front.Result{Stderr: "please run as root\n", Code: 255}
 	}
 	var c *call
 	var err error
@@ -57,10 +51,10 @@ func (s *Server) front(program string, args []string, root bool) frontResult {
 	case "pveum":
 		c, err = userManagerCall(args)
 	default:
-		return frontResult{Stderr: program + ": command not found\n", Code: 127}
+		return front.Result{Stderr: program + ": command not found\n", Code: 127}
 	}
 	if err != nil {
-		return frontResult{Stderr: err.Error() + "\n", Code: 255}
+		return front.Result{Stderr: err.Error() + "\n", Code: 255}
 	}
 	f := s.takeFault(c.method, c.path)
 	if f.Do != nil {
@@ -68,30 +62,30 @@ func (s *Server) front(program string, args []string, root bool) frontResult {
 	}
 	s.sleep(f.Delay)
 	broken := f.Status != 0 || f.Cut
-	var r frontResult
+	var r front.Result
 	if !broken || f.After {
 		r = s.frontAnswer(c)
 	}
 	if broken {
-		r = frontResult{Stderr: f.Reason + "\n", Code: 255, Killed: f.Cut}
+		r = front.Result{Stderr: f.Reason + "\n", Code: 255, Killed: f.Cut}
 	}
 	return r
 }
 
 // frontAnswer handles the call and words the outcome as the command line does.
-func (s *Server) frontAnswer(c *call) frontResult {
+func (s *Server) frontAnswer(c *call) front.Result {
 	if !s.clusterFSUp() {
-		return frontResult{
+		return front.Result{
 			Stderr: "ipcc_send_rec[1] failed: Connection refused\nUnable to load access control list: Connection refused\n", Code: 111,
 		}
 	}
 	if _, _, ok := findRoute(c.method, c.path); !ok {
 		verb := map[string]string{"GET": "get", "POST": "create", "PUT": "set", "DELETE": "delete"}[c.method]
-		return frontResult{Stderr: fmt.Sprintf("No '%s' handler defined for '%s'\n", verb, c.path), Code: 1}
+		return front.Result{Stderr: fmt.Sprintf("No '%s' handler defined for '%s'\n", verb, c.path), Code: 1}
 	}
 	users, err := s.userConfig()
 	if err != nil {
-		return frontResult{Stderr: err.Error() + "\n", Code: 255}
+		return front.Result{Stderr: err.Error() + "\n", Code: 255}
 	}
 	c.who = &caller{id: "root@pam", users: users}
 	data, err := s.dispatch(c)
@@ -104,10 +98,10 @@ func (s *Server) frontAnswer(c *call) frontResult {
 			}
 			text += "\nUSAGE: …\n"
 		}
-		return frontResult{Stderr: text, Code: 255}
+		return front.Result{Stderr: text, Code: 255}
 	}
 	if data == nil {
-		return frontResult{}
+		return front.Result{}
 	}
 	if p, ok := data.(page); ok {
 		data = p.rows
@@ -118,9 +112,9 @@ func (s *Server) frontAnswer(c *call) frontResult {
 	}
 	out, err := json.Marshal(data)
 	if err != nil {
-		return frontResult{Stderr: err.Error() + "\n", Code: 255}
+		return front.Result{Stderr: err.Error() + "\n", Code: 255}
 	}
-	return frontResult{Stdout: log + string(out) + "\n"}
+	return front.Result{Stdout: log + string(out) + "\n"}
 }
 
 // waitTask waits for a worker, which the command line runs in the foreground,

@@ -66,7 +66,7 @@ func (u *userConfig) text() string {
 	var pools, acl []string
 	for _, p := range u.pools {
 		pools = append(pools, strings.Join([]string{
-			"pool", p.ID, p.Comment, strings.Join(p.Guests, ","), strings.Join(p.Storages, ","), "",
+			"pool", p.ID, encodeText(p.Comment), strings.Join(p.Guests, ","), strings.Join(p.Storages, ","), "",
 		}, ":"))
 	}
 	for _, a := range u.acl {
@@ -88,6 +88,11 @@ func (u *userConfig) text() string {
 		}
 	}
 	return b.String()
+}
+
+// encodeText writes free text as PVE::Tools::encode_text does.
+func encodeText(s string) string {
+	return strings.NewReplacer("%", "%25", ":", "%3A", "\n", "%0A").Replace(s)
 }
 
 // removeStorage drops the ACLs and pool places of a storage and reports whether

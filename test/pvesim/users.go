@@ -58,7 +58,7 @@ func (s *Server) createUser(c *call) (any, error) {
 		if _, ok := u.enabled[id]; ok {
 			return fmt.Errorf("user '%s' already exists", id)
 		}
-		u.users = append(u.users, "user:"+id+":1:0:::"+":"+c.params["comment"]+"::")
+		u.users = append(u.users, "user:"+id+":1:0:::"+":"+encodeText(c.params["comment"])+"::")
 		return nil
 	})
 }
@@ -136,7 +136,7 @@ func (s *Server) createToken(c *call) (any, error) {
 			return &failure{status: 400, message: "Parameter verification failed.", params: map[string]string{"tokenid": "Token already exists."}}
 		}
 		at := slices.IndexFunc(u.users, func(l string) bool { return strings.HasPrefix(l, "user:"+id+":") })
-		line := strings.Join([]string{"token", full, "0", privsep, c.params["comment"], ""}, ":")
+		line := strings.Join([]string{"token", full, "0", privsep, encodeText(c.params["comment"]), ""}, ":")
 		u.users = slices.Insert(u.users, at+1, line)
 		return s.setSecret(full, secret)
 	})

@@ -24,6 +24,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "dmesg" {
 		os.Exit(dmesg())
 	}
+	if len(os.Args) > 1 && os.Args[1] == "tree" {
+		os.Exit(tree())
+	}
 	if err := serve(); err != nil {
 		fmt.Println("agent:", err)
 	}
@@ -182,16 +185,27 @@ func run(req wire.Request) (out wire.Answer) {
 
 // dmesg prints the kernel's log about drives and their bus.
 func dmesg() int {
-	buffer := make([]byte, 1<<20)
-	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, buffer)
+	log, err := kernelLog()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	fmt.Print(log)
+	return 0
+}
+
+// kernelLog are the lines about drives and their bus.
+func kernelLog() (string, error) {
+	buffer := make([]byte, 1<<20)
+	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, buffer)
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
 	for line := range strings.Lines(string(buffer[:n])) {
 		if strings.Contains(line, "nvme") || strings.Contains(line, "pci ") || strings.Contains(line, "pcie") || strings.Contains(line, "blk_") || strings.Contains(line, "I/O error") {
-			fmt.Print(line)
+			out.WriteString(line)
 		}
 	}
-	return 0
+	return out.String(), nil
 }

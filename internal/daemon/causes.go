@@ -1,0 +1,66 @@
+package daemon
+
+import (
+	"slices"
+	"strings"
+
+	"labd/internal/disk"
+	"labd/internal/finding"
+	"labd/internal/storage"
+)
+
+// rootCauses are the findings of a storage report, each with the findings of the NVMe drive that its storage was on: a
+// storage whose drive is dead is a consequence of that. It joins two domains, and does no I/O.
+func rootCauses(r *storage.Report, drives *disk.Report) []finding.Finding {
+	if drives == nil {
+		return r.Findings
+	}
+	out := slices.Clone(r.Findings)
+	for i := range out {
+		for _, e := range r.Entries {
+			if r.Subject(e) != out[i].Subject || e.Verdict == storage.VerdictOK {
+				continue
+			}
+			for _, d := range drives.Drives {
+				if holds(d, e.On()) {
+					out[i].DependsOn = append(out[i].DependsOn, failures(drives.Findings, d.Subject())...)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// failures are the findings about a drive that can take its storages away.
+func failures(findings []finding.Finding, drive finding.Subject) []finding.Ref {
+	var out []finding.Ref
+	for _, f := range findings {
+		if f.Subject == drive && f.Severity == finding.Fail {
+			out = append(out, f.Ref())
+		}
+	}
+	return out
+}
+
+// holds tells whether a drive holds, or held when it was last here, what a storage is on. Both are written as the drive
+// memory writes them: "ext UUID", "lvm GROUP", "zfs POOL", "mount /mnt/pve/usb1".
+func holds(d disk.Drive, on []string) bool {
+	contents := d.Contents()
+	serial := ""
+	if d.Known != nil {
+		serial = d.Known.Serial
+	}
+	return slices.ContainsFunc(on, func(want string) bool {
+		if name, ok := strings.CutPrefix(want, "by-id "); ok {
+			return serial != "" && strings.HasPrefix(name, "nvme-") && strings.Contains(name, "_"+serial)
+		}
+		return slices.ContainsFunc(contents, func(have string) bool {
+			kind, name, _ := strings.Cut(have, " ")
+			if uuid, ok := strings.CutPrefix(want, "uuid "); ok {
+				// Of a file system, what counts is its UUID, whatever made it.
+				return kind != "mount" && strings.EqualFold(name, uuid)
+			}
+			return have == want
+		})
+	})
+}
