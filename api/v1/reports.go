@@ -9,17 +9,27 @@ type NVMeItem struct {
 	// Rung is the first broken one of pci, driver, controller, namespace, block; or ok.
 	Rung string `json:"rung"`
 	// Verdict is ok, info, warn, fail or unknown.
-	Verdict    string          `json:"verdict"`
-	PCIID      string          `json:"pciId"`
-	Vendor     string          `json:"vendor,omitempty"`
-	Product    string          `json:"product,omitempty"`
-	Chip       string          `json:"chip,omitempty"`
-	Driver     string          `json:"driver,omitempty"`
-	Controller string          `json:"controller,omitempty"`
-	State      string          `json:"state,omitempty"`
-	Model      string          `json:"model,omitempty"`
-	Serial     string          `json:"serial,omitempty"`
-	Firmware   string          `json:"firmware,omitempty"`
+	Verdict string `json:"verdict"`
+	PCIID   string `json:"pciId"`
+	Vendor  string `json:"vendor,omitempty"`
+	Product string `json:"product,omitempty"`
+	Chip    string `json:"chip,omitempty"`
+	Driver  string `json:"driver,omitempty"`
+	// DriverOverride is the only driver that may have the function; none where any may.
+	DriverOverride string `json:"driverOverride,omitempty"`
+	Controller     string `json:"controller,omitempty"`
+	State          string `json:"state,omitempty"`
+	Model          string `json:"model,omitempty"`
+	Serial         string `json:"serial,omitempty"`
+	Firmware       string `json:"firmware,omitempty"`
+	Transport      string `json:"transport,omitempty"`
+	// Subsystem is the subsystem's NVMe qualified name, ControllerID the controller's id within it, Queues how many queues
+	// it has, the admin queue included.
+	Subsystem    string `json:"subsystem,omitempty"`
+	ControllerID int    `json:"controllerId,omitempty"`
+	Queues       int    `json:"queues,omitempty"`
+	// HostMemory is whether the drive uses host memory as its buffer: on, off; none for a drive that wants none.
+	HostMemory string          `json:"hostMemory,omitempty"`
 	Namespaces []NVMeNamespace `json:"namespaces"`
 	Link       *PCILink        `json:"link,omitempty"`
 	// Port is the port that the function is plugged into; none on a root bus, as in virtual machines.
@@ -29,6 +39,10 @@ type NVMeItem struct {
 	// PowerState is D0, D3hot, D3cold, …; ASPM are the link's power-saving states that are switched on.
 	PowerState string   `json:"powerState,omitempty"`
 	ASPM       []string `json:"aspm,omitempty"`
+	// PowerControl is auto or on, RuntimeStatus active or suspended; D3ColdAllowed says that the kernel may take its power.
+	PowerControl  string `json:"powerControl,omitempty"`
+	RuntimeStatus string `json:"runtimeStatus,omitempty"`
+	D3ColdAllowed bool   `json:"d3coldAllowed,omitempty"`
 	// Quirks are what the running kernel does differently for the drive, by the kernel's names: as it says itself (7.x), or
 	// as its tables are known to have it.
 	Quirks []string `json:"quirks,omitempty"`
@@ -52,14 +66,23 @@ type NVMeItem struct {
 
 // NVMeNamespace is one namespace of a controller and its block device.
 type NVMeNamespace struct {
-	Device           string   `json:"device"`
-	NSID             int      `json:"nsid"`
-	SizeBytes        int64    `json:"sizeBytes"`
-	LogicalBlockSize int      `json:"logicalBlockSizeBytes,omitempty"`
-	ReadOnly         bool     `json:"readOnly,omitempty"`
-	WWID             string   `json:"wwid,omitempty"`
-	Users            []string `json:"users,omitempty"`
-	// Contents are what the first bytes of the disk and its partitions say that is on it: "ext UUID", "lvm", "zfs tank", ….
+	Device           string `json:"device"`
+	NSID             int    `json:"nsid"`
+	SizeBytes        int64  `json:"sizeBytes"`
+	LogicalBlockSize int    `json:"logicalBlockSizeBytes,omitempty"`
+	ReadOnly         bool   `json:"readOnly,omitempty"`
+	WWID             string `json:"wwid,omitempty"`
+	EUI              string `json:"eui,omitempty"`
+	NGUID            string `json:"nguid,omitempty"`
+	UUID             string `json:"uuid,omitempty"`
+	// Paths are the hidden path nodes of a multipath disk that lie below this controller.
+	Paths []string `json:"paths,omitempty"`
+	// LoggedErrors are reads and writes that failed by this boot's kernel log, CommandErrors the kernel's own count (7.x).
+	LoggedErrors  int     `json:"loggedErrors,omitempty"`
+	CommandErrors *uint64 `json:"commandErrors,omitempty"`
+	// Users are what holds it or a partition: "mount /tank", "swap", "lvm pve", "zfs tank", "dm luks-data", "md md0".
+	Users []string `json:"users,omitempty"`
+	// Contents are what the first bytes of the disk and its partitions say that is on it: "ext UUID", "lvm pve", "zfs tank", ….
 	Contents []string `json:"contents,omitempty"`
 	// Storages are the PVE storages on this namespace, as storage/NODE/ID.
 	Storages []string `json:"storages,omitempty"`

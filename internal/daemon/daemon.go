@@ -6,11 +6,10 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"labd/internal/config"
 	"labd/internal/disk"
 	"labd/internal/host"
+	"labd/internal/metric"
 	"labd/internal/network"
 	"labd/internal/plan"
 	"labd/internal/reconcile"
@@ -34,7 +33,7 @@ type daemon struct {
 	lock    *applyLock
 	loops   []*reconcile.Loop
 	server  *server.Server
-	metrics prometheus.Gatherer
+	metrics *metric.Gatherer
 	// telemetry answers on the TCP port.
 	telemetry http.Handler
 

@@ -35,6 +35,9 @@ func (d *daemon) build() error {
 	ops := plan.Ops{}
 	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg, d.host) })
 	applier.Major = d.major
+	applier.Edit = func(ctx context.Context, change func([]byte) ([]byte, error)) error {
+		return pve.StorageFile{Root: d.cfg.Paths.PVE, Major: d.major()}.Edit(ctx, change)
+	}
 	if err := ops.Add(applier.Ops()); err != nil {
 		return err
 	}
@@ -62,11 +65,18 @@ func (d *daemon) build() error {
 	return nil
 }
 
-// loop makes a loop with the one key of the host.
+// loop makes a loop with the one key of the host. Its passes leave the metrics of their report behind, so that no scrape
+// waits for these.
 func (d *daemon) loop(name string, resync time.Duration, work func(context.Context) error) *reconcile.Loop {
 	return &reconcile.Loop{
 		Name: name, Resync: resync, Log: d.log, OnPanic: d.service.panicked(name),
-		Work: func(ctx context.Context, _ string) error { return work(ctx) },
+		Work: func(ctx context.Context, _ string) error {
+			err := work(ctx)
+			if d.metrics != nil { // not yet built
+				d.metrics.Prepare()
+			}
+			return err
+		},
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 	metricHungReads    = "labd_hung_reads"
 )
 
-func newRegistry(version string, hung func() int, loops []*reconcile.Loop, jobs ...prometheus.Collector) prometheus.Gatherer {
+func newRegistry(version string, hung func() int, loops []*reconcile.Loop, jobs ...prometheus.Collector) *metric.Gatherer {
 	return metric.NewGatherer(append(jobs, newBuildInfo(version), newHungReads(hung), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), loopCollector(loops))...)
 }

@@ -40,6 +40,7 @@ type Report struct {
 	machine         DMI
 	boot            string
 	quirksParameter bool
+	healthAsked     bool
 }
 
 // Drive is one PCI function with its first broken rung.
@@ -89,14 +90,21 @@ func Diagnose(f *Facts, p Policy) *Report {
 	if f.MemoryErr != nil {
 		r.Notes = append(r.Notes, f.MemoryErr.Error())
 	}
+	if f.JournalErr != nil {
+		r.Notes = append(r.Notes, fmt.Sprintf("what happened in earlier boots is not known: %v", f.JournalErr))
+	}
 	for _, problem := range f.Problems {
 		r.Notes = append(r.Notes, "a PCI function that may be a drive: "+problem)
 	}
 	r.running, r.machine, r.boot, r.quirksParameter = f.release(), f.System.DMI, f.Boot, f.System.QuirksParameter
+	r.healthAsked = f.HealthAsked
 	twins := sameWWID(f.Functions)
 	here, missing := recognise(f.Functions, f.Remembered.Drives)
 	for _, fn := range f.Functions {
-		d := Drive{Function: fn, Chip: chip(fn), history: ofDrive(f.Log, fn.Address), Known: f.known(fn, here), Incidents: f.incidents(fn.Address), logWhole: f.LogErr == nil && !f.LogLost}
+		d := Drive{
+			Function: fn, Chip: chip(fn), history: ofDrive(f.Log, fn.Address), Known: f.known(fn, here), logWhole: f.LogErr == nil && !f.LogLost,
+		}
+		d.Incidents = f.incidents(fn.Address, d.serial())
 		c := &patient{facts: f, d: &d, events: lastProbe(d.history), release: r.running}
 		d.Quirks = c.quirks()
 		found := c.climb()
@@ -118,7 +126,6 @@ func Diagnose(f *Facts, p Policy) *Report {
 	}
 	for _, k := range missing {
 		d, found := f.missing(k)
-		d.Incidents = f.incidents(k.Address)
 		if !p.ignored(k.Address) {
 			r.Findings = append(r.Findings, found)
 		}
@@ -144,8 +151,20 @@ func (f *Facts) known(fn Function, here map[string]Known) *Known {
 	return nil
 }
 
-func (f *Facts) incidents(address string) []Incident {
-	return slices.DeleteFunc(slices.Clone(f.Remembered.Incidents), func(i Incident) bool { return i.Address != address })
+// incidents are those of a slot, and those of the drive that is in it wherever it was before.
+func (f *Facts) incidents(address, serial string) []Incident {
+	return slices.DeleteFunc(slices.Clone(f.Remembered.Incidents), func(i Incident) bool { return i.Address != address && (serial == "" || i.Serial != serial) })
+}
+
+// serial is the drive's serial number, also where only labd's memory has it.
+func (d Drive) serial() string {
+	if c := d.Controller(); c != nil && c.Serial != "" {
+		return c.Serial
+	}
+	if d.Known != nil {
+		return d.Known.Serial
+	}
+	return ""
 }
 
 // release is the running kernel's; the zero value, of which nothing is known, where its text is none.
@@ -209,8 +228,9 @@ func (c *patient) climb() []finding.Finding {
 		set(RungController, VerdictFail)
 		return []finding.Finding{c.dead()}
 	case ctrl.State == "resetting" || ctrl.State == "connecting":
-		set(RungController, VerdictFail)
-		return []finding.Finding{c.resetting()}
+		found := c.resetting()
+		set(RungController, found.Severity.String())
+		return []finding.Finding{found}
 	case ctrl.State != "live" && ctrl.State != "":
 		// new, deleting: the controller is just coming or going
 		set(RungController, VerdictWarn)
@@ -251,6 +271,7 @@ func (c *patient) beside() []finding.Finding {
 		add(c.lostInterrupts())
 		add(c.diskErrors())
 		add(c.readOnly())
+		add(c.noHostMemory())
 	}
 	add(checkLink(d))
 	add(checkAER(d))

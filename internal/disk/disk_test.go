@@ -13,7 +13,6 @@ import (
 
 	"labd/internal/finding"
 	"labd/internal/host"
-	"labd/internal/policy"
 	"labd/test/fixture"
 )
 
@@ -26,9 +25,7 @@ func tree(t testing.TB, archive []byte, release string) (dir string, o *Observer
 	}
 	paths := host.DefaultPaths()
 	paths.Sysfs, paths.Kmsg, paths.Procfs = filepath.Join(dir, "sys"), filepath.Join(dir, "dmesg"), filepath.Join(dir, "proc")
-	p := DefaultPolicy()
-	p.ReadTimeout = policy.Duration(200 * time.Millisecond)
-	return dir, NewObserver(host.New(paths, release), p, NewMemory(filepath.Join(dir, "state")), func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) })
+	return dir, NewObserver(host.New(paths, release), DefaultPolicy(), NewMemory(filepath.Join(dir, "state")), func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) })
 }
 
 func archive(t testing.TB, name string) []byte {
@@ -72,10 +69,10 @@ func TestTrees(t *testing.T) {
 		release string
 		want    []string
 	}{
-		{"two healthy drives", archive(t, "ok.txtar"), "6.1.0-56-amd64", []string{
+		{"two healthy drives", archive(t, "lab/ok.txtar"), "6.1.0-56-amd64", []string{
 			"0000:00:02.0 ok ok nvme0 QEMU NVMe Ctrl nvme0n1 []", "0000:00:03.0 ok ok nvme1 QEMU NVMe Ctrl nvme1n1 []",
 		}},
-		{"ids of one cleared", archive(t, "dup.txtar"), "6.1.0-56-amd64", []string{
+		{"ids of one cleared", archive(t, "lab/dup.txtar"), "6.1.0-56-amd64", []string{
 			"0000:00:02.0 ok ok nvme0 QEMU NVMe Ctrl nvme0n1 []", "0000:00:03.0 ok info nvme1 QEMU NVMe Ctrl nvme1n1 [nvme.ids-cleared]",
 		}},
 		{"P7000Z not ready", fixture.P7000Z, fixture.P7000ZRelease, []string{
@@ -123,7 +120,7 @@ func TestOneDrive(t *testing.T) {
 		{"Proxmox kernel that may have the fix", "6.2.16-20-pve", 1, nil, "driver fail nvme.not-ready", finding.Likely, "CRTO"},
 		{"fixed kernel", "6.8.12-4-pve", 1, nil, "driver fail nvme.not-ready", finding.Unknown, ""},
 		{"kernel older than the bug", "5.15.158-2-pve", 1, nil, "driver fail nvme.not-ready", finding.Unknown, ""},
-		{"release that does not tell", "6.1.0-28-amd64", 1, nil, "driver fail nvme.not-ready", finding.Likely, "CRTO"},
+		{"release that does not tell", "6.1.0-1036-oem", 1, nil, "driver fail nvme.not-ready", finding.Likely, "CRTO"},
 		{"another status", "6.2.16-3-pve", 1, write("dmesg", "<3>[ 1.0] nvme nvme1: pci function 0000:02:00.0\n<3>[    2.3] nvme nvme1: Device not ready; aborting initialisation, CSTS=0x3\n"), "driver fail nvme.not-ready", finding.Unknown, ""},
 		{"log rotated away", "6.2.16-3-pve", 1, write("dmesg", ""), "driver fail nvme.no-driver", finding.Unknown, ""},
 		{"probe failed otherwise", "6.8.12-4-pve", 1, write("dmesg", "<3>[ 1.0] nvme 0000:02:00.0: error -ENODEV: probe failed\n"), "driver fail nvme.no-driver", finding.Certain, "gave it up"},
@@ -187,6 +184,33 @@ func TestOneDrive(t *testing.T) {
 			}
 			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: identifiers changed for nsid 1\n")(t, dir)
 		}, "namespace fail nvme.no-namespace", finding.Certain, "other ids"},
+		{"an error inside the drive", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: resetting controller due to persistent internal error\n"), "ok warn nvme.dropped", finding.Likely, "inside itself"},
+		{"did not wake", "6.8.12-4-pve", 0, write("dmesg", "[ 9.0] nvme 0000:01:00.0: Refused to change power state from D3hot to D0\n"), "ok warn nvme.dropped", finding.Likely, "sleep state"},
+		{"no host memory", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 1.1] nvme nvme0: min host memory (200 MiB) above limit (128 MiB).\n"), "ok info nvme.host-memory", finding.Certain, "200 MiB"},
+		{"no memory to be had", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 1.1] nvme nvme0: failed to allocate host memory buffer.\n"), "ok info nvme.host-memory", finding.Likely, "no memory"},
+		{"no path to the disk", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] block nvme0n1: no usable path - requeuing I/O\n"), "ok warn nvme.io-errors", finding.Unknown, ""},
+		{"namespaces not told", "6.8.12-4-pve", 0, func(t *testing.T, dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, controller, "nvme0n1")); err != nil {
+				t.Fatal(err)
+			}
+			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: Identify Descriptors failed (nsid=1, status=0x4002)\n")(t, dir)
+		}, "namespace fail nvme.no-namespace", finding.Certain, "refused to say"},
+		{"blocks of no use, said for another drive", "7.0.14-14-pve", 0, func(t *testing.T, dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, controller, "nvme0n1")); err != nil {
+				t.Fatal(err)
+			}
+			write("dmesg", "[ 1.0] nvme nvme2: pci function 0000:03:00.0\n[ 9.0] nvme nvme2: invalid LBA data size 3, skipping namespace\n")(t, dir)
+		}, "namespace fail nvme.no-namespace", finding.Unknown, "once a boot"},
+		{"resetting a moment ago", "6.8.12-4-pve", 0, func(t *testing.T, dir string) {
+			write(controller+"/state", "resetting\n")(t, dir)
+			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 100.0] nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10\n")(t, dir)
+			tweak(t, dir, map[string]string{"proc/uptime": "110.5 1.0\n"})
+		}, "controller warn nvme.resetting", finding.Likely, "firmware crashed"},
+		{"stuck in a reset", "6.8.12-4-pve", 0, func(t *testing.T, dir string) {
+			write(controller+"/state", "resetting\n")(t, dir)
+			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 100.0] nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10\n")(t, dir)
+			tweak(t, dir, map[string]string{"proc/uptime": "300.5 1.0\n"})
+		}, "controller fail nvme.resetting", finding.Likely, "firmware crashed"},
 		{"config space lost", "6.8.12-4-pve", 1, write(function+"/vendor", "0xffff\n"), "pci unknown ", "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -281,23 +305,6 @@ func TestMultipathHead(t *testing.T) {
 	d := look(t, o).Drives[0]
 	if d.Rung != RungOK || len(d.Controller().Namespaces) != 1 || d.Controller().Namespaces[0].SizeBytes != 4000787030016 {
 		t.Errorf("got %s %+v", ladder(d), d.Controller().Namespaces)
-	}
-}
-
-func TestUsers(t *testing.T) {
-	dir, o := tree(t, fixture.P7000Z, "6.8.12-4-pve")
-	if err := os.MkdirAll(filepath.Join(dir, "proc/1"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "proc/1/mountinfo"), []byte("36 35 259:8 / /mnt/pve/fast rw - ext4 /dev/nvme0n1p1 rw\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Join(dir, "sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0/nvme0n1/holders/dm-0"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	got := look(t, o).Drives[0].Controller().Namespaces[0].Users
-	if diff := cmp.Diff([]string{"holder dm-0", "mount /mnt/pve/fast"}, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
@@ -417,7 +424,7 @@ func TestHiddenDrives(t *testing.T) {
 func TestSameWWID(t *testing.T) {
 	drive := func(address, controller, serial, device string) Function {
 		return Function{Address: address, Vendor: 0x1e4b, Driver: "nvme", Controllers: []Controller{{
-			Name: controller, State: "live", Serial: serial, Namespaces: []Namespace{{Device: device, NSID: 1, SizeBytes: 1, WWID: "eui.01", HasID: true}},
+			Name: controller, State: "live", Serial: serial, Namespaces: []Namespace{{Device: device, NSID: 1, SizeBytes: 1, WWID: "eui.01", EUI: "01"}},
 		}}}
 	}
 	for _, tt := range []struct {

@@ -19,6 +19,8 @@ type Facts struct {
 	Boot string
 	// Remembered are the drives and incidents that were seen before, without those of this observation.
 	Remembered Remembered
+	// HealthAsked says that drives are asked for their own health.
+	HealthAsked bool
 	// MemoryErr is why not all is remembered.
 	MemoryErr error
 	// Log are the kernel log's events about NVMe controllers of this boot, oldest first.
@@ -26,6 +28,10 @@ type Facts struct {
 	// LogErr is why the kernel log could not be read; LogLost says that its oldest records are gone.
 	LogErr  error
 	LogLost bool
+	// Past are the events that the journal has of this and earlier boots, oldest first: once, since they are remembered.
+	Past []PastEvent
+	// JournalErr is why the journal could not be read.
+	JournalErr error
 }
 
 // System is what decides which remedies fit this host.
@@ -72,6 +78,8 @@ type Function struct {
 	// AHCI controller in RAID mode hides.
 	VMD      bool
 	Remapped int
+	// Took is how long it took to look at it.
+	Took time.Duration
 	// Unread says that not even vendor and device could be read.
 	Unread bool
 }
@@ -107,6 +115,12 @@ type Link struct {
 // Controller is one nvmeN below a function.
 type Controller struct {
 	Name, State, Model, Serial, Firmware, Transport string
+	// Subsystem is the NVMe qualified name of its subsystem, ID its controller id within that, Queues how many queues it
+	// has, the admin queue included; 0 where the kernel does not say.
+	Subsystem  string
+	ID, Queues int
+	// HostMemory is whether it uses memory of the host as its buffer: on, off, or "" for a drive that wants none.
+	HostMemory string
 	// Quirks are what the kernel says that it does differently for the drive (7.x), by name; QuirksKnown that it says so.
 	Quirks      []string
 	QuirksKnown bool
@@ -127,10 +141,19 @@ type Namespace struct {
 	LogicalBlockSize int
 	ReadOnly         bool
 	WWID             string
-	// HasID says that the namespace has an EUI64, NGUID or UUID of its own.
-	HasID bool
-	// Users are what holds it: "mount /tank", "holder dm-0", "swap".
+	// EUI, NGUID and UUID are ids of its own; none where the drive has none or the kernel cleared them.
+	EUI, NGUID, UUID string
+	// Paths are the hidden path nodes of a multipath head that lie below this controller: nvme0c1n1.
+	Paths []string
+	// LoggedErrors are the lines of this boot's kernel log about reads and writes of it that failed, CommandErrors the
+	// kernel's own count of failed commands (7.x), nil where it has none.
+	LoggedErrors  int
+	CommandErrors *uint64
+	// Users are what holds it or a partition: "mount /tank", "swap", "lvm pve", "zfs rpool", "dm luks-data", "md md0".
 	Users []string
 	// Contents are what its first bytes and those of its partitions say that is on it, see signature.
 	Contents []string
 }
+
+// HasID says that the namespace has an id of its own.
+func (n Namespace) HasID() bool { return n.EUI+n.NGUID+n.UUID != "" }

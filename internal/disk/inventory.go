@@ -19,7 +19,7 @@ func (c *Controller) contents() []string {
 	for _, ns := range c.Namespaces {
 		out = append(out, ns.Contents...)
 		for _, user := range ns.Users {
-			if strings.HasPrefix(user, "mount ") {
+			if kind, _, _ := strings.Cut(user, " "); kind == "mount" || kind == "lvm" || kind == "zfs" {
 				out = append(out, user)
 			}
 		}
@@ -90,15 +90,44 @@ func (f *Facts) missing(k Known) (Drive, finding.Finding) {
 	if len(k.Contents) > 0 {
 		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: "it held " + strings.Join(k.Contents, ", ")})
 	}
+	d.Incidents = f.incidents(k.Address, k.Serial)
 	if e, ok := last(ofDrive(f.Log, k.Address), EventInaccessible, EventDown, EventDisabled); ok {
 		out.Evidence = append(out.Evidence, logEvidence(e))
 		out.Cause, out.Confidence = "it dropped out in this boot and left the bus", finding.Likely
+	} else if i, ok := lastDrop(d.Incidents, k.Serial); ok {
+		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: fmt.Sprintf("%s, an earlier boot: %s", i.At.Format(time.DateTime), i.Text)})
+		out.Cause, out.Confidence = "it dropped out before it was gone, which points to its power, link or slot", finding.Likely
 	}
 	return d, out
 }
 
 // dropKinds are the incidents in which a drive leaves.
-var dropKinds = []EventKind{EventDown, EventDisabled, EventInaccessible, EventBusError}
+var dropKinds = []EventKind{EventDown, EventDisabled, EventInaccessible, EventPowerRefused, EventBusError}
+
+// lastDrop is a drive's newest incident in which it left.
+func lastDrop(incidents []Incident, serial string) (Incident, bool) {
+	for _, i := range slices.Backward(incidents) {
+		if i.Serial == serial && slices.Contains(dropKinds, i.Kind) {
+			return i, true
+		}
+	}
+	return Incident{}, false
+}
+
+// drops counts the drop-outs in one slot. What follows one within a minute, as the reset that fails, is the same one.
+func drops(incidents []Incident, address string) (n int) {
+	var before time.Time
+	for _, i := range incidents {
+		if i.Address != address || !slices.Contains(dropKinds, i.Kind) {
+			continue
+		}
+		if i.At.Sub(before) > time.Minute {
+			n++
+		}
+		before = i.At
+	}
+	return n
+}
 
 // slotDrives are the serial numbers of the drives that dropped out in one slot.
 func slotDrives(incidents []Incident, address string) []string {

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -30,10 +31,14 @@ const (
 	EventInaccessible   EventKind = "inaccessible"    // Unable to change power state … device inaccessible
 	EventPowerRefused   EventKind = "power-refused"   // Refused to change power state
 	EventBusError       EventKind = "bus-error"       // frozen state error detected, failure state error detected
+	EventInternalError  EventKind = "internal-error"  // resetting controller due to …, Fw activation timeout
+	EventNoHostMemory   EventKind = "no-host-memory"  // failed to allocate host memory buffer, min host memory … above limit
+	EventIdentifyFailed EventKind = "identify-failed" // Identify Descriptors failed, Identify NS List failed, …
+	EventBlockSize      EventKind = "block-size"      // invalid LBA data size: said once a boot, for the first drive
 	EventUnsupportedCSI EventKind = "unsupported-csi" // block device for nsid … not supported
 	EventMediaError     EventKind = "media-error"     // critical medium error, of a disk
 	EventIOError        EventKind = "io-error"        // I/O error, of a disk
-	EventBogusCRTO      EventKind = "bogus-crto"      // bad crto: the fix for such drives is in this kernel
+	EventBogusCRTO      EventKind = "bogus-crto"      // bad crto: the fix is in this kernel; said once a boot, for the first drive
 )
 
 // Event is one line of the kernel log about one controller.
@@ -75,6 +80,10 @@ var wordings = []struct {
 	{EventInaccessible, regexp.MustCompile(`^Unable to change power state from \S+ to \S+, device inaccessible|^can't change power state from \S+ to \S+ \(config space inaccessible\)`)},
 	{EventPowerRefused, regexp.MustCompile(`^[Rr]efused to change power state from \S+ to D0`)},
 	{EventBusError, regexp.MustCompile(`^frozen state error detected|^failure state error detected`)},
+	{EventInternalError, regexp.MustCompile(`^resetting controller due to (?:persistent internal error|AER)|^Fw activation timeout, reset controller`)},
+	{EventNoHostMemory, regexp.MustCompile(`^failed to allocate host memory buffer|^min host memory \(\d+ MiB\) above limit|^failed to set host mem \(`)},
+	{EventIdentifyFailed, regexp.MustCompile(`^Identify Descriptors failed \(nsid=(?P<nsid>\d+)|^Identify (?:NS List|namespace) failed`)},
+	{EventBlockSize, regexp.MustCompile(`^invalid LBA data size`)},
 	{EventUnsupportedCSI, regexp.MustCompile(`^block device for nsid (?P<nsid>\d+) not supported`)},
 	{EventBogusCRTO, regexp.MustCompile(`^bad crto:`)},
 }
@@ -82,8 +91,10 @@ var wordings = []struct {
 // Before the colon stands the driver that is bound, "pci" when there is none, and the device.
 var (
 	subject = regexp.MustCompile(`^(?:nvme|pci|vfio-pci) (nvme\d+|[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): (.*)$`)
-	// The block layer's line about a disk (block/blk-core.c), with the word before it that kernels up to 5.17 have.
+	// The block layer's line about a disk (block/blk-core.c), with the word before it that kernels up to 5.17 have, and that of
+	// a multipath head of which no path works (drivers/nvme/host/multipath.c).
 	diskError   = regexp.MustCompile(`^(?:blk_update_request: )?(critical medium error|I/O error), dev (nvme\d+)(?:c\d+)?(n\d+), sector `)
+	noPath      = regexp.MustCompile(`^block (nvme\d+)(n\d+): no (?:usable|available) path`)
 	pciFunction = regexp.MustCompile(`^pci function ([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])`)
 )
 
@@ -127,6 +138,8 @@ type logParser struct {
 	function map[string]string // PCI address by controller name
 	events   []Event
 	count    map[eventKey]int
+	// diskErrors counts the lines about each disk, also those that are not kept.
+	diskErrors map[string]int
 }
 
 type eventKey struct {
@@ -137,36 +150,49 @@ type eventKey struct {
 func (e Event) key() eventKey { return eventKey{e.Address, e.Controller, e.Kind} }
 
 func newLogParser() *logParser {
-	return &logParser{function: map[string]string{}, count: map[eventKey]int{}}
+	return &logParser{function: map[string]string{}, count: map[eventKey]int{}, diskErrors: map[string]int{}}
 }
 
-func (p *logParser) add(rec host.KernelRecord) {
-	e := Event{Time: rec.Time, Text: rec.Text}
-	if m := diskError.FindStringSubmatch(rec.Text); m != nil {
-		e.Kind, e.Controller, e.Device, e.Address = EventIOError, m[2], m[2]+m[3], p.function[m[2]]
-		if strings.HasPrefix(m[1], "critical") {
-			e.Kind = EventMediaError
-		}
+// add takes a record, and returns the event in it; ok is false where there is none.
+func (p *logParser) add(rec host.KernelRecord) (e Event, ok bool) {
+	e = Event{Time: rec.Time, Text: rec.Text}
+	if controller, disk, kind := aboutDisk(rec.Text); disk != "" {
+		e.Kind, e.Controller, e.Device, e.Address = kind, controller, disk, p.function[controller]
+		p.diskErrors[e.Device]++
 		p.keep(e)
-		return
+		return e, true
 	}
 	m := subject.FindStringSubmatch(rec.Text)
-	if m == nil {
-		return
-	}
-	if !classify(m[2], &e) {
-		return
+	if m == nil || !classify(m[2], &e) {
+		return Event{}, false
 	}
 	if strings.HasPrefix(m[1], "nvme") {
 		e.Controller = m[1]
 		if f := pciFunction.FindStringSubmatch(m[2]); f != nil {
 			p.function[e.Controller] = f[1]
+			// The number may be another drive's now, and so are the names of its disks.
+			maps.DeleteFunc(p.diskErrors, func(disk string, _ int) bool { return strings.HasPrefix(disk, e.Controller+"n") })
 		}
 		e.Address = p.function[e.Controller]
 	} else {
 		e.Address = m[1]
 	}
 	p.keep(e)
+	return e, true
+}
+
+// aboutDisk reads a line about a disk of which a read or write failed; disk is "" for all else.
+func aboutDisk(text string) (controller, disk string, kind EventKind) {
+	if m := diskError.FindStringSubmatch(text); m != nil {
+		if strings.HasPrefix(m[1], "critical") {
+			return m[2], m[2] + m[3], EventMediaError
+		}
+		return m[2], m[2] + m[3], EventIOError
+	}
+	if m := noPath.FindStringSubmatch(text); m != nil {
+		return m[1], m[1] + m[2], EventIOError
+	}
+	return "", "", ""
 }
 
 // keep adds an event, dropping the oldest of the same controller and kind when there are too many.
@@ -250,14 +276,42 @@ func newLogReader(log *host.KernelLog) *logReader {
 	return &logReader{log: log, parser: newLogParser()}
 }
 
-func (r *logReader) poll() (events []Event, lost bool, err error) {
+// poll returns the events of this boot. older are records of this boot from the journal, which is read once: they count
+// where the kernel's buffer has lost its oldest records or cannot be read. lost is said all the same, since the journal
+// may lack some too.
+func (r *logReader) poll(older []host.KernelRecord) (events []Event, lost bool, err error) {
 	records, lost, whole, err := r.log.Poll()
-	if whole {
-		r.parser, r.lost = newLogParser(), false
+	r.lost = !whole && r.lost || lost
+	fill := len(older) > 0 && (r.lost || err != nil)
+	if fill && err == nil && !whole { // from the oldest record on once more
+		r.log.Rewind()
+		if records, lost, whole, err = r.log.Poll(); lost {
+			r.lost = true
+		}
 	}
-	r.lost = r.lost || lost
+	if whole || fill {
+		r.parser = newLogParser()
+	}
+	if fill {
+		for _, rec := range older {
+			if len(records) == 0 || rec.Time < records[0].Time {
+				r.parser.add(rec)
+			}
+		}
+	}
 	for _, rec := range records {
 		r.parser.add(rec)
 	}
 	return slices.Clone(r.parser.events), r.lost, err
+}
+
+// countErrors puts the counts of failed reads and writes into the namespaces.
+func (r *logReader) countErrors(functions []Function) {
+	for _, fn := range functions {
+		for _, c := range fn.Controllers {
+			for i := range c.Namespaces {
+				c.Namespaces[i].LoggedErrors = r.parser.diskErrors[c.Namespaces[i].Device]
+			}
+		}
+	}
 }

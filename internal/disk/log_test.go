@@ -70,6 +70,17 @@ func TestWordings(t *testing.T) {
 		"error -ENODEV: probe failed":                                                              EventProbeFailed,
 		"Unable to change power state from D3cold to D0, device inaccessible":                      EventInaccessible,
 		"bad crto:0 cap:800003028033fff":                                                           EventBogusCRTO,
+		"resetting controller due to persistent internal error":                                    EventInternalError,
+		"resetting controller due to AER":                                                          EventInternalError,
+		"Fw activation timeout, reset controller":                                                  EventInternalError,
+		"failed to allocate host memory buffer.":                                                   EventNoHostMemory,
+		"min host memory (200 MiB) above limit (128 MiB).":                                         EventNoHostMemory,
+		"failed to set host mem (err 2, flags 0x1).":                                               EventNoHostMemory,
+		"Identify Descriptors failed (nsid=1, status=0x4002)":                                      EventIdentifyFailed,
+		"Identify NS List failed (status=0x2)":                                                     EventIdentifyFailed,
+		"Identify namespace failed (-5)":                                                           EventIdentifyFailed,
+		"invalid LBA data size 3, skipping namespace":                                              EventBlockSize,
+		"Refused to change power state from D3hot to D0":                                           EventPowerRefused,
 		"allocated 40 MiB host memory buffer.":                                                     "",
 	} {
 		events := parseLog(t, "[    1.0] nvme nvme3: pci function 0000:05:00.0\n[    2.0] nvme nvme3: "+text+"\n")

@@ -192,40 +192,57 @@ func (k *Known) sample(at time.Time, used int, written uint64) bool {
 }
 
 // incidentKinds are the events that are kept.
-var incidentKinds = []EventKind{EventDown, EventDisabled, EventInaccessible, EventBusError, EventNotReady, EventTimeout, EventMediaError, EventIOError}
+var incidentKinds = []EventKind{
+	EventDown, EventDisabled, EventInaccessible, EventPowerRefused, EventBusError, EventInternalError, EventNotReady, EventTimeout, EventMediaError, EventIOError,
+}
+
+// incidentKey tells one incident from another: the kernel log and the journal have it with the same time since boot.
+type incidentKey struct {
+	boot, address string
+	kind          EventKind
+	since         time.Duration
+}
 
 func (m *Memory) noteIncidents(f *Facts) (changed bool) {
-	type key struct {
-		boot, address string
-		kind          EventKind
-		since         time.Duration
-	}
-	seen, slots := map[key]bool{}, map[string]int{}
+	seen := map[incidentKey]bool{}
 	m.data.Incidents = slices.DeleteFunc(m.data.Incidents, func(i Incident) bool { return f.At.Sub(i.At) > incidentAge })
 	for _, i := range m.data.Incidents {
-		seen[key{i.Boot, i.Address, i.Kind, i.Since}] = true
-		slots[i.Address]++
+		seen[incidentKey{i.Boot, i.Address, i.Kind, i.Since}] = true
 	}
-	for _, e := range f.Log {
-		if e.Address == "" || !slices.Contains(incidentKinds, e.Kind) || e.Kind == EventTimeout && e.Operation == "completion polled" {
-			continue
-		}
-		k := key{f.Boot, e.Address, e.Kind, e.Time}
-		if seen[k] {
-			continue
+	note := func(e Event, boot string, at time.Time, serial func() string) {
+		k := incidentKey{boot, e.Address, e.Kind, e.Time}
+		if e.Address == "" || !slices.Contains(incidentKinds, e.Kind) || e.Kind == EventTimeout && e.Operation == "completion polled" || seen[k] || f.At.Sub(at) > incidentAge {
+			return
 		}
 		seen[k], changed = true, true
-		slots[e.Address]++
-		m.data.Incidents = append(m.data.Incidents, Incident{
-			At: f.at(e), Boot: f.Boot, Since: e.Time, Address: e.Address, Serial: m.serialAt(f, e.Address), Kind: e.Kind, Text: e.Text,
-		})
-		if slots[e.Address] > maxIncidents {
-			oldest := slices.IndexFunc(m.data.Incidents, func(i Incident) bool { return i.Address == e.Address })
-			m.data.Incidents = slices.Delete(m.data.Incidents, oldest, oldest+1)
-			slots[e.Address]--
+		m.data.Incidents = append(m.data.Incidents, Incident{At: at, Boot: boot, Since: e.Time, Address: e.Address, Serial: serial(), Kind: e.Kind, Text: e.Text})
+	}
+	for _, e := range f.Past {
+		if e.Boot != f.Boot { // this boot's are in the kernel log, with what the journal adds to it
+			note(e.Event, e.Boot, e.At, func() string { return m.serialThen(e.Address, e.At) })
 		}
 	}
+	for _, e := range f.Log {
+		note(e, f.Boot, f.at(e), func() string { return m.serialAt(f, e.Address) })
+	}
+	if changed {
+		m.data.Incidents = newest(m.data.Incidents)
+	}
 	return changed
+}
+
+// newest sorts incidents by time and keeps the newest of each slot.
+func newest(incidents []Incident) []Incident {
+	slices.SortStableFunc(incidents, func(a, b Incident) int { return a.At.Compare(b.At) })
+	slots := map[string]int{}
+	var out []Incident
+	for _, i := range slices.Backward(incidents) {
+		if slots[i.Address]++; slots[i.Address] <= maxIncidents {
+			out = append(out, i)
+		}
+	}
+	slices.Reverse(out)
+	return out
 }
 
 // at is when an event happened by the clock; the time of the observation where the uptime is not known.
@@ -269,4 +286,15 @@ func (m *Memory) Forget(serial string) error {
 		return fmt.Errorf("forget drive %s: %w", serial, err)
 	}
 	return nil
+}
+
+// serialThen is the serial number of the drive that was in a slot at a time: the one that was last seen there and was
+// known by then; "" when none is remembered, as of a time before labd.
+func (m *Memory) serialThen(address string, at time.Time) string {
+	for _, k := range m.data.Drives {
+		if k.Address == address && !at.Before(k.First) && !at.After(k.Last) {
+			return k.Serial
+		}
+	}
+	return ""
 }

@@ -1,6 +1,8 @@
 package disk
 
 import (
+	"strings"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"labd/internal/metric"
@@ -21,12 +23,20 @@ const (
 	MetricErrors   = "labd_nvme_pcie_errors_total"
 	MetricReadOnly = "labd_nvme_namespace_read_only"
 	MetricObserved = "labd_nvme_observed_timestamp_seconds"
+
+	MetricState          = "labd_nvme_controller_state"
+	MetricQueues         = "labd_nvme_controller_queues"
+	MetricHostMemory     = "labd_nvme_host_memory"
+	MetricIOErrors       = "labd_nvme_io_errors_total"
+	MetricCommandErrors  = "labd_nvme_command_errors_total"
+	MetricScrapeSuccess  = "labd_nvme_scrape_success"
+	MetricScrapeDuration = "labd_nvme_scrape_duration_seconds"
 )
 
 var (
 	descOK       = prometheus.NewDesc(MetricOK, "Whether an NVMe function has every rung from the PCI bus to the block device, or is passed through.", []string{"id", "device"}, nil)
 	descRung     = prometheus.NewDesc(MetricRung, "The first broken rung of an NVMe function: 1 for the one it is, ok where none is.", []string{"id", "rung"}, nil)
-	descInfo     = prometheus.NewDesc(MetricInfo, "What an NVMe function is; always 1.", []string{"id", "device", "pci_id", "driver", "model", "serial", "firmware"}, nil)
+	descInfo     = prometheus.NewDesc(MetricInfo, "What an NVMe function is; always 1.", []string{"id", "device", "pci_id", "driver", "model", "serial", "firmware", "chip", "subsystem", "port"}, nil)
 	descLive     = prometheus.NewDesc(MetricLive, "Whether the function has a controller in state live.", []string{"id", "device"}, nil)
 	descSize     = prometheus.NewDesc(MetricSize, "Size of a namespace's block device.", []string{"id", "device"}, nil)
 	descProblems = prometheus.NewDesc(MetricProblems, "Attributes of an NVMe function that could not be read.", []string{"id"}, nil)
@@ -36,6 +46,13 @@ var (
 	descSpeedMax = prometheus.NewDesc(MetricSpeedMax, "Speed that both the drive and its port can do, per lane.", []string{"id"}, nil)
 	descErrors   = prometheus.NewDesc(MetricErrors, "Errors of the PCIe link since boot by advanced error reporting, as the drive and as its port count them.", []string{"id", "end", "severity"}, nil)
 	descReadOnly = prometheus.NewDesc(MetricReadOnly, "Whether the kernel takes a namespace's block device for read-only.", []string{"id", "device"}, nil)
+	descState    = prometheus.NewDesc(MetricState, "The state of a function's controller: 1 for the one it is in, none where there is no controller.", []string{"id", "device", "state"}, nil)
+	descQueues   = prometheus.NewDesc(MetricQueues, "Queues of the controller, the admin queue included.", []string{"id", "device"}, nil)
+	descHostMem  = prometheus.NewDesc(MetricHostMemory, "Whether the drive uses host memory as its buffer; absent for one that wants none.", []string{"id", "device"}, nil)
+	descIOErrors = prometheus.NewDesc(MetricIOErrors, "Lines of the kernel log since boot about reads and writes of a namespace that failed.", []string{"id", "device"}, nil)
+	descCommands = prometheus.NewDesc(MetricCommandErrors, "Commands to a namespace that failed since boot, as the kernel counts them (7.x).", []string{"id", "device"}, nil)
+	descScraped  = prometheus.NewDesc(MetricScrapeSuccess, "Whether every attribute of an NVMe function could be read at the last look.", []string{"id"}, nil)
+	descTook     = prometheus.NewDesc(MetricScrapeDuration, "How long the last look at an NVMe function took.", []string{"id"}, nil)
 	descObserved = prometheus.NewDesc(MetricObserved, "When the NVMe functions were last observed, in Unix time.", nil, nil)
 )
 
@@ -48,6 +65,7 @@ func Rungs() []string {
 func NewCollector(latest func() *Report) prometheus.Collector {
 	return metric.Collector[Report]{Latest: latest, Figures: figures, Descs: append([]*prometheus.Desc{
 		descOK, descRung, descInfo, descLive, descSize, descReadOnly, descProblems, descLanes, descLanesMax, descSpeed, descSpeedMax, descErrors, descObserved,
+		descState, descQueues, descHostMem, descIOErrors, descCommands, descScraped, descTook,
 	}, healthDescs...)}
 }
 
@@ -65,18 +83,45 @@ func figures(r *Report, out metric.Sink) {
 			memoryFigures(d, id, out)
 			continue
 		}
-		out.Gauge(descInfo, 1, id, ctrl.Name, d.PCIID(), d.Driver, ctrl.Model, ctrl.Serial, ctrl.Firmware)
-		out.Truth(descLive, ctrl.State == "live", id, ctrl.Name)
+		out.Gauge(descInfo, 1, id, ctrl.Name, d.PCIID(), d.Driver, ctrl.Model, ctrl.Serial, ctrl.Firmware, d.Chip, ctrl.Subsystem, d.Port.Address)
 		out.Gauge(descProblems, float64(len(d.Problems)), id)
-		for _, ns := range ctrl.Namespaces {
-			out.Gauge(descSize, float64(ns.SizeBytes), id, ns.Device)
-			out.Truth(descReadOnly, ns.ReadOnly, id, ns.Device)
-		}
+		out.Truth(descScraped, len(d.Problems) == 0 && !d.Unread, id)
+		out.Gauge(descTook, d.Took.Seconds(), id)
+		controllerFigures(ctrl, id, out)
 		linkFigures(d, id, out)
 		memoryFigures(d, id, out)
-		healthFigures(d, ctrl, id, out)
+		healthFigures(d, ctrl, r.healthAsked, id, out)
 	}
 	out.Time(descObserved, r.At)
+}
+
+// controllerStates are the kernel's words for the state of a controller (drivers/nvme/host/sysfs.c), and none.
+var controllerStates = []string{"live", "new", "resetting", "connecting", "deleting", "dead", "none"}
+
+// controllerFigures sends what is known of a controller and its disks; ctrl is empty where there is none.
+func controllerFigures(ctrl *Controller, id string, out metric.Sink) {
+	out.Truth(descLive, ctrl.State == "live", id, ctrl.Name)
+	state, _, _ := strings.Cut(ctrl.State, " ") // deleting (no IO)
+	if ctrl.Name == "" {
+		state = "none"
+	}
+	for _, s := range controllerStates {
+		out.Truth(descState, s == state, id, ctrl.Name, s)
+	}
+	if ctrl.Queues > 0 {
+		out.Gauge(descQueues, float64(ctrl.Queues), id, ctrl.Name)
+	}
+	if ctrl.HostMemory != "" {
+		out.Truth(descHostMem, ctrl.HostMemory == "on", id, ctrl.Name)
+	}
+	for _, ns := range ctrl.Namespaces {
+		out.Gauge(descSize, float64(ns.SizeBytes), id, ns.Device)
+		out.Truth(descReadOnly, ns.ReadOnly, id, ns.Device)
+		out.Counter(descIOErrors, float64(ns.LoggedErrors), id, ns.Device)
+		if ns.CommandErrors != nil {
+			out.Counter(descCommands, float64(*ns.CommandErrors), id, ns.Device)
+		}
+	}
 }
 
 // linkFigures sends what is known of the link; the highest values only where both ends are known.

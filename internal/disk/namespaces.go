@@ -26,14 +26,49 @@ func (c *patient) noNamespace() finding.Finding {
 		out.Remedies = []finding.Remedy{firmware(c.d), c.bogusNID()}
 		return out
 	}
-	if e, ok := c.last(EventUnsupportedCSI); ok {
-		out.Cause, out.Confidence = "the namespace has a command set that this kernel cannot use as a disk", finding.Certain
-		out.Evidence = append(out.Evidence, logEvidence(e))
+	if c.unusable(&out) {
 		return out
 	}
 	out.Evidence = append(out.Evidence, finding.Evidence{Source: "kernel log", Text: strings.Replace(silence(c.facts), "no line about it", "no line that says why", 1)})
 	out.Remedies = []finding.Remedy{{Title: "see what namespaces the drive itself lists", Risk: finding.RiskNone, Commands: []string{"nvme list-ns --all /dev/" + ctrl.Name, "nvme id-ctrl /dev/" + ctrl.Name}}}
 	return out
+}
+
+// unusable fills in why the kernel makes no disk of a namespace of which it cannot use or read the format.
+func (c *patient) unusable(out *finding.Finding) bool {
+	if e, ok := c.last(EventUnsupportedCSI); ok {
+		out.Cause, out.Confidence = "the namespace has a command set that this kernel cannot use as a disk", finding.Certain
+		out.Evidence = append(out.Evidence, logEvidence(e))
+		return true
+	}
+	if e, ok := c.last(EventIdentifyFailed); ok {
+		out.Cause, out.Confidence = "the drive refused to say what its namespaces are", finding.Certain
+		out.Evidence = append(out.Evidence, logEvidence(e))
+		out.Remedies = []finding.Remedy{firmware(c.d)}
+		if strings.HasPrefix(afterColon(e.Text), "Identify Descriptors") {
+			out.Remedies = append(out.Remedies, c.quirk("no_ns_desc_list", "have the kernel do without that question"))
+		}
+		return true
+	}
+	const format = "the namespace is formatted with blocks of a size that the kernel cannot use"
+	if e, ok := c.last(EventBlockSize); ok {
+		out.Cause, out.Confidence = format, finding.Certain
+		out.Evidence = append(out.Evidence, logEvidence(e))
+	} else if e, ok := last(c.facts.Log, EventBlockSize); ok { // the kernel says it once a boot
+		out.Cause, out.Confidence = "perhaps "+format+": the kernel says so once a boot, and did for another drive", finding.Unknown
+		out.Evidence = append(out.Evidence, logEvidence(e))
+	} else {
+		return false
+	}
+	ctrl := c.d.Controllers[0].Name
+	out.Remedies = []finding.Remedy{{Title: "see its formats; to format it anew loses what is on it", Risk: finding.RiskNone, Commands: []string{"nvme list-ns --all /dev/" + ctrl, "nvme id-ns --human-readable --namespace-id=1 /dev/" + ctrl}}}
+	return true
+}
+
+// afterColon is a line's text behind the device's name.
+func afterColon(text string) string {
+	_, rest, _ := strings.Cut(text, ": ")
+	return rest
 }
 
 // rejected are the findings about namespaces that the kernel dropped while others of the drive work.
@@ -121,7 +156,7 @@ var byModel = finding.Remedy{
 func (c *patient) idsCleared() (finding.Finding, bool) {
 	e, ok := c.last(EventIDsCleared)
 	for _, ns := range c.d.Controllers[0].Namespaces {
-		ok = ok && !(ns.HasID && (e.NSID == 0 || ns.NSID == e.NSID))
+		ok = ok && !(ns.HasID() && (e.NSID == 0 || ns.NSID == e.NSID))
 	}
 	if !ok {
 		return finding.Finding{}, false

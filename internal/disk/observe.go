@@ -27,14 +27,16 @@ type Observer struct {
 	smart   *smart.Keeper // nil where drives are not asked
 	onDisk  *contents     // nil where disks are not read
 
-	mu  sync.Mutex
-	log *logReader
+	mu      sync.Mutex
+	journal *journal
+	log     *logReader
 }
 
 // NewObserver returns an Observer. memory may be nil: nothing is remembered then.
 func NewObserver(h *host.Host, policy Policy, memory *Memory, now func() time.Time) *Observer {
 	o := &Observer{
-		host: h, timeout: time.Duration(policy.ReadTimeout), now: now, names: newNames(h), memory: memory, smart: newHealth(h, policy, now), log: newLogReader(h.KernelLog()),
+		host: h, timeout: time.Duration(policy.ReadTimeout), now: now, names: newNames(h), memory: memory, smart: newHealth(h, policy, now),
+		journal: newJournal(h, now), log: newLogReader(h.KernelLog()),
 	}
 	if d := host.DefaultPaths(); (h.Sysfs == d.Sysfs) == (h.Dev == d.Dev) {
 		o.onDisk = &contents{seen: map[string]signed{}}
@@ -53,15 +55,19 @@ func (o *Observer) Stuck() int {
 // Observe reads sysfs, the mount table and what is new in the kernel log. Drives are read side by side, each with a
 // bound on the time that its attributes may hang: a broken drive spoils its own facts only.
 func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
-	f := &Facts{At: o.now(), Release: o.host.KernelRelease(), Boot: o.host.BootID()}
+	start := time.Now()
+	f := &Facts{At: o.now(), Release: o.host.KernelRelease(), Boot: o.host.BootID(), HealthAsked: o.smart != nil}
 	bus := newAttributes(o.host, o.timeout)
 	defer bus.close()
 	addresses, err := bus.reader.Names(o.busDir())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list PCI functions: %w", err)
 	}
+	o.mu.Lock()
+	o.journal.start(f.Boot)
+	o.mu.Unlock()
 	mounts, _ := o.host.Mounts(ctx) // without it only the users of drives are unknown
-	around := surroundings{a: bus, mounts: mounts, swaps: swaps(bus.get(o.host.Procfs, "swaps")), at: f.At}
+	around := o.surroundings(bus, mounts, f.At)
 	results, panics := make([]*Function, len(addresses)), make([]error, len(addresses))
 	var wg sync.WaitGroup
 	for i, address := range addresses {
@@ -88,11 +94,16 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 			f.Functions = append(f.Functions, *fn)
 		}
 	}
-	o.names.fill(f.Functions, o.timeout)
+	// What may wait for something else than a drive gets what is left of the time that one may take.
+	left := func() time.Duration { return max(time.Until(start.Add(o.timeout)), 0) }
+	o.names.fill(f.Functions, left())
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f.Log, f.LogLost, f.LogErr = o.log.poll()
+	older := o.journal.take(left())
+	f.Past, f.JournalErr = older.events, older.err
+	f.Log, f.LogLost, f.LogErr = o.log.poll(older.records)
 	f.Log = ofDisks(f.Log, f.Functions)
+	o.log.countErrors(f.Functions)
 	if o.memory != nil {
 		o.remember(f)
 	}
@@ -108,25 +119,6 @@ func (o *Observer) remember(f *Facts) {
 	if err := errors.Join(readErr, noteErr); err != nil {
 		f.MemoryErr = err
 	}
-}
-
-// surroundings are what all drives are looked at with.
-type surroundings struct {
-	a      *attributes
-	mounts []host.Mount
-	swaps  []string // names of block devices
-	at     time.Time
-}
-
-// swaps reads /proc/swaps: the block devices' names.
-func swaps(text string) []string {
-	var out []string
-	for line := range strings.Lines(text) {
-		if name, _, _ := strings.Cut(line, " "); strings.HasPrefix(name, "/dev/") {
-			out = append(out, filepath.Base(strings.TrimSpace(name)))
-		}
-	}
-	return out
 }
 
 // Beginnings of PCI classes: mass storage (base class 01h) with sub-class non-volatile memory, RAID and SATA (PCI code
@@ -168,6 +160,7 @@ var (
 
 // function reads one PCI function and everything below it.
 func (o *Observer) function(address string, l surroundings) *Function {
+	start := time.Now()
 	a := newAttributes(o.host, o.timeout)
 	defer a.close()
 	l.a = a
@@ -197,7 +190,7 @@ func (o *Observer) function(address string, l surroundings) *Function {
 			fn.Controllers = append(fn.Controllers, o.controller(l, filepath.Join(dir, "nvme", name), name))
 		}
 	}
-	fn.Problems = a.problems
+	fn.Problems, fn.Took = a.problems, time.Since(start)
 	return fn
 }
 
@@ -205,10 +198,13 @@ func (o *Observer) controller(l surroundings, dir, name string) Controller {
 	a := l.a
 	c := Controller{
 		Name: name, State: a.get(dir, "state"), Model: identified(a.get(dir, "model")), Serial: identified(a.get(dir, "serial")),
-		Firmware: identified(a.get(dir, "firmware_rev")), Transport: a.get(dir, "transport"),
+		Firmware: identified(a.get(dir, "firmware_rev")), Transport: a.get(dir, "transport"), Subsystem: identified(a.get(dir, "subsysnqn")),
+		ID: int(a.number(dir, "cntlid")), Queues: int(a.number(dir, "queue_count")),
 	}
 	for _, child := range a.names(dir) {
 		switch {
+		case child == "hmb":
+			c.HostMemory = onOff(a.number(dir, child) == 1)
 		case child == "quirks":
 			c.Quirks, c.QuirksKnown = quirkNames(a.get(dir, child)), true
 		case namespaceName.MatchString(child):
@@ -218,11 +214,18 @@ func (o *Observer) controller(l surroundings, dir, name string) Controller {
 		}
 	}
 	// A multipath drive has a path of each controller to the same head.
-	slices.SortFunc(c.Namespaces, func(x, y Namespace) int { return strings.Compare(x.Device, y.Device) })
-	c.Namespaces = slices.CompactFunc(c.Namespaces, func(x, y Namespace) bool { return x.Device == y.Device })
+	c.Namespaces = heads(c.Namespaces)
 	c.Generic = max(0, c.Generic-len(c.Namespaces))
 	o.health(&c)
 	return c
+}
+
+// onOff is the state of something that can be switched.
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }
 
 // identified drops what the kernel prints for a controller that has not said yet who it is: its attributes then follow a
@@ -232,57 +235,4 @@ func identified(text string) string {
 		return ""
 	}
 	return text
-}
-
-// namespace reads one namespace. A hidden path node (nvme0c1n2) stands for the head nvme0n2, which lies below the
-// subsystem and not below the controller (drivers/nvme/host/multipath.c).
-func (o *Observer) namespace(l surroundings, controllerDir, name string) Namespace {
-	a := l.a
-	dir := filepath.Join(controllerDir, name)
-	if m := pathName.FindStringSubmatch(name); m != nil {
-		name = "nvme" + m[1] + "n" + m[2]
-		dir = filepath.Join(o.host.Sysfs, "block", name)
-	}
-	ns := Namespace{
-		Device: name, NSID: int(a.number(dir, "nsid")), SizeBytes: a.number(dir, "size") * 512, // sysfs counts in 512 bytes whatever the block size
-		LogicalBlockSize: int(a.number(dir, "queue/logical_block_size")), ReadOnly: a.number(dir, "ro") == 1, WWID: a.get(dir, "wwid"),
-	}
-	for _, id := range []string{"eui", "nguid", "uuid"} {
-		ns.HasID = ns.HasID || a.get(dir, id) != ""
-	}
-	seq := a.get(dir, "diskseq")
-	note := func(device, dir string) {
-		ns.Users = append(ns.Users, l.users(device, dir)...)
-		if o.onDisk == nil || ns.SizeBytes == 0 {
-			return
-		}
-		if text := o.onDisk.of(a, filepath.Join(o.host.Dev, device), device+" "+seq, l.at); text != "" {
-			ns.Contents = append(ns.Contents, text)
-		}
-	}
-	note(name, dir)
-	for _, child := range a.names(dir) {
-		if partitionName.MatchString(child) {
-			note(child, filepath.Join(dir, child))
-		}
-	}
-	return ns
-}
-
-// users are what holds a block device: device-mapper and the like by sysfs holders, file systems by the mount table, swap.
-func (l surroundings) users(device, dir string) []string {
-	var out []string
-	for _, holder := range l.a.names(dir, "holders") {
-		out = append(out, "holder "+holder)
-	}
-	number := l.a.get(dir, "dev")
-	for _, m := range l.mounts {
-		if number != "" && m.Device == number {
-			out = append(out, "mount "+m.Point)
-		}
-	}
-	if slices.Contains(l.swaps, device) {
-		out = append(out, "swap")
-	}
-	return out
 }

@@ -26,13 +26,16 @@ type Prediction struct {
 // Predict says of each drive of the report, in their order, what the kernel to would make of it. It knows what the
 // drive's ids and this boot's log tell, the fixes of the releases and their quirk tables; it is pure.
 func (r *Report) Predict(to Release) []Prediction {
-	siblings := map[string]int{}
+	siblings, said := map[string]int{}, map[string]bool{}
 	for _, d := range r.Drives {
 		siblings[d.PCIID()]++
+		if _, ok := last(d.history, EventBogusCRTO); ok {
+			said[d.PCIID()] = true
+		}
 	}
 	out := make([]Prediction, 0, len(r.Drives))
 	for _, d := range r.Drives {
-		out = append(out, prediction{d, r.running, to, r.machine, siblings[d.PCIID()] > 1}.outcome())
+		out = append(out, prediction{d, r.running, to, r.machine, siblings[d.PCIID()] > 1, said[d.PCIID()]}.outcome())
 	}
 	return out
 }
@@ -43,6 +46,9 @@ type prediction struct {
 	running, to Release
 	machine     DMI
 	sibling     bool // another drive has the same PCI ids
+	// kindSaid says that the running kernel named a drive with these PCI ids for its ready times. It does so for the first
+	// of a boot alone, so it may be this one or not.
+	kindSaid bool
 }
 
 func predict(outcome string, confidence finding.Confidence, format string, args ...any) Prediction {
@@ -73,7 +79,7 @@ func (p prediction) outcome() Prediction {
 		return predict(OutcomeRecognised, finding.Likely, "it may lose interrupts: the work-around came with 6.8.10")
 	}
 	switch fix := p.to.CRTO(); {
-	case p.proneToCRTO() && fix == Affected:
+	case p.proneToCRTO() && (fix == Affected || fix == AffectedLikely):
 		return predict(OutcomeRecognised, finding.Likely, "it works under the running kernel, which has the same bug with ready times")
 	case p.proneToCRTO():
 		return predict(OutcomeRecognised, finding.Likely, "that kernel does not have the bug with ready times")
@@ -89,8 +95,7 @@ func (p prediction) neverReady() bool {
 
 // proneToCRTO tells drives whose firmware promises to be ready at once and is not.
 func (p prediction) proneToCRTO() bool {
-	_, said := last(p.history, EventBogusCRTO)
-	return said || p.Chip == chipMAP1602 || p.neverReady()
+	return p.kindSaid || p.Chip == chipMAP1602 || p.neverReady()
 }
 
 // ready decides whether the kernel waits long enough.
@@ -105,12 +110,16 @@ func (p prediction) ready() (Prediction, bool) {
 		return predict(OutcomeUnknown, finding.Unknown, "it does not come up under the running kernel either, which has no bug with ready times"), true
 	case fix == Fixed || fix == NeverHad:
 		return Prediction{}, false
-	case fix == FixUnknown || fix == AffectedLikely:
+	case fix == FixUnknown:
 		return predict(OutcomeUnknown, finding.Unknown, "that release does not tell whether it has the bug with ready times, which such drives meet"), true
-	case said || p.neverReady():
-		return predict(OutcomeNotReady, finding.Certain, "that kernel has the bug with ready times, and this drive's firmware meets it"), true
 	case works && now == Affected:
 		return Prediction{}, false // the same bug, and this drive's firmware is better
+	case fix == AffectedLikely:
+		return predict(OutcomeNotReady, finding.Likely, "no changelog of that kernel names the fix for the bug with ready times, which such drives meet"), true
+	case said || p.neverReady():
+		return predict(OutcomeNotReady, finding.Certain, "that kernel has the bug with ready times, and this drive's firmware meets it"), true
+	case p.kindSaid:
+		return predict(OutcomeNotReady, finding.Likely, "that kernel has the bug with ready times, and a drive of this kind meets it; the running kernel says so once a boot, for the first one"), true
 	default:
 		return predict(OutcomeNotReady, finding.Likely, "that kernel has the bug with ready times, and drives with a Maxio %s often meet it", p.Chip), true
 	}

@@ -16,6 +16,9 @@ type Release struct {
 	// PVE says that it is a Proxmox kernel, Revision is its package revision: 3 in 6.2.16-3-pve.
 	PVE      bool
 	Revision int
+	// ABI is Debian's number of a kernel's interface to modules, which stands where the stable release would: 28 in
+	// 6.1.0-28-amd64. 0 where there is none.
+	ABI int
 	// Vendor says that a distribution other than Debian and Proxmox made it, as 5.14.0-362.el9 or 6.2.0-39-generic:
 	// such kernels have fixes, and bugs, that their number does not tell.
 	Vendor bool
@@ -45,6 +48,9 @@ func ParseRelease(text string) (Release, error) {
 		// A distribution's ABI number stands where the stable release would.
 		r.PatchKnown = false
 		r.Vendor = !strings.HasSuffix(m[5], "-amd64") && !strings.HasSuffix(m[5], "-arm64")
+		if !r.Vendor {
+			r.ABI = number(m[4])
+		}
 	}
 	return r, nil
 }
@@ -83,9 +89,21 @@ const (
 	NeverHad
 	Fixed
 	Affected
-	// AffectedLikely: the distribution does not say, so it is taken for affected.
+	// AffectedLikely: no changelog of the distribution names the fix, so it is taken for affected.
 	AffectedLikely
 )
+
+// fixIn61 is stableFix for 6.1, of which Debian 12 names an ABI: its 6.1.0-11 is 6.1.38, -12 is 6.1.52, -13 is 6.1.55.
+func fixIn61(r Release, patch, abi int) Fix {
+	switch {
+	case r.PatchKnown || r.ABI == 0:
+		return stableFix(r, patch)
+	case r.ABI >= abi:
+		return Fixed
+	default:
+		return Affected
+	}
+}
 
 // stableFix is the first fixed patch of a stable series.
 func stableFix(r Release, patch int) Fix {
@@ -112,7 +130,7 @@ func (r Release) CRTO() Fix {
 	case r.is(6, 5):
 		return stableFix(r, 5)
 	case r.is(6, 1):
-		return stableFix(r, 55)
+		return fixIn61(r, 55, 13)
 	case r.is(6, 2) && r.PVE && r.Revision >= 6:
 		// Based on Ubuntu-6.2.0-36 and later, which may carry the fix; no changelog says so.
 		return AffectedLikely
@@ -137,7 +155,7 @@ func (r Release) DuplicateIDs() Fix {
 	case r.is(6, 2) && r.PVE && r.Revision >= 6:
 		return Fixed
 	case r.is(6, 1):
-		return stableFix(r, 40)
+		return fixIn61(r, 40, 12)
 	default:
 		return Affected
 	}

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"labd/internal/finding"
@@ -68,21 +69,51 @@ func (s System) powerOff() (finding.Remedy, bool) {
 // bogusNID makes the kernel ignore the drive's ids: by the nvme module's parameter where this kernel has it, else by a
 // dynamic id that carries the quirk (1<<18, NVME_QUIRK_BOGUS_NID). That comes after boot, so it helps data disks only.
 func (c *patient) bogusNID() finding.Remedy {
-	d := c.d
-	value := d.PCIID() + ":" + quirkBogusNID
-	switch s := c.facts.System; {
-	case strings.Contains(s.Quirks, value):
-		return finding.Remedy{Title: "nvme.quirks has " + value + " already, and it does not help: only the drive's firmware can", Risk: finding.RiskNone}
-	case s.QuirksParameter && s.Quirks != "" && !strings.HasPrefix(s.Quirks, "("):
-		return finding.Remedy{
-			Title: "have the kernel ignore the ids of such drives: add the drive to the nvme.quirks that is on the command line", Risk: finding.RiskLow,
-			Commands: []string{"# nvme.quirks=" + s.Quirks + "-" + value},
-		}
-	case s.QuirksParameter:
-		return s.bootParameters("have the kernel ignore the ids of such drives", finding.RiskLow, "nvme.quirks="+value)
+	if c.facts.System.QuirksParameter {
+		return c.quirk(quirkBogusNID, "have the kernel ignore the ids of such drives")
 	}
 	return finding.Remedy{
 		Title: "have the kernel ignore the ids of such drives until the next boot; not for a drive that the host boots from", Risk: finding.RiskLow,
-		Commands: []string{"labctl rescue-nvme " + d.Address},
+		Commands: []string{"labctl rescue-nvme " + c.d.Address},
 	}
+}
+
+// quirk is the remedy that has the kernel treat drives like this one otherwise, by the nvme module's parameter; without the
+// parameter a newer kernel has it.
+func (c *patient) quirk(name, what string) finding.Remedy {
+	value := c.d.PCIID() + ":" + name
+	switch s := c.facts.System; {
+	case !s.QuirksParameter:
+		return kernel(c.release, what+": a newer kernel has the parameter nvme.quirks for that, or knows the drive")
+	case strings.Contains(s.Quirks, value):
+		return finding.Remedy{Title: "nvme.quirks has " + value + " already, and it does not help: only the drive's firmware can", Risk: finding.RiskNone}
+	case s.Quirks != "" && !strings.HasPrefix(s.Quirks, "("):
+		return finding.Remedy{
+			Title: what + ": add the drive to the nvme.quirks that is on the command line", Risk: finding.RiskLow,
+			Commands: []string{"# nvme.quirks=" + s.Quirks + "-" + value},
+		}
+	default:
+		return s.bootParameters(what, finding.RiskLow, "nvme.quirks="+value)
+	}
+}
+
+var hostMemoryLimit = regexp.MustCompile(`min host memory \((\d+) MiB\) above limit \((\d+) MiB\)`)
+
+// noHostMemory tells a drive without memory of its own that did not get the host's: it works, and slowly.
+func (c *patient) noHostMemory() (finding.Finding, bool) {
+	e, ok := c.last(EventNoHostMemory)
+	if !ok || c.d.Controllers[0].HostMemory == "on" {
+		return finding.Finding{}, false
+	}
+	out := finding.Finding{
+		Code: finding.NVMeHostMemory, Severity: finding.Info, Title: "the drive works without the host memory that it wants as its buffer, so it is slower than it could be",
+		Cause: "the kernel found no memory for it", Confidence: finding.Likely, Evidence: []finding.Evidence{logEvidence(e)},
+	}
+	if m := hostMemoryLimit.FindStringSubmatch(e.Text); m != nil {
+		out.Cause, out.Confidence = fmt.Sprintf("it wants at least %s MiB, and the kernel's limit is %s MiB", m[1], m[2]), finding.Certain
+		out.Remedies = []finding.Remedy{c.facts.System.bootParameters("raise the kernel's limit", finding.RiskLow, "nvme.max_host_mem_size_mb="+m[1])}
+	} else if strings.HasPrefix(afterColon(e.Text), "failed to set") {
+		out.Cause = "the drive refused the memory"
+	}
+	return out, true
 }

@@ -33,16 +33,30 @@ func (c *patient) dead() finding.Finding {
 	})
 }
 
+// resetLimit is how long a reset may take: the kernel's own limit for its commands (nvme_core.admin_timeout).
+const resetLimit = time.Minute
+
+// resetting tells a controller in a reset: a moment ago it is only on its way, later it is stuck.
 func (c *patient) resetting() finding.Finding {
-	return c.withDrop(finding.Finding{
+	ctrl := c.d.Controllers[0]
+	out := finding.Finding{
 		Code: finding.NVMeResetting, Severity: finding.Fail, Title: "the controller is being reset and offers no disk meanwhile", Confidence: finding.Unknown,
-		Evidence: []finding.Evidence{{Source: sysfsDir(c.d), Text: fmt.Sprintf("%s state %s", c.d.Controllers[0].Name, c.d.Controllers[0].State)}},
-	})
+		Evidence: []finding.Evidence{{Source: sysfsDir(c.d), Text: fmt.Sprintf("%s state %s", ctrl.Name, ctrl.State)}},
+	}
+	e, ok := c.last(EventDown, EventInaccessible, EventPowerRefused, EventBusError, EventInternalError, EventTimeout)
+	if up := c.facts.System.Uptime; ok && up > e.Time {
+		age := up - e.Time
+		if age < resetLimit {
+			out.Severity = finding.Warn
+		}
+		out.Title = fmt.Sprintf("the controller has been in a reset for %s and offers no disk meanwhile", age.Round(time.Second))
+	}
+	return c.withDrop(out)
 }
 
 // dropped tells a drive that was down since it was found, and came back.
 func (c *patient) dropped() (finding.Finding, bool) {
-	e, ok := c.last(EventDown, EventInaccessible, EventBusError)
+	e, ok := c.last(EventDown, EventInaccessible, EventPowerRefused, EventBusError, EventInternalError)
 	if !ok {
 		return finding.Finding{}, false
 	}
@@ -54,7 +68,7 @@ func (c *patient) dropped() (finding.Finding, bool) {
 
 // withDrop adds what the log says of a drive that dropped out at run time.
 func (c *patient) withDrop(out finding.Finding) finding.Finding {
-	for _, kind := range []EventKind{EventDown, EventInaccessible, EventBusError, EventDisabled} {
+	for _, kind := range []EventKind{EventDown, EventInaccessible, EventPowerRefused, EventBusError, EventInternalError, EventDisabled} {
 		if e, ok := c.last(kind); ok {
 			out.Evidence = append(out.Evidence, logEvidence(e))
 		}
@@ -73,6 +87,13 @@ func (c *patient) withDrop(out finding.Finding) finding.Finding {
 	if _, ok := c.last(EventInaccessible); ok && out.Cause == "" {
 		out.Cause, out.Confidence = "link or power was lost in a sleep state", finding.Likely
 	}
+	if _, ok := c.last(EventPowerRefused); ok && out.Cause == "" {
+		out.Cause, out.Confidence = "it did not come back from a sleep state", finding.Likely
+	}
+	if _, ok := c.last(EventInternalError); ok && out.Cause == "" {
+		out.Cause, out.Confidence = "the drive reported an error inside itself, so the kernel reset it: its firmware or its hardware", finding.Likely
+		out.Remedies = append(out.Remedies, firmware(c.d))
+	}
 	if _, ok := c.last(EventBusError); ok && out.Cause == "" {
 		out.Cause, out.Confidence = "errors on the PCIe link made the kernel reset it", finding.Likely
 	}
@@ -80,6 +101,8 @@ func (c *patient) withDrop(out finding.Finding) finding.Finding {
 		out.Cause, out.Confidence = fmt.Sprintf("%d drives in turn had such incidents in this slot: it is the slot, the board or the power supply", len(drives)), finding.Likely
 		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: "incidents of the drives with serial numbers " + strings.Join(drives, ", ")})
 		out.Remedies = append(out.Remedies, finding.Remedy{Title: "put the drive into another slot before you replace it", Risk: finding.RiskHigh})
+	} else if n := drops(c.d.Incidents, c.d.Address); n > 1 {
+		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: fmt.Sprintf("%d drop-outs in this slot in the last 90 days", n)})
 	}
 	if out.Severity == finding.Fail {
 		out.Remedies = append(out.Remedies, finding.Remedy{Title: "switch the machine off and on: a reboot alone may leave the drive as it is", Risk: finding.RiskHigh})

@@ -16,7 +16,7 @@ import (
 const signatureSize = 132 << 10
 
 // signature tells what a block device's first bytes say that is on it: "ext UUID" (of any version), "xfs UUID", "btrfs UUID", "swap UUID",
-// "luks UUID", "lvm GROUP", "zfs POOL", "md"; "" when it is nothing known. The places are those of util-linux' libblkid.
+// "vfat ID", "luks", "lvm" (lvmGroup has its group's name), "zfs POOL", "md"; "" when it is nothing known. The places are those of util-linux' libblkid.
 func signature(head []byte) string {
 	at := func(offset int, magic string) bool {
 		return len(head) >= offset+len(magic) && string(head[offset:offset+len(magic)]) == magic
@@ -29,7 +29,7 @@ func signature(head []byte) string {
 	}
 	switch {
 	case at(512, "LABELONE") && at(512+24, "LVM2 001"):
-		return strings.TrimSpace("lvm " + lvmGroup(head))
+		return "lvm"
 	case at(0, "LUKS\xba\xbe"):
 		return "luks"
 	case len(head) >= signatureSize && (binary.LittleEndian.Uint64(head[128<<10:]) == 0x00bab10c || binary.BigEndian.Uint64(head[128<<10:]) == 0x00bab10c):
@@ -44,34 +44,24 @@ func signature(head []byte) string {
 		return named("swap", 1024+12)
 	case at(1080, "\x53\xef"):
 		return named("ext", 1024+104)
+	case at(510, "\x55\xaa") && at(82, "FAT32   "):
+		return vfat(head[67:71])
+	case at(510, "\x55\xaa") && at(54, "FAT16   "):
+		return vfat(head[39:43])
 	}
 	return ""
+}
+
+// vfat writes the volume's serial number as blkid does.
+func vfat(serial []byte) string {
+	n := binary.LittleEndian.Uint32(serial)
+	return fmt.Sprintf("vfat %04X-%04X", n>>16, n&0xffff)
 }
 
 // uuid writes 16 bytes as UUIDs are written.
 func uuid(b []byte) string {
 	text := hex.EncodeToString(b)
 	return strings.Join([]string{text[:8], text[8:12], text[12:16], text[16:20], text[20:]}, "-")
-}
-
-// lvmGroup finds the volume group of a physical volume: metadata is text that begins with the group's name, first
-// written right behind the header of the metadata area at 4 KiB, and later copies behind that (lvm2, format_text/layout.h).
-func lvmGroup(head []byte) string {
-	const area, header = 4096, 512
-	if len(head) < area+header || string(head[area+4:area+20]) != "\x20LVM2\x20x[5A%r0N*>" {
-		return ""
-	}
-	// The newest copy, where it lies in what was read; else the first one ever written.
-	start := area + header
-	if at := binary.LittleEndian.Uint64(head[area+40:]); at >= header && at < uint64(len(head)-area) {
-		start = area + int(at)
-	}
-	text := head[start:min(start+256, len(head))]
-	name, _, ok := strings.Cut(string(text), " {\n")
-	if !ok || name == "" || strings.ContainsAny(name, " \n\x00") {
-		return ""
-	}
-	return name
 }
 
 // zfsPool finds the pool's name in the XDR-encoded name-value list of a ZFS label: the name "name", then the type of a
@@ -119,6 +109,11 @@ func (s *contents) of(a *attributes, path, key string, now time.Time) string {
 		return known.text
 	}
 	known = signed{signature(head), now}
+	if known.text == "lvm" {
+		if head, err = a.head(path, lvmSize); err == nil {
+			known.text = strings.TrimSpace("lvm " + lvmGroup(head))
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.seen) > 4096 {

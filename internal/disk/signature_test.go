@@ -58,6 +58,8 @@ func TestSignatures(t *testing.T) {
 		{"LUKS", head(func(b []byte) { copy(b, "LUKS\xba\xbe") }), "luks"},
 		{"md", head(func(b []byte) { copy(b[4096:], "\xfc\x4e\x2b\xa9") }), "md"},
 		{"XFS", head(func(b []byte) { copy(b, "XFSB"); copy(b[32:], "0123456789abcdef") }), "xfs 30313233-3435-3637-3839-616263646566"},
+		{"FAT32", head(func(b []byte) { copy(b[510:], "\x55\xaa"); copy(b[82:], "FAT32   "); copy(b[67:], "\x01\x02\xab\xcd") }), "vfat CDAB-0201"},
+		{"FAT16", head(func(b []byte) { copy(b[510:], "\x55\xaa"); copy(b[54:], "FAT16   "); copy(b[39:], "\x01\x02\xab\xcd") }), "vfat CDAB-0201"},
 		{"btrfs", head(func(b []byte) { copy(b[65600:], "_BHRfS_M") }), "btrfs 00000000-0000-0000-0000-000000000000"},
 		{"ZFS without name", head(func(b []byte) { binary.LittleEndian.PutUint64(b[128<<10:], 0x00bab10c) }), "zfs"},
 		{"ZFS", head(func(b []byte) {

@@ -29,6 +29,7 @@ const (
 	NVMeTemperature     Code = "nvme.temperature"
 	NVMeIOErrors        Code = "nvme.io-errors"
 	NVMeSelfTest        Code = "nvme.self-test"
+	NVMeHostMemory      Code = "nvme.host-memory"
 )
 
 // Codes of the storage job.
@@ -102,6 +103,7 @@ func Defs() []Def {
 		{NVMeIOErrors, Warn, "The kernel could not read or write the disk."},
 		{NVMeTemperature, Warn, "The drive is hotter than it may be."},
 		{NVMeSelfTest, Fail, "The drive failed its last self-test."},
+		{NVMeHostMemory, Info, "The drive works without the host memory that it wants as its buffer."},
 		{NVMeAER, Warn, "The PCIe link had errors that it could not mend."},
 		{NVMeReadOnly, Fail, "A disk of the drive is read-only."},
 		{NVMeVMDHidden, Warn, "Drives are hidden behind Intel VMD or an Intel controller in RAID mode."},

@@ -48,6 +48,12 @@ func (l *KernelLog) Close() error {
 	return l.device.Close()
 }
 
+// Rewind has the next Poll begin with the oldest record again.
+func (l *KernelLog) Rewind() {
+	_ = l.Close() // of a device that was only read
+	l.device, l.modTime, l.size = nil, time.Time{}, 0
+}
+
 // Poll returns the records that came since the last Poll, oldest first, without waiting. lost says that records were
 // overwritten before they could be read; whole says that records holds the log from its first line on, as after a
 // file of dmesg lines was replaced.

@@ -52,6 +52,13 @@ func (g *Gatherer) Gather() ([]*dto.MetricFamily, error) {
 	return families, errors.Join(errs...)
 }
 
+// Prepare makes what comes from new reports, so that the next scrape need not.
+func (g *Gatherer) Prepare() {
+	for _, r := range g.reports {
+		_, _ = r.gather() // an error is the next scrape's to tell
+	}
+}
+
 // reportGatherer keeps what it gathered for as long as the report is the same.
 type reportGatherer struct {
 	report   func() any

@@ -52,8 +52,15 @@ func TestGatherer(t *testing.T) {
 		t.Errorf("the figures of one report were made %d times", made)
 	}
 	latest = &report{2}
+	g.Prepare()
+	if made != 2 {
+		t.Errorf("prepared: made %d times", made)
+	}
 	if got := values(); got["labd_b"] != 2 || got["labd_a"] != asked {
 		t.Errorf("second report: %v, asked %v times", got, asked)
+	}
+	if made != 2 {
+		t.Errorf("the figures of the second report were made %d times", made-1)
 	}
 }
 

@@ -101,16 +101,8 @@ func ReadReferences(fsys FS) (*ReferenceIndex, error) {
 // Source: PVE::VZDump, read_vzdump_defaults.
 func VzdumpReferences(data []byte, storageID, path string) []Reference {
 	x := &ReferenceIndex{byID: map[string][]Reference{}}
-	number := 0
-	for line := range strings.SplitSeq(string(data), "\n") {
-		number++
-		key, value, ok := strings.Cut(line, ":")
-		if !ok || strings.HasPrefix(trimSpace(line), "#") {
-			continue
-		}
-		x.addJobProperty(Reference{
-			File: "/etc/vzdump.conf", Key: trimSpace(key), Value: trimSpace(value), Line: number,
-		})
+	for _, p := range ParseVzdumpConfig(data).Properties {
+		x.addJobProperty(Reference{File: "/etc/vzdump.conf", Key: p.Key, Value: p.Value, Line: p.Line})
 	}
 	return x.Of(storageID, path)
 }
@@ -231,9 +223,9 @@ func guestGrade(s *GuestSection, name, value string) (Grade, string) {
 }
 
 func (x *ReferenceIndex) addJobs(file string, data []byte) {
-	for _, s := range ParseSections(data) {
-		for _, p := range s.Properties {
-			x.addJobProperty(Reference{File: file, Section: s.ID, Key: p.Key, Value: p.Value, Line: p.Line})
+	for _, j := range ParseJobs(data) {
+		for _, p := range j.Section.Properties {
+			x.addJobProperty(Reference{File: file, Section: j.ID, Key: p.Key, Value: p.Value, Line: p.Line})
 		}
 	}
 }
@@ -245,10 +237,8 @@ func (x *ReferenceIndex) addJobProperty(r Reference) {
 	case "storage":
 		x.add(r.Value, r)
 	case "fleecing":
-		for item := range strings.SplitSeq(r.Value, ",") {
-			if id, ok := strings.CutPrefix(trimSpace(item), "storage="); ok {
-				x.add(id, r)
-			}
+		if id := fleecingStorage(r.Value); id != "" {
+			x.add(id, r)
 		}
 	case "dumpdir", "tmpdir", "script":
 		x.addPaths(r, "")
@@ -301,20 +291,11 @@ func (x *ReferenceIndex) addStorages(file string, data []byte) {
 }
 
 // addMappings reads virtiofs mappings, "map node=pve1,path=/mnt/pve/usb1".
-// PVE ends an ID line with a newline only, so the sections have no type.
 func (x *ReferenceIndex) addMappings(file string, data []byte) {
-	section := ""
-	number := 0
-	for line := range strings.SplitSeq(string(data), "\n") {
-		number++
-		p, ok := parseProperty(textLine{number: number, text: line})
-		if !ok {
-			section = trimSpace(line)
-			continue
-		}
-		if p.Key == "map" {
+	for _, m := range ParseDirectoryMappings(data) {
+		for _, d := range m.Maps {
 			x.addPaths(Reference{
-				File: file, Section: section, Key: p.Key, Value: p.Value, Line: number,
+				File: file, Section: m.ID, Key: "map", Value: d.Value, Line: d.Line,
 				Grade: Block, Reason: "directory mapping of guests",
 			}, "")
 		}

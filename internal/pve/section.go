@@ -73,7 +73,10 @@ type sectionBlock struct {
 // scanSections splits a file into sections. Comment lines are dropped
 // everywhere, also inside a section. What ends a section is the first line
 // that is false in Perl: the empty line, or a line that is exactly "0".
-func scanSections(data []byte) []sectionBlock {
+func scanSections(data []byte) []sectionBlock { return scanSectionsWith(data, parseSectionHeader) }
+
+// scanSectionsWith is scanSections for a file whose headers are read by header.
+func scanSectionsWith(data []byte, header func(line string) (typ, id string, ok bool)) []sectionBlock {
 	var lines []textLine
 	for i, l := range bytes.Split(data, []byte{'\n'}) {
 		if !isComment(l) {
@@ -87,7 +90,7 @@ func scanSections(data []byte) []sectionBlock {
 			continue
 		}
 		b := sectionBlock{header: l}
-		b.typ, b.id, b.isSection = parseSectionHeader(l.text)
+		b.typ, b.id, b.isSection = header(l.text)
 		if b.isSection {
 			for i++; i < len(lines) && !perlFalse(lines[i].text); i++ {
 				b.body = append(b.body, lines[i])

@@ -17,7 +17,9 @@ func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Repo
 		ID: string(d.Subject()), Rung: d.Rung, Verdict: d.Verdict, PCIID: d.PCIID(), Vendor: d.VendorName, Product: d.ProductName, Chip: d.Chip,
 		Driver: d.Driver, Namespaces: []apiv1.NVMeNamespace{}, Findings: finding.Codes(findings, d.Subject()), Problems: d.Problems,
 	}
-	item.Link, item.Errors, item.PowerState, item.ASPM, item.Quirks = linkToAPI(d.Link), errorsToAPI(d.AER), d.Power.State, d.ASPM, d.Quirks
+	item.Link, item.Errors, item.ASPM, item.Quirks = linkToAPI(d.Link), errorsToAPI(d.AER), d.ASPM, d.Quirks
+	item.PowerState, item.PowerControl, item.RuntimeStatus, item.D3ColdAllowed = d.Power.State, d.Power.Control, d.Power.RuntimeStatus, d.Power.D3ColdAllowed
+	item.DriverOverride = d.DriverOverride
 	if d.Port.Address != "" {
 		item.Port = &apiv1.PCIPort{Address: d.Port.Address, Link: linkToAPI(d.Port.Link), Errors: errorsToAPI(d.Port.AER)}
 	}
@@ -34,10 +36,12 @@ func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Repo
 		item.HealthError = c.Health.Err.Error()
 	}
 	item.Controller, item.State, item.Model, item.Serial, item.Firmware = c.Name, c.State, c.Model, c.Serial, c.Firmware
+	item.Transport, item.Subsystem, item.ControllerID, item.Queues, item.HostMemory = c.Transport, c.Subsystem, c.ID, c.Queues, c.HostMemory
 	for _, ns := range c.Namespaces {
 		item.Namespaces = append(item.Namespaces, apiv1.NVMeNamespace{
 			Device: ns.Device, NSID: ns.NSID, SizeBytes: ns.SizeBytes, LogicalBlockSize: ns.LogicalBlockSize, ReadOnly: ns.ReadOnly,
-			WWID: ns.WWID, Users: ns.Users, Contents: ns.Contents, Storages: storagesOn(ns, storages),
+			WWID: ns.WWID, EUI: ns.EUI, NGUID: ns.NGUID, UUID: ns.UUID, Paths: ns.Paths, LoggedErrors: ns.LoggedErrors, CommandErrors: ns.CommandErrors,
+			Users: ns.Users, Contents: ns.Contents, Storages: storagesOn(ns, storages),
 		})
 	}
 	return item
@@ -125,14 +129,19 @@ func errorsToAPI(a disk.AER) *apiv1.PCIErrors {
 	return &apiv1.PCIErrors{Correctable: a.Correctable, NonFatal: a.NonFatal, Fatal: a.Fatal}
 }
 
-// storagesOn joins a namespace with the storages whose path is one of its mounts.
+// storagesOn joins a namespace with the storages that lie on it: on one of its mounts, in its volume group or pool.
 func storagesOn(ns disk.Namespace, storages *storage.Report) []string {
 	if storages == nil {
 		return nil
 	}
+	holds := map[string]bool{}
+	for _, text := range slices.Concat(ns.Users, ns.Contents) {
+		holds[text] = true
+	}
 	var out []string
 	for _, e := range storages.Entries {
-		if e.Path != "" && slices.Contains(ns.Users, "mount "+e.Path) {
+		b := storages.Backing(e)
+		if b.Point != "" && holds["mount "+b.Point] || b.Group != "" && holds["lvm "+b.Group] || b.Pool != "" && holds["zfs "+b.Pool] {
 			out = append(out, string(storages.Subject(e)))
 		}
 	}

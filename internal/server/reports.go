@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 
 	apiv1 "labd/api/v1"
@@ -15,12 +16,14 @@ func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) nvme(w http.ResponseWriter, r *http.Request) {
+	joined := make(chan *storage.Report, 1)
+	go func() { joined <- s.storagesOnce(r.Context()) }()
 	report, err := get(r, s.NVMe)
+	storages := <-joined
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
-	storages, _ := s.Storage.Latest()
 	items := make([]apiv1.NVMeItem, 0, len(report.Drives))
 	for _, d := range report.Drives {
 		items = append(items, driveToAPI(d, report.Findings, storages))
@@ -32,6 +35,21 @@ func (s *Server) nvme(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNVMeReport, report.At, items, s.findingsToAPI(report.Findings), report.Notes))
+}
+
+// storagesOnce is the last report on storages. Where there is none yet, as in a labd for one command, they are looked at
+// once; without it only the storages on a drive are unknown.
+func (s *Server) storagesOnce(ctx context.Context) *storage.Report {
+	if report, ok := s.Storage.Latest(); ok || identity(ctx).public {
+		return report
+	}
+	ctx, cancel := context.WithTimeout(ctx, FreshTimeout)
+	defer cancel()
+	report, err := s.Storage.Refresh(ctx)
+	if err != nil {
+		return nil
+	}
+	return report
 }
 
 func (s *Server) storage(w http.ResponseWriter, r *http.Request) {

@@ -26,7 +26,8 @@ type Keeper struct {
 // Reading is the last that is known of a drive.
 type Reading struct {
 	Data *Data
-	At   time.Time // when it was asked
+	At   time.Time // when it was asked for Data
+	// Took is how long the newest question took, or has taken so far.
 	Took time.Duration
 	Err  error // of the newest question; Data may be of an earlier one
 }
@@ -66,7 +67,7 @@ func (k *Keeper) Get(ctx context.Context, key, path string) Reading {
 	defer k.mu.Unlock()
 	reading := d.reading
 	if d.running != nil {
-		reading.Err = ErrStuck
+		reading.Err, reading.Took = ErrStuck, max(0, k.Now().Sub(d.asked))
 	}
 	return reading
 }
@@ -76,9 +77,9 @@ func (k *Keeper) ask(d *kept, path string, now time.Time, done chan struct{}) {
 	data, err := k.readDrive(path)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	d.reading.Err, d.running = err, nil
+	d.reading.Err, d.reading.Took, d.running = err, time.Since(start), nil
 	if err == nil {
-		d.reading = Reading{Data: data, At: now, Took: time.Since(start)}
+		d.reading.Data, d.reading.At = data, now
 	}
 	close(done)
 }

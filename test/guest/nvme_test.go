@@ -48,6 +48,7 @@ func TestNotReadyAndRescue(t *testing.T) {
 		report := m.until("both drives work", ok("one", "two"))
 		m.expect(report, "one", "ok ok []")
 		m.expect(report, "two", "ok ok []")
+		m.capture("healthy", "two drives behind root ports, both healthy")
 		if h := drive(report, "one").Health; h == nil || h.TemperatureCelsius != 50 || h.WarnCelsius != 70 || h.BytesRead == 0 {
 			t.Errorf("%s: health of a drive that works: %+v, %s", m.kernel.Release, h, drive(report, "one").HealthError)
 		}
@@ -63,6 +64,7 @@ func TestNotReadyAndRescue(t *testing.T) {
 		report = m.until("the drive is not ready", has(address, "nvme.not-ready"))
 		m.expect(report, address, "driver fail [nvme.not-ready]")
 		m.expect(report, "one", "ok ok []")
+		m.capture("not-ready", "the second drive answers zeros and is given up")
 		if f := finding(report, address, "nvme.not-ready"); f.Confidence != "unknown" || !strings.Contains(f.Evidence[0].Text, "Device not ready; aborting initialisation, CSTS=0x0") {
 			t.Errorf("%s: a kernel with the fix: %+v", m.kernel.Release, f)
 		}
@@ -112,22 +114,23 @@ func TestWarningErrorsAndUnplug(t *testing.T) {
 		m.load("")
 		m.until("both drives work", ok("one", "two"))
 
-		if err := m.QMP("qom-set", map[string]any{"path": "/machine/peripheral/one", "property": "smart_critical_warning", "value": 4}); err != nil {
-			t.Fatal(err)
-		}
-		report := m.until("the drive warns", has("one", "nvme.critical-warning"))
-		m.expect(report, "one", "ok fail [nvme.critical-warning]")
-		if h := drive(report, "one").Health; h == nil || !slices.Equal(h.CriticalWarning, []string{"reliability"}) {
-			t.Errorf("%s: health %+v", m.kernel.Release, h)
-		}
-		m.expect(report, "two", "ok ok []")
-
 		if err := m.QMP("human-monitor-command", map[string]any{"command-line": "pcie_aer_inject_error port1 COMP_TIME"}); err != nil {
 			t.Fatal(err)
 		}
-		report = m.until("the port's errors are told", has("one", "nvme.aer"))
+		report := m.until("the port's errors are told", has("one", "nvme.aer"))
 		if errors := drive(report, "one").Port.Errors; errors == nil || errors.NonFatal+errors.Fatal == 0 {
 			t.Errorf("%s: errors of the port: %+v", m.kernel.Release, errors)
+		}
+		m.expect(report, "two", "ok ok []")
+		m.capture("aer", "the port of the first drive counts an error")
+
+		if err := m.QMP("qom-set", map[string]any{"path": "/machine/peripheral/one", "property": "smart_critical_warning", "value": 4}); err != nil {
+			t.Fatal(err)
+		}
+		report = m.until("the drive warns", has("one", "nvme.critical-warning"))
+		m.expect(report, "one", "ok fail [nvme.aer nvme.critical-warning]")
+		if h := drive(report, "one").Health; h == nil || !slices.Equal(h.CriticalWarning, []string{"reliability"}) {
+			t.Errorf("%s: health %+v", m.kernel.Release, h)
 		}
 		m.expect(report, "two", "ok ok []")
 
@@ -165,6 +168,7 @@ func TestTimeoutAndMediaError(t *testing.T) {
 		m.expect(report, "two", "ok warn [nvme.media-errors]")
 		m.expect(report, "one", "ok ok []")
 
+		m.capture("media-error", "a sector of the second drive cannot be read")
 		// The drive must not fetch commands any more: it is no bus master.
 		one := strings.TrimPrefix(drive(report, "one").ID, "nvme/")
 		m.write("/sys/bus/pci/devices/"+one+"/config", make([]byte, 2), 4)
@@ -172,6 +176,7 @@ func TestTimeoutAndMediaError(t *testing.T) {
 		report = m.until("the timed-out command is told", func(r apiv1.Envelope[apiv1.NVMeItem]) bool {
 			return slices.Contains(incidents(drive(r, one)), "timeout")
 		})
+		m.capture("timeout", "the first drive does not answer commands")
 		if item := drive(report, one); item.Verdict == "ok" {
 			t.Errorf("%s: the drive that does not answer: %+v", m.kernel.Release, item)
 		}
@@ -208,6 +213,11 @@ func TestDuplicateIDs(t *testing.T) {
 		add("twice", "")
 		namespace("twice", 1, "eui64=0x3333333333333333,shared=off")
 		namespace("twice", 2, "eui64=0x3333333333333333,shared=off")
+		// One drive with two controllers and a namespace that both reach.
+		devices = append(devices, "-device", "nvme-subsys,id=subC,nqn=C")
+		add("dual", ",subsys=subC")
+		devices = append(devices, "-device", "nvme,id=dual2,serial=dual,subsys=subC")
+		namespace("dual", 1, "eui64=0x4444444444444444,shared=on")
 		m := boot(t, suite, disks, devices...)
 		m.write("/sys/bus/pci/drivers_autoprobe", []byte("0"), 0)
 		m.load("")
@@ -235,11 +245,41 @@ func TestDuplicateIDs(t *testing.T) {
 				t.Errorf("%s: %s under a kernel that rejects others: %+v", m.kernel.Release, loser, predicted)
 			}
 		}
+		m.capture("same-ids", "pairs of drives with the same ids, a drive with two namespaces alike, and one with two controllers")
+		m.dualPorted(report)
 		m.expect(report, "twice", "namespace fail [nvme.duplicate-ids]")
 		if n := len(drive(report, "twice").Namespaces); n != 1 {
 			t.Errorf("%s: %d namespaces of the drive with two alike", m.kernel.Release, n)
 		}
 	})
+}
+
+// dualPorted checks the drive with two controllers: both reach the same disk, each by a hidden path of its own.
+func (m *machine) dualPorted(report apiv1.Envelope[apiv1.NVMeItem]) {
+	m.t.Helper()
+	var found []apiv1.NVMeItem
+	for _, item := range report.Items {
+		if item.Serial == "dual" {
+			found = append(found, item)
+		}
+	}
+	if len(found) != 2 {
+		m.t.Errorf("%s: %d controllers of the drive with two", m.kernel.Release, len(found))
+		return
+	}
+	one, two := found[0], found[1]
+	if len(one.Namespaces) != 1 || len(two.Namespaces) != 1 || one.Namespaces[0].Device != two.Namespaces[0].Device {
+		m.t.Errorf("%s: the disk of two controllers: %+v, %+v", m.kernel.Release, one.Namespaces, two.Namespaces)
+		return
+	}
+	for _, item := range found {
+		if ns := item.Namespaces[0]; item.Rung != "ok" || len(ns.Paths) != 1 || ns.SizeBytes != diskSize || ns.EUI != "44 44 44 44 44 44 44 44" || item.Subsystem == "" || item.Queues < 2 {
+			m.t.Errorf("%s: %s: %+v", m.kernel.Release, item.Serial, item)
+		}
+	}
+	if one.ControllerID == two.ControllerID || one.Subsystem != two.Subsystem {
+		m.t.Errorf("%s: controllers %d of %s and %d of %s", m.kernel.Release, one.ControllerID, one.Subsystem, two.ControllerID, two.Subsystem)
+	}
 }
 
 func count(r apiv1.Envelope[apiv1.NVMeItem], code string) (n int) {

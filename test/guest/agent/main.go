@@ -1,4 +1,4 @@
-// Command agent is the first process of a guest. It loads the kernel's modules and then does what it is told on the
+// Command agent is the first process of a guest, or a service of the guest's systemd. It loads the kernel's modules and then does what it is told on the
 // second serial port, one JSON object a line: see guest.Request.
 package main
 
@@ -24,15 +24,25 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "dmesg" {
 		os.Exit(dmesg())
 	}
-	if err := serve(); err != nil {
+	if len(os.Args) > 1 && os.Args[1] == "tree" {
+		os.Exit(tree())
+	}
+	// As a service of systemd it finds everything prepared, and leaves the machine on when it ends.
+	service := len(os.Args) > 1 && os.Args[1] == "serve"
+	if err := serve(!service); err != nil {
 		fmt.Println("agent:", err)
+	}
+	if service {
+		return
 	}
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
-func serve() error {
-	if err := prepare(); err != nil {
-		return err
+func serve(first bool) error {
+	if first {
+		if err := prepare(); err != nil {
+			return err
+		}
 	}
 	port, err := os.OpenFile("/dev/ttyS1", os.O_RDWR, 0)
 	if err != nil {
@@ -182,16 +192,27 @@ func run(req wire.Request) (out wire.Answer) {
 
 // dmesg prints the kernel's log about drives and their bus.
 func dmesg() int {
-	buffer := make([]byte, 1<<20)
-	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, buffer)
+	log, err := kernelLog()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	fmt.Print(log)
+	return 0
+}
+
+// kernelLog are the lines about drives and their bus.
+func kernelLog() (string, error) {
+	buffer := make([]byte, 1<<20)
+	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, buffer)
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
 	for line := range strings.Lines(string(buffer[:n])) {
 		if strings.Contains(line, "nvme") || strings.Contains(line, "pci ") || strings.Contains(line, "pcie") || strings.Contains(line, "blk_") || strings.Contains(line, "I/O error") {
-			fmt.Print(line)
+			out.WriteString(line)
 		}
 	}
-	return 0
+	return out.String(), nil
 }
