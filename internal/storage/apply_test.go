@@ -53,17 +53,7 @@ func newBench(t *testing.T, patches ...string) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{T: t, host: h, root: root, server: server, applier: NewApplier(h, "pve1", func(context.Context) (PVE, error) { return client, nil })}
-	b.applier.Edit = func(_ context.Context, change func([]byte) ([]byte, error)) error {
-		file := filepath.Join(h.PVE, "storage.cfg")
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		if data, err = change(data); err != nil {
-			return err
-		}
-		return os.WriteFile(file, data, 0o640)
-	}
+	b.applier.Edit = pve.StorageFile{Root: h.PVE}.Edit
 	b.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(root, "journal"), time.Now), Ops: b.applier.Ops()}
 	return b
 }
@@ -231,7 +221,7 @@ func TestApplyAndUndo(t *testing.T) {
 			after: map[string]string{"etc/pve/storage.cfg": `"path":"/srv/data"`}, lost: []string{"etc/pve/storage.cfg"},
 		},
 		{
-			name: "malformed, nothing known", patches: []string{cfg("lvmthin: data\n\tvgname v\n\tcontent images\n\n")}, ids: []string{"data"}, ops: "remove-section",
+			name: "malformed, nothing known", patches: []string{cfg("lvmthin: data\n\tvgname v\n\tcontent images\n\n")}, ids: []string{"data"}, ops: "remove-section", lost: []string{"etc/pve/storage.cfg"},
 		},
 		{
 			name: "unknown type", patches: []string{cfg("glusterfs: data\n\tserver a\n\tvolume v\n\n")}, ids: []string{"data"}, ops: "remove-section",
