@@ -19,6 +19,8 @@ import (
 type Info struct {
 	// Version and API are the daemon's versions, "28.5.2" and "1.51".
 	Version, API string
+	// Podman says that the daemon is Podman's: its API does not tell the bridges of networks.
+	Podman bool
 	// FirewallBackend is iptables, iptables+firewalld or nftables; iptables where an old daemon does not say.
 	FirewallBackend string
 	Networks        []Network
@@ -37,7 +39,8 @@ const (
 // Network is one Docker network.
 type Network struct {
 	ID, Name, Driver string
-	// Bridge is the interface in the daemon's network namespace; empty for other drivers than bridge.
+	// Bridge is the interface in the daemon's network namespace; empty for other drivers than bridge, and where Podman
+	// does not tell it.
 	Bridge   string
 	Internal bool
 	// Subnets are the IPAM prefixes, masked, v4 and v6.
@@ -103,6 +106,9 @@ func Discover(ctx context.Context, s Socket) (*Info, error) {
 		return nil, explain("ask Docker for its version", err)
 	}
 	info := &Info{Version: version.Version, API: version.APIVersion, FirewallBackend: "iptables"}
+	for _, component := range version.Components {
+		info.Podman = info.Podman || component.Name == "Podman Engine"
+	}
 	if system, err := c.Info(ctx); err != nil {
 		return nil, explain("ask Docker for its firewall backend", err)
 	} else if system.FirewallBackend != nil && system.FirewallBackend.Driver != "" {
@@ -149,7 +155,7 @@ func (i *Info) addNetwork(n network.Inspect) {
 		GatewayMode:  cmp.Or(n.Options["com.docker.network.bridge.gateway_mode_ipv4"], "nat"),
 		GatewayMode6: cmp.Or(n.Options["com.docker.network.bridge.gateway_mode_ipv6"], "nat"),
 	}
-	if n.Driver == DriverBridge {
+	if n.Driver == DriverBridge && !i.Podman {
 		if out.Bridge = bridgeName(n); !ValidInterface(out.Bridge) {
 			i.reject("network %q has a bridge called %q", n.Name, out.Bridge)
 			return

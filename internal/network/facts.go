@@ -72,11 +72,15 @@ type Route struct {
 	Dev      string
 	Table    int
 	Protocol int
+	// Nowhere says that what it covers is dropped or answered with an error: an unreachable, blackhole or prohibit route.
+	Nowhere bool `json:",omitempty"`
 }
 
 // Container is one running LXC container.
 type Container struct {
 	ID int
+	// Name is its host name in PVE's configuration; may be empty.
+	Name string
 	// NetNS tells one start of the container from the next.
 	NetNS string
 	// Err is why the container could not be looked at, DockerErr why its Docker could not be asked; Hostile says that

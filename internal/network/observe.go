@@ -199,8 +199,10 @@ func (o *Observer) look(ctx context.Context, id int) Container {
 		c.Err = o.observeRules(ctx, ct, &c)
 	}
 	c.Firewall = readFirewall(ctx, o.host, id)
+	c.Name = c.Firewall.Hostname
 	<-asked
 	c.Docker = info
+	c.findBridges()
 	if c.Err == nil && info != nil && strings.HasPrefix(info.FirewallBackend, "nftables") {
 		c.Err = o.observeTables(ctx, ct, &c)
 	}
