@@ -38,6 +38,9 @@ func (d *daemon) build() error {
 	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg, d.host) })
 	applier.Major = d.major
 	applier.Edit = func(ctx context.Context, change func([]byte) ([]byte, error)) error {
+		return pve.StorageFile{Root: d.host.PVE, Major: d.major()}.Edit(ctx, change)
+	}
+	applier.Edit = func(ctx context.Context, change func([]byte) ([]byte, error)) error {
 		return pve.StorageFile{Root: d.cfg.Paths.PVE, Major: d.major()}.Edit(ctx, change)
 	}
 	if err := ops.Add(applier.Ops()); err != nil {
