@@ -16,13 +16,13 @@ type handle struct {
 }
 
 var (
-	_ = (gofs.NodeOpener)((*node)(nil))
-	_ = (gofs.FileReader)((*handle)(nil))
-	_ = (gofs.FileWriter)((*handle)(nil))
-	_ = (gofs.FileReleaser)((*handle)(nil))
-	_ = (gofs.FileFsyncer)((*handle)(nil))
-	_ = (gofs.NodeFsyncer)((*node)(nil))
-	_ = (gofs.NodeStatfser)((*node)(nil))
+	_ = gofs.NodeOpener((*node)(nil))
+	_ = gofs.FileReader((*handle)(nil))
+	_ = gofs.FileWriter((*handle)(nil))
+	_ = gofs.FileReleaser((*handle)(nil))
+	_ = gofs.FileFsyncer((*handle)(nil))
+	_ = gofs.NodeFsyncer((*node)(nil))
+	_ = gofs.NodeStatfser((*node)(nil))
 )
 
 // open is called with the lock held.

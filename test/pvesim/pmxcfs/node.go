@@ -27,17 +27,17 @@ type node struct {
 }
 
 var (
-	_ = (gofs.NodeGetattrer)((*node)(nil))
-	_ = (gofs.NodeSetattrer)((*node)(nil))
-	_ = (gofs.NodeReadlinker)((*node)(nil))
-	_ = (gofs.NodeMkdirer)((*node)(nil))
-	_ = (gofs.NodeCreater)((*node)(nil))
-	_ = (gofs.NodeUnlinker)((*node)(nil))
-	_ = (gofs.NodeRmdirer)((*node)(nil))
-	_ = (gofs.NodeRenamer)((*node)(nil))
-	_ = (gofs.NodeLinker)((*node)(nil))
-	_ = (gofs.NodeSymlinker)((*node)(nil))
-	_ = (gofs.NodeMknoder)((*node)(nil))
+	_ = gofs.NodeGetattrer((*node)(nil))
+	_ = gofs.NodeSetattrer((*node)(nil))
+	_ = gofs.NodeReadlinker((*node)(nil))
+	_ = gofs.NodeMkdirer((*node)(nil))
+	_ = gofs.NodeCreater((*node)(nil))
+	_ = gofs.NodeUnlinker((*node)(nil))
+	_ = gofs.NodeRmdirer((*node)(nil))
+	_ = gofs.NodeRenamer((*node)(nil))
+	_ = gofs.NodeLinker((*node)(nil))
+	_ = gofs.NodeSymlinker((*node)(nil))
+	_ = gofs.NodeMknoder((*node)(nil))
 )
 
 // kind is the file type's bits.
