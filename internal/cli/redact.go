@@ -3,81 +3,44 @@ package cli
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	apiv1 "labd/api/v1"
 )
 
-// ids are UUIDs and the long hexadecimal ids of drives, wherever they stand.
-var ids = regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b(?:eui|nguid|uuid|nvme)\.[0-9a-f][0-9a-f-]{15,}|\b[0-9a-f]{16}\b|\b[0-9a-f]{32}\b|\bnqn\.[^\s,]+`)
+// ids are UUIDs and the long hexadecimal ids of drives, wherever they stand; the kernel writes some of them with blanks.
+var ids = regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b(?:eui|nguid|uuid|nvme)\.[0-9a-f][0-9a-f-]{15,}|\b[0-9a-f]{16}\b|\b[0-9a-f]{32}\b|\b(?:[0-9a-f]{2} ){7}(?:(?:[0-9a-f]{2} ){8})?[0-9a-f]{2}\b|\bnqn\.[^\s,]+`)
 
-// redact replaces what tells one machine from another: serial numbers, ids of namespaces and file systems, and the
-// node's name. The same value gets the same replacement, so that the report still reads.
+// redact replaces what tells one machine from another in every string of a report: serial numbers, ids of namespaces and
+// file systems, and the node's name. The same value gets the same replacement, so that the report still reads. The node's
+// name is replaced only where it is known to be one: a node called pve is not what /etc/pve is called after.
 func redact(report *apiv1.Envelope[apiv1.NVMeItem]) {
-	var pairs []string
-	hide := func(value, kind string, n int) {
-		if len(value) > 2 && !slices.Contains(pairs, value) {
-			pairs = append(pairs, value, fmt.Sprintf("%s-%d", kind, n))
-		}
-	}
-	for i, item := range report.Items {
-		hide(item.Serial, "SERIAL", i+1)
-		if item.Memory != nil {
-			hide(item.Memory.Serial, "SERIAL", i+1)
-		}
-		for j, incident := range item.Incidents {
-			hide(incident.Serial, fmt.Sprintf("SERIAL-%d", i+1), j+1)
-		}
-		for j, ns := range item.Namespaces {
-			hide(ns.WWID, fmt.Sprintf("WWID-%d", i+1), j+1)
-		}
-	}
-	node := report.Node
-	serials := strings.NewReplacer(pairs...)
-	clean := func(text string) string {
-		text = ids.ReplaceAllString(serials.Replace(text), "ID")
-		if node != "" {
-			text = strings.ReplaceAll(text, "storage/"+node+"/", "storage/NODE/")
-		}
-		return text
-	}
+	clean := redactor(driveNames(report.Items))
+	node := "storage/" + report.Node + "/"
 	report.Node = "NODE"
-	all := func(list []string) {
-		for i := range list {
-			list[i] = clean(list[i])
+	eachString(report, func(text string) string { return strings.ReplaceAll(clean(text), node, "storage/NODE/") })
+}
+
+// driveNames are the serial numbers and ids of drives, each with the word that stands for it.
+func driveNames(items []apiv1.NVMeItem) map[string]string {
+	names := map[string]string{}
+	hide := func(value, word string) {
+		if value != "" && names[value] == "" {
+			names[value] = word
 		}
 	}
-	all(report.Notes)
-	for i := range report.Items {
-		item := &report.Items[i]
-		item.ID, item.Serial, item.HealthError = clean(item.ID), clean(item.Serial), clean(item.HealthError)
-		if item.Memory != nil {
-			item.Memory.Serial = clean(item.Memory.Serial)
-			all(item.Memory.Contents)
+	for i, d := range items {
+		serial := fmt.Sprintf("SERIAL-%d", i+1)
+		hide(d.Serial, serial)
+		if d.Memory != nil {
+			hide(d.Memory.Serial, serial)
 		}
-		for j := range item.Incidents {
-			item.Incidents[j].Serial, item.Incidents[j].Text = clean(item.Incidents[j].Serial), clean(item.Incidents[j].Text)
+		for j, incident := range d.Incidents {
+			hide(incident.Serial, fmt.Sprintf("%s-%d", serial, j+1))
 		}
-		all(item.Problems)
-		for j := range item.Namespaces {
-			ns := &item.Namespaces[j]
-			ns.WWID = clean(ns.WWID)
-			all(ns.Users)
-			all(ns.Contents)
-			all(ns.Storages)
+		for j, n := range d.Namespaces {
+			hide(n.WWID, fmt.Sprintf("WWID-%d-%d", i+1, j+1))
 		}
 	}
-	for i := range report.Findings {
-		f := &report.Findings[i]
-		f.Subject = clean(f.Subject)
-		f.Title, f.Cause = clean(f.Title), clean(f.Cause)
-		for j := range f.Evidence {
-			f.Evidence[j].Text = clean(f.Evidence[j].Text)
-		}
-		for j := range f.Remedies {
-			f.Remedies[j].Title = clean(f.Remedies[j].Title)
-			all(f.Remedies[j].Commands)
-		}
-	}
+	return names
 }
