@@ -87,7 +87,7 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	if err := errors.Join(panics...); err != nil {
 		return nil, err
 	}
-	f.System = o.system(bus)
+	f.System, f.Stale = o.system(bus), o.stale(around)
 	f.Problems = bus.problems
 	for _, fn := range results {
 		if fn != nil {
