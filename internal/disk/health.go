@@ -38,7 +38,7 @@ func (o *Observer) health(c *Controller) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), o.timeout/2)
 	defer cancel()
-	c.Health = o.smart.Get(ctx, c.Name+" "+c.Serial, filepath.Join(o.host.Dev, c.Name))
+	c.Health = o.smart.Get(ctx, c.healthKey(), filepath.Join(o.host.Dev, c.Name))
 	if data := c.Health.Data; data != nil && data.Identity.Serial != c.Serial && data.Identity.Serial != "" {
 		// The number was given to another drive between the two reads.
 		c.Health = smart.Reading{Err: fmt.Errorf("the answer is of another drive, %s", data.Identity.Serial)}
@@ -46,6 +46,23 @@ func (o *Observer) health(c *Controller) {
 	if errors.Is(c.Health.Err, os.ErrNotExist) {
 		c.Health.Err = nil // a fixture, or a drive that went meanwhile; sysfs tells which
 	}
+}
+
+// healthKey is one drive in one place: a number that is given to another drive is another key.
+func (c *Controller) healthKey() string { return c.Name + " " + c.Serial }
+
+// forgetHealth drops the answers of drives that are gone.
+func (o *Observer) forgetHealth(functions []Function) {
+	if o.smart == nil {
+		return
+	}
+	var keys []string
+	for _, fn := range functions {
+		for i := range fn.Controllers {
+			keys = append(keys, fn.Controllers[i].healthKey())
+		}
+	}
+	o.smart.Keep(keys)
 }
 
 // healthSource is where a health finding's evidence is from.

@@ -94,6 +94,7 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 			f.Functions = append(f.Functions, *fn)
 		}
 	}
+	o.forgetHealth(f.Functions)
 	// What may wait for something else than a drive gets what is left of the time that one may take.
 	left := func() time.Duration { return max(time.Until(start.Add(o.timeout)), 0) }
 	o.names.fill(f.Functions, left())
