@@ -11,9 +11,9 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 
 # Debian 12 packages. What runs labd's jobs, what the lab is made of, and what only the tests need.
 DEMO_PACKAGES := docker.io iptables nftables iproute2 iputils-ping lxc uidmap busybox-static e2fsprogs pci.ids util-linux mount systemd
-TEST_PACKAGES := $(DEMO_PACKAGES) procps gcc libc6-dev debootstrap prometheus shellcheck lintian qemu-system-x86 cpio xz-utils postfix
+TEST_PACKAGES := $(DEMO_PACKAGES) lvm2 procps gcc libc6-dev debootstrap prometheus shellcheck lintian qemu-system-x86 cpio xz-utils postfix
 
-.PHONY: build deb demo test lint unit soak bench packages-demo packages-test clean
+.PHONY: build deb demo test test-full lint unit soak bench packages-demo packages-test clean
 
 build: ## static binaries in bin/
 	@mkdir -p bin
@@ -44,6 +44,9 @@ lint:
 
 unit:
 	@test/run.sh
+
+test-full: packages-test build lint ## make test, and what takes long: Docker 26 in a tree of Debian 13
+	@LABD_TEST_TAGS=full test/run.sh
 
 SOAK ?= 30m
 soak: packages-demo build ## labd for SOAK (30m) on a lab that never rests: memory, files and goroutines must stay flat

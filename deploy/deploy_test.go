@@ -129,6 +129,11 @@ func TestDashboard(t *testing.T) {
 			exprs[p.Title+" "+target.RefID] = target.Expr
 		}
 	}
+	for _, row := range []string{"Findings", "Drives", "Storages", "Docker networks in LXC", "labd itself"} {
+		if !slices.ContainsFunc(d.Panels, func(p panel) bool { return p.Type == "row" && p.Title == row }) {
+			t.Errorf("no row %q", row)
+		}
+	}
 	for _, v := range d.Templating.List {
 		checkNames(t, "variable "+v.Name, v.Definition, names)
 	}

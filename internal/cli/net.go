@@ -18,6 +18,7 @@ func (a *app) netCommand() *cobra.Command {
 	cmd.AddCommand(
 		a.netListCommand(),
 		a.netProbeCommand(),
+		a.netRouterCommand(),
 		&cobra.Command{
 			Use: "plan", Short: "Show the routes and rules that are missing, and what becomes reachable", Args: noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {

@@ -87,6 +87,16 @@ func (a *app) notes(notes []string) {
 	}
 }
 
+// remarks prints notes where they are not among what was asked for.
+func (a *app) remarks(notes []string) {
+	if a.flags.quiet {
+		return
+	}
+	for _, n := range notes {
+		fmt.Fprintf(a.stderr, "note: %s\n", escape(n))
+	}
+}
+
 // tableRows prints aligned columns. Colour is put on the finished line, since tabwriter counts its codes as width.
 func (a *app) tableRows(header []string, rows [][]string, severity func(row int) string) {
 	var b strings.Builder

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"strings"
 
 	apiv1 "labd/api/v1"
@@ -21,26 +20,8 @@ type supportReports struct {
 
 // names are what tells this machine from others, each with the word that stands for it.
 func (r *supportReports) names() map[string]string {
-	names := map[string]string{r.status.Node: "NODE"}
-	serial := func(value string) {
-		if value != "" && names[value] == "" {
-			names[value] = fmt.Sprintf("SERIAL-%d", len(names))
-		}
-	}
-	for _, d := range r.nvme.Items {
-		serial(d.Serial)
-		if d.Memory != nil {
-			serial(d.Memory.Serial)
-		}
-		for _, i := range d.Incidents {
-			serial(i.Serial)
-		}
-		for _, n := range d.Namespaces {
-			if n.WWID != "" {
-				names[n.WWID] = fmt.Sprintf("WWID-%d", len(names))
-			}
-		}
-	}
+	names := driveNames(r.nvme.Items)
+	names[r.status.Node] = "NODE"
 	return names
 }
 

@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"errors"
 	"path/filepath"
 
 	"labd/internal/config"
 	"labd/internal/finding"
 	"labd/internal/notify"
+	"labd/internal/plan"
 	"labd/internal/statefile"
 )
 
@@ -13,7 +15,8 @@ import (
 func newTeller(s *service, cfg config.Config) *notify.Center {
 	teller, err := notify.New(cfg.Notify, cfg.PVE.Node, notify.Options{
 		Findings: s.tracker, Store: statefile.New(filepath.Join(cfg.Paths.State, "notify.json"), notify.StateVersion),
-		MayTell: func() bool { return s.lock.Acquire() == nil },
+		// Where the lock cannot be had since the disk is read-only, there is no other labd, and all the more to tell.
+		MayTell: func() bool { return !errors.Is(s.lock.Acquire(), plan.ErrLocked) },
 		Failing: func(found []finding.Finding) { s.own.Set("notify", found...) },
 		Log:     s.log, Timing: notify.DefaultTiming(),
 	})

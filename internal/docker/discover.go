@@ -13,12 +13,15 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/client"
 )
 
 // Info is what a daemon says of itself, checked.
 type Info struct {
 	// Version and API are the daemon's versions, "28.5.2" and "1.51".
 	Version, API string
+	// Podman says that the daemon is Podman's: its API does not tell the bridges of networks.
+	Podman bool
 	// FirewallBackend is iptables, iptables+firewalld or nftables; iptables where an old daemon does not say.
 	FirewallBackend string
 	Networks        []Network
@@ -37,7 +40,8 @@ const (
 // Network is one Docker network.
 type Network struct {
 	ID, Name, Driver string
-	// Bridge is the interface in the daemon's network namespace; empty for other drivers than bridge.
+	// Bridge is the interface in the daemon's network namespace; empty for other drivers than bridge, and where Podman
+	// does not tell it.
 	Bridge   string
 	Internal bool
 	// Subnets are the IPAM prefixes, masked, v4 and v6.
@@ -85,50 +89,50 @@ type Port struct {
 }
 
 // Discover asks the daemon at the socket. ctx must have a deadline: the daemon may answer a byte a second.
-func Discover(ctx context.Context, s Socket) (*Info, error) {
-	// The library hides why a connection failed; who listens matters too much for that.
-	conn, err := s.Dial(ctx)
-	if err != nil {
-		return nil, explain("reach Docker", err)
-	}
-	_ = conn.Close()
-	c, err := newClient(s)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
+func Discover(ctx context.Context, s Socket) (*Info, error) { return NewSession(s).Discover(ctx) }
+
+// describe asks the daemon for its versions and its firewall backend.
+func describe(ctx context.Context, c *client.Client) (*Info, error) {
 	c.NegotiateAPIVersion(ctx)
 	version, err := c.ServerVersion(ctx)
 	if err != nil {
 		return nil, explain("ask Docker for its version", err)
 	}
 	info := &Info{Version: version.Version, API: version.APIVersion, FirewallBackend: "iptables"}
+	for _, component := range version.Components {
+		info.Podman = info.Podman || component.Name == "Podman Engine"
+	}
 	if system, err := c.Info(ctx); err != nil {
 		return nil, explain("ask Docker for its firewall backend", err)
 	} else if system.FirewallBackend != nil && system.FirewallBackend.Driver != "" {
 		info.FirewallBackend = system.FirewallBackend.Driver
 	}
+	return info, nil
+}
+
+// list asks the daemon for its networks and containers.
+func (i *Info) list(ctx context.Context, c *client.Client) error {
 	networks, err := c.NetworkList(ctx, network.ListOptions{})
 	if err != nil {
-		return nil, explain("list Docker's networks", err)
+		return explain("list Docker's networks", err)
 	}
 	if len(networks) > MaxNetworks {
-		return nil, fmt.Errorf("list Docker's networks: %d of them: %w", len(networks), ErrTooMany)
+		return fmt.Errorf("list Docker's networks: %d of them: %w", len(networks), ErrTooMany)
 	}
 	containers, err := c.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
-		return nil, explain("list Docker's containers", err)
+		return explain("list Docker's containers", err)
 	}
 	if len(containers) > MaxContainers {
-		return nil, fmt.Errorf("list Docker's containers: %d of them: %w", len(containers), ErrTooMany)
+		return fmt.Errorf("list Docker's containers: %d of them: %w", len(containers), ErrTooMany)
 	}
 	for _, n := range networks {
-		info.addNetwork(n)
+		i.addNetwork(n)
 	}
 	for _, ct := range containers {
-		info.addContainer(ct)
+		i.addContainer(ct)
 	}
-	return info, nil
+	return nil
 }
 
 func (i *Info) reject(format string, args ...any) {
@@ -149,7 +153,7 @@ func (i *Info) addNetwork(n network.Inspect) {
 		GatewayMode:  cmp.Or(n.Options["com.docker.network.bridge.gateway_mode_ipv4"], "nat"),
 		GatewayMode6: cmp.Or(n.Options["com.docker.network.bridge.gateway_mode_ipv6"], "nat"),
 	}
-	if n.Driver == DriverBridge {
+	if n.Driver == DriverBridge && !i.Podman {
 		if out.Bridge = bridgeName(n); !ValidInterface(out.Bridge) {
 			i.reject("network %q has a bridge called %q", n.Name, out.Bridge)
 			return

@@ -84,7 +84,7 @@ func (d *diagnosis) meets(prefix netip.Prefix) (netip.Prefix, bool) {
 			d.taken = append(d.taken, a.Prefix.Masked())
 		}
 		for _, r := range d.facts.Host.Routes {
-			if r.Dst.IsValid() && r.Dst.Bits() > 1 {
+			if r.Dst.IsValid() && r.Dst.Bits() > 1 && !r.Nowhere {
 				d.taken = append(d.taken, r.Dst)
 			}
 		}

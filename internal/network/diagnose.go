@@ -51,8 +51,9 @@ type Report struct {
 	Sources []netip.Prefix
 	// Want is what should be on the host and in the containers, by the policy, whether or not it is switched on.
 	Want Desired
-	// facts are what the report was made from, so that a plan is never made from others.
+	// facts are what the report was made from, so that a plan is never made from others; pools those of the policy.
 	facts *Facts
+	pools []netip.Prefix
 }
 
 // ContainerReport says how the look into one container went.
@@ -104,7 +105,7 @@ type Desired struct {
 // Diagnose is pure.
 func Diagnose(f *Facts, p Policy) *Report {
 	d := &diagnosis{facts: f, policy: p, report: &Report{
-		facts: f, At: f.At, Switch: f.Switch, Active: p.Active(f.Switch), RoutesPresent: len(f.Host.Own), Repairs: f.Repairs,
+		facts: f, pools: slices.Concat(p.Pools, p.AliasPools), At: f.At, Switch: f.Switch, Active: p.Active(f.Switch), RoutesPresent: len(f.Host.Own), Repairs: f.Repairs,
 		Want: Desired{Rules: map[int]netfilter.Rules{}, Owners: f.standing(p)},
 	}}
 	d.own, d.wanted = make(map[Route]bool, len(f.Host.Own)), map[int]int{}
@@ -131,6 +132,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 		d.container(c)
 	}
 	d.reversePath()
+	d.fought()
 	d.forwarding()
 	slices.SortFunc(d.report.Networks, func(a, b Network) int {
 		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Name, b.Name))

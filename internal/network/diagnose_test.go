@@ -90,6 +90,12 @@ func TestDiagnose(t *testing.T) {
 		{"a default route in two halves", func(f *Facts, _ *Policy) {
 			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("0.0.0.0/1")[0], Dev: "tun0"}, Route{Dst: prefixes("128.0.0.0/1")[0], Dev: "tun0"})
 		}, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
+		{"within a route to nowhere", func(f *Facts, _ *Policy) {
+			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("172.16.0.0/12")[0], Dev: "lo", Table: mainTable, Protocol: 4, Nowhere: true})
+		}, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
+		{"a route to nowhere of that very prefix", func(f *Facts, _ *Policy) {
+			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("172.18.0.0/24")[0], Dev: "lo", Table: mainTable, Protocol: 4, Nowhere: true})
+		}, VerdictRefused, []string{"net.overlap"}, "172.18.0.0/24"},
 		{"the LAN of the sources", func(_ *Facts, p *Policy) { p.From = prefixes("172.18.0.0/16") }, VerdictRefused, []string{"net.overlap"}, "reached"},
 		{"no source", func(f *Facts, _ *Policy) { f.Host.Uplinks = []string{"wlan0"} }, VerdictUnreachable, []string{"net.no-route"}, "source"},
 		{"the host is not in the container's network", func(f *Facts, _ *Policy) { f.Host.Addresses = f.Host.Addresses[:2] }, VerdictUnreachable, []string{"net.no-route"}, "10.77.0.101"},
@@ -119,6 +125,21 @@ func TestDiagnose(t *testing.T) {
 			rs := f.Containers[0].Rules.Tables["raw"]["PREROUTING"]
 			rs.Rules = append(rs.Rules, netfilter.Rule{Args: strings.Fields("-s 192.168.50.66/32 -j DROP")})
 		}, VerdictRefused, []string{"net.user-drop"}, "PREROUTING"},
+		{"an address of the cluster", func(f *Facts, _ *Policy) {
+			f.Host.Cluster = []ClusterNetwork{{netip.MustParsePrefix("172.18.0.9/32"), "corosync.conf"}}
+		}, VerdictRefused, []string{"net.overlap"}, "corosync.conf"},
+		{"another container's address", func(f *Facts, _ *Policy) {
+			f.Containers[0].Address6 = netip.Addr{}
+			f.Containers[0].Address = netip.MustParseAddr("172.18.0.9")
+		}, VerdictRefused, []string{"net.overlap"}, "container 101"},
+		{"isolated", func(f *Facts, _ *Policy) { f.Containers[0].Docker.Networks[0].GatewayMode = "isolated" }, VerdictOK, []string{}, "isolated"},
+		{"switched off for the container", func(_ *Facts, p *Policy) { p.Modes = map[string]string{"lxc/101": ModeOff} }, VerdictOK, []string{}, "labd.toml"},
+		{"switched off by its label", func(f *Facts, p *Policy) { f.Containers[0].Docker.Networks[0].Mode, p.AllowLabels = ModeOff, true }, VerdictOK, []string{}, "label"},
+		{"a label that is not allowed", func(f *Facts, _ *Policy) { f.Containers[0].Docker.Networks[0].Mode = ModeOff }, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
+		{"nftables backend, a mark behind the drop", func(f *Facts, _ *Policy) {
+			f.Containers[0].Docker.FirewallBackend = "nftables"
+			f.Containers[0].DockerTables = map[netfilter.Family]netfilter.DockerTable{netfilter.IPv4: {Accepts: map[string]netfilter.Mark{"br-web": {Value: 1, Mask: 1}}, Drops: prefixes("172.18.0.2/32")}}
+		}, VerdictUnreachable, []string{"net.nft-backend"}, ""},
 		{"the look failed", func(f *Facts, _ *Policy) { f.Containers[0].Err = fmt.Errorf("it hangs") }, VerdictUnknown, []string{}, "hangs"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -139,6 +160,53 @@ func TestDiagnose(t *testing.T) {
 				if f.Title == "" || f.Cause == "" || f.Confidence == "" || f.Severity == 0 || len(f.Evidence) == 0 || len(f.Remedies) == 0 {
 					t.Errorf("finding not told fully: %+v", f)
 				}
+			}
+		})
+	}
+}
+
+// IPv6 subnets have bounds of their own, and a range with a meaning is no Docker subnet, whatever the pools say.
+func TestDiagnoseIPv6(t *testing.T) {
+	for _, tt := range []struct {
+		name, subnet string
+		change       func(f *Facts, p *Policy)
+		verdict      string
+		codes        []string
+	}{
+		{"a unique local subnet", "fd18::/64", nil, VerdictPlanned, []string{"net.no-route"}},
+		{"a global one", "2001:db8:1::/64", nil, VerdictPlanned, []string{"net.no-route"}},
+		{"too wide", "fd18::/40", nil, VerdictRefused, []string{"net.outside-pool"}},
+		{"too narrow", "fd18::/127", nil, VerdictRefused, []string{"net.outside-pool"}},
+		{"link-local", "fe80::/64", nil, VerdictRefused, []string{"net.outside-pool"}},
+		{"multicast", "ff05::/64", nil, VerdictRefused, []string{"net.outside-pool"}},
+		{"behind a translator", "64:ff9b::/96", nil, VerdictRefused, []string{"net.outside-pool"}},
+		{"outside the pools", "fd18::/64", func(_ *Facts, p *Policy) { p.Pools = prefixes("fd00::/16") }, VerdictRefused, []string{"net.outside-pool"}},
+		{"the LAN", "fd50::/64", nil, VerdictRefused, []string{"net.overlap"}},
+		{"a route of the host", "fd18::/64", func(f *Facts, _ *Policy) {
+			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("fd18::/48")[0], Dev: "tun0", Table: mainTable})
+		}, VerdictRefused, []string{"net.overlap"}},
+		{"no address of the container", "fd18::/64", func(f *Facts, _ *Policy) { f.Containers[0].Address6 = netip.Addr{} }, VerdictUnreachable, []string{"net.no-route"}},
+		{"no source", "fd18::/64", func(_ *Facts, p *Policy) { p.From = prefixes("192.168.50.0/24") }, VerdictUnreachable, []string{"net.no-route"}},
+		{"its rules cannot be read", "fd18::/64", func(f *Facts, _ *Policy) {
+			f.Containers[0].Rules6, f.Containers[0].Err6 = nil, fmt.Errorf("ip6tables crashed")
+		}, VerdictUnknown, []string{}},
+		{"no pool of IPv6", "fd18::/64", func(_ *Facts, p *Policy) { p.Pools = DefaultPolicy().Pools }, VerdictOK, []string{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := sampleContainer(t, 101, "172.18.0.0/24")
+			c.Address6, c.Rules6 = netip.MustParseAddr("fd77::101"), &netfilter.Ruleset{}
+			subnet := netip.MustParsePrefix(tt.subnet)
+			c.Docker.Networks[0].Subnets = []netip.Prefix{subnet}
+			c.Interfaces = append(c.Interfaces, Address{"br-web", netip.PrefixFrom(subnet.Addr().Next(), subnet.Bits())})
+			f, p := sampleFacts(t, c), DefaultPolicy()
+			f.Host.Addresses = append(f.Host.Addresses, Address{"eno1", netip.MustParsePrefix("fd50::1/64")}, Address{"vmbr0", netip.MustParsePrefix("fd77::1/64")})
+			p.Pools = prefixes("fc00::/7", "2001:db8::/32", "fe80::/10", "ff00::/8", "64:ff9b::/96")
+			if tt.change != nil {
+				tt.change(f, &p)
+			}
+			r := Diagnose(f, p)
+			if diff := cmp.Diff(tt.codes, finding.Codes(r.Findings, "network/101/web")); diff != "" || r.Networks[0].Verdict != tt.verdict {
+				t.Errorf("verdict %s (%s), want %s; findings, -want +got:\n%s", r.Networks[0].Verdict, r.Networks[0].Reason, tt.verdict, diff)
 			}
 		})
 	}

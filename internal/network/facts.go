@@ -28,6 +28,11 @@ type Facts struct {
 	Gone   map[int]bool
 	// ForwardingSet are the host's interfaces that labd made forward.
 	ForwardingSet []string
+	// Looked is when each container was last looked into, Fights what was taken away again and again. Version changes with
+	// everything but the times.
+	Looked  map[int]time.Time
+	Fights  []Fight
+	Version uint64
 	// Repairs is how many changes the reconcile loop has made since labd started.
 	Repairs uint64
 }
@@ -72,11 +77,15 @@ type Route struct {
 	Dev      string
 	Table    int
 	Protocol int
+	// Nowhere says that what it covers is dropped or answered with an error: an unreachable, blackhole or prohibit route.
+	Nowhere bool `json:",omitempty"`
 }
 
 // Container is one running LXC container.
 type Container struct {
 	ID int
+	// Name is its host name in PVE's configuration; may be empty.
+	Name string
 	// NetNS tells one start of the container from the next.
 	NetNS string
 	// Err is why the container could not be looked at, DockerErr why its Docker could not be asked; Hostile says that

@@ -20,6 +20,8 @@ type Firewall struct {
 	Cluster, Host, Guest pve.Firewall
 	// Devices are the container's interfaces that PVE filters (firewall=1), by their name inside, with PVE's name.
 	Devices map[string]string
+	// Hostname is the container's, from the same file as its devices.
+	Hostname string
 	// Err is why a part of it could not be read.
 	Err error
 }
@@ -38,6 +40,9 @@ func readFirewall(ctx context.Context, h *host.Host, id int) Firewall {
 	}
 	config := pve.ParseGuestConfig(pve.LXC, read(filepath.Join("lxc", strconv.Itoa(id)+".conf")))
 	for _, p := range config.Live().Properties {
+		if p.Key == "hostname" {
+			f.Hostname = p.Value
+		}
 		number, ok := strings.CutPrefix(p.Key, "net")
 		if _, err := strconv.ParseUint(number, 10, 8); !ok || err != nil {
 			continue

@@ -183,6 +183,7 @@ func toRoutes(routes []netlink.Route, names map[int]string) []Route {
 	var out []Route
 	for _, r := range routes {
 		route := Route{Dev: names[r.LinkIndex], Table: r.Table, Protocol: int(r.Protocol)}
+		route.Nowhere = r.Type == unix.RTN_UNREACHABLE || r.Type == unix.RTN_BLACKHOLE || r.Type == unix.RTN_PROHIBIT
 		if r.Dst != nil {
 			prefix, ok := toPrefix(*r.Dst)
 			if !ok {

@@ -44,6 +44,22 @@ func byKernel(c *Container, owners Owners) *docker.Info {
 	return info
 }
 
+// findBridges finds the bridges of Podman's networks by their addresses. Podman makes a bridge when a container first uses
+// the network, and takes it away with the last one.
+func (c *Container) findBridges() {
+	if c.Docker == nil || !c.Docker.Podman {
+		return
+	}
+	for i := range c.Docker.Networks {
+		n := &c.Docker.Networks[i]
+		for _, a := range c.Interfaces {
+			if n.Driver == docker.DriverBridge && n.Bridge == "" && a.Interface != c.Uplink && slices.Contains(n.Subnets, a.Prefix.Masked()) && docker.ValidInterface(a.Interface) {
+				n.Bridge = a.Interface
+			}
+		}
+	}
+}
+
 // closesBridge tells whether Docker has the rule by which it keeps an internal network to itself: what comes to its
 // bridge from another network is dropped (moby, iptabler/network.go).
 func (c *Container) closesBridge(bridge string) bool {

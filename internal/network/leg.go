@@ -166,6 +166,8 @@ func (d *diagnosis) modeOf(c candidate) (mode, why string) {
 		return ModeOff, "ignored by the configuration"
 	case c.network.Driver != docker.DriverBridge:
 		return ModeOff, fmt.Sprintf("driver %s has no subnet of its own to route", c.network.Driver)
+	case c.container.Docker.Podman && c.network.Bridge == "":
+		return ModeOff, "Podman makes its bridge when a container uses it"
 	case c.network.Internal:
 		return ModeOff, "internal: its containers have no way out, so none to answer"
 	case c.network.GatewayMode == docker.GatewayIsolated:

@@ -225,6 +225,9 @@ func (h Host) overlap(subnet netip.Prefix) string {
 		}
 	}
 	for _, r := range h.Routes {
+		if r.Nowhere && r.Dst.IsValid() && r.Dst.Bits() < subnet.Bits() {
+			continue // it catches what the narrower routes leave, as for the rest of a pool
+		}
 		// A default route cut in two, as VPNs do, is a default route.
 		if r.Dst.IsValid() && r.Dst.Bits() > 1 && r.Dst.Overlaps(subnet) {
 			return fmt.Sprintf("the host's route to %s", r.Dst)

@@ -123,11 +123,21 @@ func (j *Journal) begin(p *Plan, actor, undoes string) (*writer, error) {
 	return w, nil
 }
 
-// markUndone notes in entry id that entry by took it back.
+// markUndone notes in entry id that entry by took it back. A last line that a crash cut off goes first: the note must not
+// become a part of it.
 func (j *Journal) markUndone(id, by string) error {
+	data, err := os.ReadFile(j.file(id))
+	if err != nil {
+		return fmt.Errorf("mark journal entry %s as undone: %w", id, err)
+	}
 	f, err := os.OpenFile(j.file(id), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return fmt.Errorf("mark journal entry %s as undone: %w", id, err)
+	}
+	if whole := bytes.LastIndexByte(data, '\n') + 1; whole < len(data) {
+		if err := f.Truncate(int64(whole)); err != nil {
+			return errors.Join(fmt.Errorf("mark journal entry %s as undone: %w", id, err), f.Close())
+		}
 	}
 	w := &writer{id: id, f: f, now: j.now}
 	return errors.Join(w.write(record{Type: "undone", By: by}), f.Close())

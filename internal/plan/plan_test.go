@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -211,6 +212,16 @@ func TestJournalCutAtEveryByte(t *testing.T) {
 			if step.Done && !step.Begun || step.Begun && string(step.Saved) != "true" {
 				t.Fatalf("cut at %d: step %d is %+v", n, i, step)
 			}
+		}
+		if begun := slices.ContainsFunc(got.Steps, func(s StepState) bool { return s.Begun }); !begun {
+			continue
+		}
+		w.on["a"], w.on["b"] = !got.Steps[0].Begun, !got.Steps[1].Begun
+		if _, err := undo(t, r, entry.ID); err != nil {
+			t.Fatalf("cut at %d: undo: %v", n, err)
+		}
+		if again, err := r.Journal.Entry(entry.ID); err != nil || again.State != StateUndone || !w.on["a"] || !w.on["b"] {
+			t.Fatalf("cut at %d: after undo %+v, %v, world %v", n, again, err, w.on)
 		}
 	}
 }

@@ -87,7 +87,7 @@ func testServer(t *testing.T) *Server {
 		Drives:        drives{"GONE": true},
 		Notifications: mailbox{},
 		Storage:       fixed[*storage.Report]{&storage.Report{At: at, Readable: true}},
-		Network:       fixed[*network.Report]{&network.Report{At: at}},
+		Network:       fixed[*network.Report]{network.Diagnose(&network.Facts{At: at}, network.DefaultPolicy())},
 		Planner:       noPlans{}, Runner: &plan.Runner{Journal: plan.NewJournal(t.TempDir(), time.Now)},
 		StorageConfig: storageConfigFile("dir: local\n\tpath /var/lib/vz\n\tcontent iso\n"),
 		BeginChange:   func() (func(), error) { return func() {}, nil },

@@ -347,8 +347,14 @@ func TestGrace(t *testing.T) {
 	if e := see(o); !e.GoneSince.Equal(at) {
 		t.Errorf("after it came back: gone since %v, want %v", e.GoneSince, at)
 	}
-	// A torn state file begins the grace anew, and never ends it early.
-	if err := os.WriteFile(filepath.Join(h.State, "storage-seen.json"), []byte(`{"version":2,"sh`), 0o600); err != nil {
+	// A torn state file begins the grace anew, and never ends it early, as the copy before it would.
+	at = at.Add(time.Hour)
+	file := filepath.Join(h.State, "storage-seen.json")
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(file, whole[:len(whole)/2], 0o600), os.WriteFile(file+".old", whole, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	o = NewObserver(h, "pve1", NewMemory(h.State), func() time.Time { return at })

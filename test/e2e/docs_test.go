@@ -14,7 +14,7 @@ import (
 	"labd/test/lab"
 )
 
-var update = flag.Bool("update", false, "write what the commands of the documentation print into it")
+var update = flag.Bool("update", false, "write what the commands of the documentation print into it, and the rule sets in docs/rules")
 
 // docsLabs are the labs that a page of the documentation may name with <!-- lab: NAME -->.
 var docsLabs = map[string]func(t *testing.T, name string) *lab.Lab{

@@ -60,8 +60,8 @@ func reach(t *testing.T, l *lab.Lab, address string) (ping, http bool) {
 	return l.Ping(t.Context(), address), err == nil && strings.Contains(body, "hello")
 }
 
-// The whole life of the network job, for one Docker.
-func testNetwork(t *testing.T, name string, spec lab.Container, findings string) {
+// The whole life of the network job, for one Docker. golden is the rule set in docs/rules that labd makes there.
+func testNetwork(t *testing.T, name, golden string, spec lab.Container, findings string) {
 	l, ct, web := dockerLab(t, name, spec)
 	before := footprint(t, l, ct)
 	if ping, http := reach(t, l, web); ping || http {
@@ -89,6 +89,11 @@ func testNetwork(t *testing.T, name string, spec lab.Container, findings string)
 		t.Fatalf("after apply: ping %v, http %v", ping, http)
 	}
 	must(t, l, 0, "net", "list")
+	save := "iptables-nft-save"
+	if spec.Legacy {
+		save = "iptables-legacy-save"
+	}
+	goldenRules(t, l, ct, golden, save)
 	applied := footprint(t, l, ct)
 	must(t, l, 0, "net", "apply", "--yes") // nothing to do
 	if got := footprint(t, l, ct); got != applied {
@@ -114,20 +119,15 @@ func testNetwork(t *testing.T, name string, spec lab.Container, findings string)
 }
 
 func TestNetworkDocker20(t *testing.T) {
-	testNetwork(t, "e2e-net20", lab.Container{ID: 101}, "net.forward-drop,net.no-route")
+	testNetwork(t, "e2e-net20", "docker-20.10-direct", lab.Container{ID: 101}, "net.forward-drop,net.no-route")
 }
 
 func TestNetworkDocker20Legacy(t *testing.T) {
-	testNetwork(t, "e2e-net20l", lab.Container{ID: 101, Legacy: true}, "net.forward-drop,net.no-route")
+	testNetwork(t, "e2e-net20l", "docker-20.10-legacy-direct", lab.Container{ID: 101, Legacy: true, Privileged: true}, "net.forward-drop,net.no-route")
 }
 
 func TestNetworkDocker28(t *testing.T) {
-	lab.Require(t, "debootstrap")
-	tree, err := lab.Tree(t.Context(), "forky")
-	if err != nil {
-		t.Fatal(err)
-	}
-	testNetwork(t, "e2e-net28", lab.Container{ID: 101, Root: tree}, "net.forward-drop,net.no-route,net.raw-drop")
+	testNetwork(t, "e2e-net28", "docker-28-direct", lab.Container{ID: 101, Root: tree(t, "forky")}, "net.forward-drop,net.no-route,net.raw-drop")
 }
 
 // labctl net on keeps routes and rules: for new networks, and for a container that starts anew.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -29,6 +30,10 @@ type Config struct {
 	Programs []string
 	// Agent is the agent's program.
 	Agent string
+	// Tree, when set, is the root of a Debian release with systemd, which then is the guest's first process; the agent is a
+	// service of it, and programs are in /usr/bin. Files are further files by their path, with their text.
+	Tree  string
+	Files map[string]string
 	// Dir is an empty directory for the guest's files.
 	Dir string
 }
@@ -62,7 +67,7 @@ func Start(ctx context.Context, cfg Config) (*Guest, error) {
 		}
 	}
 	args := []string{
-		"-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "768", "-smp", "1",
+		"-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", cfg.memory(), "-smp", "1",
 		"-kernel", cfg.Kernel.Image, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet loglevel=3", "-no-reboot",
 		"-serial", "file:" + filepath.Join(cfg.Dir, "console"),
 		"-chardev", "socket,id=agent,path=" + filepath.Join(cfg.Dir, "agent") + ",server=on,wait=off", "-serial", "chardev:agent",
@@ -210,23 +215,56 @@ func (g *Guest) QMP(command string, arguments map[string]any) error {
 	return fmt.Errorf("QEMU is silent: %w", g.qmpIn.Err())
 }
 
-// initramfs packs the agent as /init, the programs and the modules.
+// memory is how much the guest has, in megabytes: its file system lies in it.
+func (c Config) memory() string {
+	if c.Tree != "" {
+		return "2048"
+	}
+	return "768"
+}
+
+// pruned are what a guest with systemd does not need of its tree.
+const pruned = `\( -path ./usr/share/doc -o -path ./usr/share/man -o -path ./usr/share/locale -o -path ./usr/share/zoneinfo -o -path ./usr/share/perl ` +
+	`-o -path './usr/share/perl5' -o -path './usr/lib/*/perl*' -o -path ./var/cache/apt -o -path ./var/lib/apt \) -prune -o -print`
+
+// agentUnit runs the agent under systemd.
+const agentUnit = "[Unit]\nDescription=agent of the test\n[Service]\nExecStart=/usr/bin/agent serve\nStandardOutput=tty\nTTYPath=/dev/ttyS0\n"
+
+// initramfs packs the programs, the modules and either the agent as /init or the tree, with systemd as /init.
 func initramfs(ctx context.Context, cfg Config) (string, error) {
-	root := filepath.Join(cfg.Dir, "root")
-	files := map[string]string{"init": cfg.Agent}
-	for _, program := range cfg.Programs {
-		files[filepath.Join("bin", filepath.Base(program))] = program
+	image := filepath.Join(cfg.Dir, "initrd")
+	programs, bin, texts := cfg.Programs, "bin", cfg.Files
+	files := map[string]string{}
+	if cfg.Tree == "" {
+		files["init"] = cfg.Agent
+	} else {
+		if err := pack(ctx, cfg.Tree, pruned, image); err != nil {
+			return "", err
+		}
+		programs, bin, texts = append([]string{cfg.Agent}, programs...), "usr/bin", maps.Clone(texts)
+		if texts == nil {
+			texts = map[string]string{}
+		}
+		texts["etc/systemd/system/agent.service"] = agentUnit
+	}
+	for _, program := range programs {
+		files[filepath.Join(bin, filepath.Base(program))] = program
 	}
 	for _, module := range cfg.Kernel.Modules {
 		files[filepath.Join("modules", filepath.Base(module))] = module
 	}
+	root := filepath.Join(cfg.Dir, "root")
 	for name, source := range files {
 		data, err := os.ReadFile(source)
 		if err != nil {
 			return "", err
 		}
-		target := filepath.Join(root, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(target), 0o755), os.WriteFile(target, data, 0o755)); err != nil {
+		if err := put(filepath.Join(root, name), data, 0o755); err != nil {
+			return "", err
+		}
+	}
+	for name, text := range texts {
+		if err := put(filepath.Join(root, name), []byte(text), 0o644); err != nil {
 			return "", err
 		}
 	}
@@ -235,13 +273,29 @@ func initramfs(ctx context.Context, cfg Config) (string, error) {
 			return "", err
 		}
 	}
-	image := filepath.Join(cfg.Dir, "initrd")
-	out, err := os.Create(image)
+	if cfg.Tree != "" {
+		wants := filepath.Join(root, "etc/systemd/system/multi-user.target.wants")
+		if err := errors.Join(os.MkdirAll(wants, 0o755), os.Symlink("../agent.service", filepath.Join(wants, "agent.service")),
+			os.Symlink("/lib/systemd/systemd", filepath.Join(root, "init"))); err != nil {
+			return "", err
+		}
+	}
+	// The kernel unpacks archives that follow each other.
+	return image, pack(ctx, root, "-print", image)
+}
+
+func put(name string, data []byte, mode os.FileMode) error {
+	return errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, data, mode))
+}
+
+// pack appends what find prints of a directory to an archive.
+func pack(ctx context.Context, dir, find, image string) error {
+	out, err := os.OpenFile(image, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer out.Close()
-	cmd := exec.CommandContext(ctx, "sh", "-c", "find . | cpio -o -H newc --quiet")
-	cmd.Dir, cmd.Stdout = root, out
-	return image, cmd.Run()
+	cmd := exec.CommandContext(ctx, "sh", "-c", "find . "+find+" | cpio -o -H newc --quiet")
+	cmd.Dir, cmd.Stdout = dir, out
+	return cmd.Run()
 }

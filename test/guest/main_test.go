@@ -52,24 +52,35 @@ type machine struct {
 	t      *testing.T
 	kernel *Kernel
 	suite  string
+	// agent is where the agent's program is.
+	agent string
 }
 
 // boot starts a guest with drives; each is arguments of QEMU.
 func boot(t *testing.T, suite string, disks map[string]int64, devices ...string) *machine {
+	t.Helper()
+	return bootWith(t, suite, Config{Devices: devices, Disks: disks})
+}
+
+// bootWith starts a guest of a configuration that lacks what all have in common.
+func bootWith(t *testing.T, suite string, cfg Config) *machine {
 	t.Helper()
 	lab.Require(t, "qemu-system-x86_64", "cpio", "xz", "dpkg-deb")
 	kernel, err := UnpackKernel(t.Context(), suite)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := Start(t.Context(), Config{
-		Kernel: kernel, Devices: devices, Disks: disks, Dir: t.TempDir(), Agent: filepath.Join(bin, "agent"),
-		Programs: []string{filepath.Join(bin, "labd"), filepath.Join(bin, "labctl")},
-	})
+	cfg.Kernel, cfg.Dir, cfg.Agent = kernel, t.TempDir(), filepath.Join(bin, "agent")
+	cfg.Programs = []string{filepath.Join(bin, "labd"), filepath.Join(bin, "labctl")}
+	agent := "/init"
+	if cfg.Tree != "" {
+		agent = "/usr/bin/agent"
+	}
+	g, err := Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{g, t, kernel, suite}
+	m := &machine{g, t, kernel, suite, agent}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the guest's kernel log:\n%s\nconsole:\n%s", m.log(), m.Console())
@@ -93,7 +104,7 @@ func (m *machine) do(req wire.Request) wire.Answer {
 
 // log is the guest's kernel log of NVMe and PCI.
 func (m *machine) log() string {
-	answer, err := m.Do(wire.Request{Do: wire.Run, Args: []string{"/init", "dmesg"}})
+	answer, err := m.Do(wire.Request{Do: wire.Run, Args: []string{m.agent, "dmesg"}})
 	if err != nil {
 		return err.Error()
 	}
@@ -144,12 +155,18 @@ func (m *machine) check(args ...string) apiv1.Envelope[apiv1.NVMeItem] {
 	return report
 }
 
-// until asks until the report is as wanted, and returns it.
+// until is untilAsked of a labd of labctl's own.
 func (m *machine) until(what string, ok func(apiv1.Envelope[apiv1.NVMeItem]) bool) apiv1.Envelope[apiv1.NVMeItem] {
+	m.t.Helper()
+	return m.untilAsked(what, func() apiv1.Envelope[apiv1.NVMeItem] { return m.check() }, ok)
+}
+
+// untilAsked asks until the report is as wanted, and returns it.
+func (m *machine) untilAsked(what string, ask func() apiv1.Envelope[apiv1.NVMeItem], ok func(apiv1.Envelope[apiv1.NVMeItem]) bool) apiv1.Envelope[apiv1.NVMeItem] {
 	m.t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for {
-		report := m.check()
+		report := ask()
 		if ok(report) {
 			return report
 		}
@@ -200,7 +217,7 @@ func (m *machine) capture(name, about string) {
 	if dir == "" {
 		return
 	}
-	answer := m.do(wire.Request{Do: wire.Run, Args: []string{"/init", "tree"}})
+	answer := m.do(wire.Request{Do: wire.Run, Args: []string{m.agent, "tree"}})
 	var want strings.Builder
 	for _, item := range m.check().Items {
 		if !item.Missing {

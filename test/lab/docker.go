@@ -14,16 +14,42 @@ import (
 // Image is the image that ImportImage makes: a busybox that serves a page on port 80.
 const Image = "tiny:1"
 
-// Docker runs Docker's command line in the container.
+// Docker runs Docker's command line in the container, or Podman's where that is its engine.
 func (c *CT) Docker(ctx context.Context, args ...string) (string, error) {
-	return c.Run(ctx, "docker", args...)
+	return c.Run(ctx, c.engine(), args...)
 }
 
-// WaitDocker waits until Docker's API answers.
+func (c *CT) engine() string {
+	if c.podman {
+		return "podman"
+	}
+	return "docker"
+}
+
+// engineDir is where the engine keeps its images, inside the container and on the machine.
+func (c *CT) engineDir() (inside, outside string) {
+	if c.podman {
+		return "/var/lib/containers", filepath.Join(c.dir, "podman")
+	}
+	return "/var/lib/docker", filepath.Join(c.dir, "docker")
+}
+
+// WaitDocker waits until Docker answers.
 func (c *CT) WaitDocker(ctx context.Context) error {
 	var last string
+	version := "{{.Server.Version}}"
+	if c.podman {
+		version = "{{.Client.Version}}" // without a daemon there is no server, and nothing that waits for the boot to end
+		err := c.lab.Wait(ctx, 60*time.Second, func() bool {
+			_, err := c.Run(ctx, "systemctl", "is-active", "podman.socket")
+			return err == nil
+		})
+		if err != nil {
+			return fmt.Errorf("wait for Podman in container %d: %w", c.ID, err)
+		}
+	}
 	err := c.lab.Wait(ctx, 60*time.Second, func() bool {
-		out, err := c.Docker(ctx, "version", "--format", "{{.Server.Version}}")
+		out, err := c.Docker(ctx, "version", "--format", version)
 		last = out
 		return err == nil
 	})
@@ -56,11 +82,11 @@ func (c *CT) ImportImage(ctx context.Context) error {
 	if err := w.Close(); err != nil {
 		return err
 	}
-	file := filepath.Join(c.dir, "docker/tiny.tar")
-	if err := os.WriteFile(file, archive.Bytes(), 0o644); err != nil {
+	inside, outside := c.engineDir()
+	if err := os.WriteFile(filepath.Join(outside, "tiny.tar"), archive.Bytes(), 0o644); err != nil {
 		return err
 	}
-	_, err = c.Docker(ctx, "import", "-c", `CMD ["/bin/busybox","httpd","-f","-p","80","-h","/www"]`, "/var/lib/docker/tiny.tar", Image)
+	_, err = c.Docker(ctx, "import", "-c", `CMD ["/bin/busybox","httpd","-f","-p","80","-h","/www"]`, inside+"/tiny.tar", Image)
 	return err
 }
 

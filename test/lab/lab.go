@@ -24,6 +24,10 @@ const (
 	HostAddress = "10.77.0.1"     // the host on vmbr0
 	HostLAN     = "192.168.77.1"  // the host on its uplink eno1
 	LANAddress  = "192.168.77.50" // the client
+
+	HostAddress6 = "fd00:77::1" // the same in IPv6
+	HostLAN6     = "fd00:192::1"
+	LANAddress6  = "fd00:192::50"
 )
 
 // DefaultBase is the directory that labs live below; it must be on ext4 or xfs, not on an overlay.
@@ -197,6 +201,10 @@ func (l *Lab) makeNetworks(ctx context.Context) error {
 		{"-n", lan, "address", "add", LANAddress + "/24", "dev", "eth0"},
 		{"-n", lan, "link", "set", "eth0", "up"},
 		{"-n", lan, "route", "add", "default", "via", HostLAN},
+		{"-n", pve, "address", "add", HostAddress6 + "/64", "dev", "vmbr0", "nodad"},
+		{"-n", pve, "address", "add", HostLAN6 + "/64", "dev", "eno1", "nodad"},
+		{"-n", lan, "address", "add", LANAddress6 + "/64", "dev", "eth0", "nodad"},
+		{"-n", lan, "route", "add", "default", "via", HostLAN6},
 		// The host routes between its LAN and its guests, as PVE's documentation on routed setups has it.
 		{"netns", "exec", pve, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"},
 	} {

@@ -21,6 +21,7 @@ const Mirror = "http://deb.debian.org/debian"
 const (
 	hostPackages   = "systemd,systemd-sysv,dbus,iptables,nftables,iproute2"
 	dockerPackages = "systemd,systemd-sysv,dbus,docker.io,docker-cli,iptables,iproute2,iputils-ping"
+	podmanPackages = "systemd,systemd-sysv,dbus,podman,netavark,aardvark-dns,crun,iptables,nftables,iproute2"
 )
 
 // CacheDir is where trees are kept.
@@ -31,9 +32,14 @@ func CacheDir() string {
 	return DefaultCache
 }
 
-// Tree returns the root of a Debian release with Docker: forky has Docker 28. It is built once and kept.
+// Tree returns the root of a Debian release with Docker: trixie has Docker 26, forky 28. It is built once and kept.
 func Tree(ctx context.Context, suite string) (string, error) {
 	return buildTree(ctx, suite, suite, dockerPackages)
+}
+
+// PodmanTree returns the root of a Debian release with Podman. It is built once and kept.
+func PodmanTree(ctx context.Context, suite string) (string, error) {
+	return buildTree(ctx, suite+"-podman", suite, podmanPackages)
 }
 
 // HostTree returns the root of a Debian release, for Config.Root. It is built once and kept.

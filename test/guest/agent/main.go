@@ -1,4 +1,4 @@
-// Command agent is the first process of a guest. It loads the kernel's modules and then does what it is told on the
+// Command agent is the first process of a guest, or a service of the guest's systemd. It loads the kernel's modules and then does what it is told on the
 // second serial port, one JSON object a line: see guest.Request.
 package main
 
@@ -27,15 +27,22 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "tree" {
 		os.Exit(tree())
 	}
-	if err := serve(); err != nil {
+	// As a service of systemd it finds everything prepared, and leaves the machine on when it ends.
+	service := len(os.Args) > 1 && os.Args[1] == "serve"
+	if err := serve(!service); err != nil {
 		fmt.Println("agent:", err)
+	}
+	if service {
+		return
 	}
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
-func serve() error {
-	if err := prepare(); err != nil {
-		return err
+func serve(first bool) error {
+	if first {
+		if err := prepare(); err != nil {
+			return err
+		}
 	}
 	port, err := os.OpenFile("/dev/ttyS1", os.O_RDWR, 0)
 	if err != nil {

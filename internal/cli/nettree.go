@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	apiv1 "labd/api/v1"
+)
+
+func (a *app) treeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "tree", Short: "Node, LXC containers, compose projects, Docker containers, networks, routes, with their health", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), func(c *client) error {
+				var report apiv1.Envelope[apiv1.TreeItem]
+				if err := c.get(cmd.Context(), "/v1/tree?fresh=1", &report); err != nil {
+					return err
+				}
+				return emit(a, report, func(i apiv1.TreeItem) string { return i.ID }, func(wide bool) { a.printTree(report.Items, wide) })
+			})
+		},
+	}
+}
+
+// printTree draws the items, which come in the order of the tree.
+func (a *app) printTree(items []apiv1.TreeItem, wide bool) {
+	rows := make([][]string, 0, len(items))
+	for i, item := range items {
+		row := []string{branches(items, i) + item.Kind + " " + item.Name, item.Health, item.State}
+		if wide {
+			row = append(row, item.ID)
+		}
+		rows = append(rows, row)
+	}
+	header := []string{"WHAT", "HEALTH", "STATE"}
+	if wide {
+		header = append(header, "ID")
+	}
+	a.tableRows(header, rows, func(r int) string { return items[r].Health })
+}
+
+// branches are the lines before an item: a level goes on where a later item of that depth comes before one of less.
+func branches(items []apiv1.TreeItem, i int) string {
+	var b strings.Builder
+	goesOn := func(depth int) bool {
+		for _, later := range items[i+1:] {
+			if later.Depth <= depth {
+				return later.Depth == depth
+			}
+		}
+		return false
+	}
+	for depth := 1; depth < items[i].Depth; depth++ {
+		if goesOn(depth) {
+			b.WriteString("│  ")
+		} else {
+			b.WriteString("   ")
+		}
+	}
+	switch {
+	case items[i].Depth == 0:
+	case goesOn(items[i].Depth):
+		b.WriteString("├─ ")
+	default:
+		b.WriteString("└─ ")
+	}
+	return b.String()
+}
+
+func (a *app) netRouterCommand() *cobra.Command {
+	styles := apiv1.RouterStyles()
+	style := styles[0]
+	cmd := &cobra.Command{
+		Use: "router", Short: "Text for the LAN's router, so that it sends the Docker networks to this host", Args: noArgs,
+		Long: `Prints the routes that the LAN's router needs, in the words of that router, for pasting: one route for a whole pool where
+nothing else lies in it. Warnings come on standard error. It changes nothing, on this host or elsewhere.`,
+		Example: "labctl net router\nlabctl net router --style openwrt",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !slices.Contains(styles, style) {
+				return usageError("unknown style %q: one of %s", style, strings.Join(styles, ", "))
+			}
+			return a.with(cmd.Context(), func(c *client) error {
+				var report apiv1.Envelope[apiv1.RouterItem]
+				if err := c.get(cmd.Context(), "/v1/router?fresh=1&style="+url.QueryEscape(style), &report); err != nil {
+					return err
+				}
+				notes := report.Notes
+				if a.flags.output == formatTable || a.flags.output == formatWide {
+					report.Notes = nil // not among what is for pasting
+				}
+				err := emit(a, report, func(i apiv1.RouterItem) string { return i.ID }, func(bool) {
+					for _, item := range report.Items {
+						for line := range strings.Lines(item.Text) {
+							a.printf("%s\n", strings.TrimSuffix(line, "\n"))
+						}
+					}
+				})
+				if report.Notes == nil {
+					a.remarks(notes)
+				}
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&style, "style", style, "the router: "+strings.Join(styles, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("style", cobra.FixedCompletions(styles, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
