@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -203,7 +204,7 @@ func (c *Controller) reconcileRoutes(r *Report, mine func(Route) bool) (repairs 
 		others := func(route Route) bool { return !mine(route) }
 		p.Add, p.Remove = slices.DeleteFunc(p.Add, others), slices.DeleteFunc(p.Remove, others)
 	}
-	if len(p.Add)+len(p.Remove) == 0 {
+	if len(p.Add)+len(p.Remove) == 0 && maps.Equal(p.Owners, c.state.owners()) {
 		return 0, nil
 	}
 	if ok, err := c.may(r, r.facts.At); !ok {
@@ -279,12 +280,14 @@ func (r *Report) belongs(route Route, id int) bool {
 type Unsettled struct {
 	// Containers are those whose rules or routes are not, sorted.
 	Containers []int
-	// Routes says that a route is not, Orphans that one is of no running container.
+	// Routes says that a route is not, or who had a prefix first; Orphans that this is of no running container.
 	Routes, Orphans bool
 }
 
 // Unsettled compares what is wanted with what was seen.
 func (r *Report) Unsettled() (u Unsettled) {
+	u.Orphans = !maps.Equal(r.Want.Owners, r.facts.Owners)
+	u.Routes = u.Orphans
 	for _, p := range diffRules(r.facts, r) {
 		u.Containers = append(u.Containers, p.Container)
 	}

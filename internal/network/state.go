@@ -36,8 +36,9 @@ type State struct {
 	fights  fights
 
 	mu sync.Mutex
-	// read are the values of files as they were last read.
-	read map[string]fileValue
+	// read are the values of files as they were last read, writes how many were written.
+	read   map[string]fileValue
+	writes uint64
 }
 
 // fileValue is what was read from a file, and the file that it was read from.
@@ -121,6 +122,11 @@ func (s *State) write(name string, data []byte) error {
 	if err := renameio.WriteFile(s.file(name), data, 0o600); err != nil {
 		return fmt.Errorf("write %s: %w", s.file(name), err)
 	}
+	// A new file may get the number and the time of the one before.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.read, name)
+	s.writes++
 	return nil
 }
 
@@ -157,6 +163,9 @@ func load[T any](s *State, name string) (value T) {
 // stamp is a text that changes when a file of the state does.
 func (s *State) stamp() string {
 	var out strings.Builder
+	s.mu.Lock()
+	fmt.Fprint(&out, s.writes, " ")
+	s.mu.Unlock()
 	for _, name := range []string{switchFile, ownersFile, forwardingList} {
 		if info, err := os.Stat(s.file(name)); err == nil {
 			stat, _ := info.Sys().(*syscall.Stat_t)
