@@ -40,6 +40,8 @@ type daemon struct {
 	telemetry http.Handler
 
 	control *network.Controller
+	// pveVersion knows which PVE the host runs.
+	pveVersion *pveVersion
 	// drives remembers NVMe drives and their incidents.
 	drives      *disk.Memory
 	stuckDrives func() int
