@@ -38,6 +38,7 @@ type daemon struct {
 	telemetry http.Handler
 
 	control *network.Controller
+	prober  *network.Prober
 	// drives remembers NVMe drives and their incidents.
 	drives      *disk.Memory
 	stuckDrives func() int

@@ -30,6 +30,7 @@ func (d *daemon) build() error {
 	d.buildStorage(tracker, memory)
 	state := network.NewState(d.cfg.Paths.State)
 	d.control = network.NewController(d.host, state)
+	d.prober = network.NewProber(d.host, time.Now)
 	d.buildNetwork(tracker, state)
 
 	ops := plan.Ops{}
@@ -61,7 +62,7 @@ func (d *daemon) build() error {
 		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Notifications: d.service.teller, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
 	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper, d.service.teller,
-		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest))
+		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest), d.prober)
 	return nil
 }
 
