@@ -84,7 +84,12 @@ func (r *Runner) Undo(ctx context.Context, id, digest, actor string) (*Entry, er
 		if err := w.write(record{Type: "intent", Step: i}); err != nil {
 			return false, err
 		}
-		return true, op.Undo(ctx, step.Params, state.Saved)
+		crashPoint(intentKept, i)
+		if err := op.Undo(ctx, step.Params, state.Saved); err != nil {
+			return true, err
+		}
+		crashPoint(changeMade, i)
+		return true, nil
 	})
 	if err != nil {
 		return done, err
@@ -212,6 +217,7 @@ func (r *Runner) steps(ctx context.Context, w *writer, p *Plan, do stepFunc) (St
 		}
 		// A caller who goes away must not cut a step in half.
 		stepCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+		crashPoint(beforeStep, i)
 		begun, err := do(stepCtx, w, i, step)
 		cancel()
 		touched = touched || begun
@@ -221,6 +227,7 @@ func (r *Runner) steps(ctx context.Context, w *writer, p *Plan, do stepFunc) (St
 		if err := w.write(record{Type: "done", Step: i}); err != nil {
 			return StateFailed, fail(err)
 		}
+		crashPoint(doneWritten, i)
 	}
 	return StateApplied, nil
 }
@@ -240,9 +247,11 @@ func (r *Runner) applyStep(ctx context.Context, w *writer, i int, step Step) (be
 	if err := w.write(record{Type: "intent", Step: i, Saved: saved}); err != nil {
 		return false, err
 	}
+	crashPoint(intentKept, i)
 	if err := op.Do(ctx, step.Params); err != nil {
 		return true, err
 	}
+	crashPoint(changeMade, i)
 	if err := op.Verify(ctx, step.Params); err != nil {
 		return true, fmt.Errorf("verify: %w", err)
 	}

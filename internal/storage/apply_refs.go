@@ -169,6 +169,10 @@ func (a *Applier) verifyJob(ctx context.Context, id string, want map[string]stri
 	}
 	for key, value := range want {
 		have := props[key]
+		if key == "fleecing" {
+			// PVE leaves out the name of the first item.
+			have, value = strings.TrimPrefix(have, "enabled="), strings.TrimPrefix(value, "enabled=")
+		}
 		if have != value && (key != "enabled" || (have == "0") != (value == "0")) {
 			return fmt.Errorf("%s of backup job %s is %q, not %q", key, id, have, value)
 		}

@@ -46,7 +46,7 @@ type fix struct {
 }
 
 // fixOf is how a reference can be taken away without loss; ok is false when it cannot.
-func fixOf(f *Facts, id string, r Reference) (out fix, ok bool) {
+func fixOf(f *Facts, e *Entry, r Reference) (out fix, ok bool) {
 	if r.Grade != pve.Fixable {
 		return fix{}, false
 	}
@@ -60,8 +60,13 @@ func fixOf(f *Facts, id string, r Reference) (out fix, ok bool) {
 		case "ide", "sata", "scsi":
 			g.New = "none,media=cdrom"
 		case "cicustom":
-			g.New = withoutParts(r.Value, id)
-		case "unused", "hookscript", "vmstatestorage":
+			g.New = withoutParts(r.Value, e.ID)
+		case "unused":
+			// PVE frees the volume, which it can only do where the storage is, unless it has no such storage at all.
+			if e.Verdict == VerdictGone && len(otherNodes(f, e)) > 0 {
+				return fix{}, false
+			}
+		case "hookscript", "vmstatestorage":
 		default:
 			return fix{}, false
 		}
@@ -93,15 +98,18 @@ func withoutParts(value, id string) string {
 	return strings.Join(parts, ",")
 }
 
-// fixSteps are the steps that take an entry's references away.
-func fixSteps(f *Facts, e *Entry, add func(op string, params any, words plan.Step) error) error {
+// isLate tells a fix that PVE only takes when the entry is gone: it would try to free the volume else.
+func (x fix) isLate() bool { return x.guest != nil && strings.HasPrefix(x.guest.Key, "unused") }
+
+// fixSteps are the steps that take an entry's references away: the late ones, or the others.
+func fixSteps(f *Facts, e *Entry, late bool, add func(op string, params any, words plan.Step) error) error {
 	done := map[string]bool{}
 	for _, r := range e.References {
 		if r.Kept {
 			continue
 		}
-		how, ok := fixOf(f, e.ID, r)
-		if !ok || done[r.place()+" "+r.Key] {
+		how, ok := fixOf(f, e, r)
+		if !ok || how.isLate() != late || done[r.place()+" "+r.Key] {
 			continue
 		}
 		done[r.place()+" "+r.Key] = true

@@ -194,10 +194,8 @@ func (b *builder) remove(e *Entry) (title string, err error) {
 	if reason := refusal(b.f, e, b.o); reason != "" {
 		return "", &plan.RefusedError{Subject: subject, Reason: reason, Hint: "labctl fix-storage --dry-run " + e.ID + " shows the details"}
 	}
-	if b.o.FixRefs {
-		if err := fixSteps(b.f, e, b.add); err != nil {
-			return "", err
-		}
+	if err := b.fix(e, false); err != nil {
+		return "", err
 	}
 	switch {
 	case e.Type == TypeUnit:
@@ -286,7 +284,18 @@ func (b *builder) removeEntry(e *Entry) error {
 	}); err != nil {
 		return err
 	}
+	if err := b.fix(e, true); err != nil {
+		return err
+	}
 	return b.leftovers(e)
+}
+
+// fix adds what takes the references away, if that is wanted.
+func (b *builder) fix(e *Entry, late bool) error {
+	if !b.o.FixRefs {
+		return nil
+	}
+	return fixSteps(b.f, e, late, b.add)
 }
 
 // stopUnit adds the end of the mount, once.

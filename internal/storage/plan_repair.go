@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"labd/internal/finding"
 	"labd/internal/plan"
 	"labd/internal/pve"
 )
@@ -43,7 +44,7 @@ func (b *builder) repair(e *Entry) (title string, err error) {
 	}
 	b.note("What the section held is in the journal; an undo would block every change to any storage again, so there is none.")
 	return "Repair the malformed section of " + e.ID, b.add(opRepair, p, plan.Step{
-		Title: "Have PVE write the section anew, " + why, How: "POST /storage storage=" + e.ID + " " + strings.Join(words, " "), Verified: "PVE reads the section without objection", Risk: "low",
+		Title: "Have PVE write the section anew, " + why, How: "POST /storage storage=" + e.ID + " " + strings.Join(words, " "), Verified: "PVE reads the section without objection", Risk: finding.RiskLow,
 	})
 }
 
@@ -111,8 +112,14 @@ func (b *builder) removeSection(e *Entry) error {
 	p.Text = text
 	b.guard("section", e, entryParams{ID: e.ID, Properties: map[string]string{"text": text}}, unitParams{})
 	b.note(fmt.Sprintf("PVE cannot remove this section, so labd takes its lines out of storage.cfg, under PVE's own lock; all other bytes stay. Secrets, ACL entries and pools of %s stay as well.", e.ID))
-	return b.add(opEdit, p, plan.Step{
+	words := plan.Step{
 		Title: "Take the section out of storage.cfg", How: "replace /etc/pve/storage.cfg as a whole, without line " + itoa(p.Line) + " and those that belong to it",
-		Verified: "read it again: the other sections are as before", Undone: "put the section back at the end of the file",
-	})
+		Verified: "read it again: the other sections are as before", Risk: finding.RiskLow,
+	}
+	if e.Verdict == VerdictMalformed {
+		b.note("An undo would block every change to any storage again, so there is none. What the section held: " + strings.Join(strings.Fields(text), " "))
+	} else {
+		words.Undone, words.Undoable = "put the section back at the end of the file", true
+	}
+	return b.add(opEdit, p, words)
 }

@@ -28,16 +28,9 @@ type Effects struct {
 	// HA are the guests that HA manages, as it names them: "vm:100", "ct:101".
 	HA []string
 	// Replication are the replication jobs.
-	Replication []Replication
+	Replication []pve.ReplicationJob
 	// Jobs are the properties of backup jobs, by id.
 	Jobs map[string]map[string]string
-}
-
-// Replication is a job that copies a guest's volumes to another node.
-type Replication struct {
-	ID     string
-	Guest  int
-	Target string
 }
 
 type referencesAnswer struct {
@@ -151,14 +144,7 @@ func (o *Observer) readEffects(reader *host.Reader) (Effects, error) {
 			out.HA = append(out.HA, s.Type+":"+s.ID)
 		}
 	}
-	for _, s := range pve.ParseSections(texts[1]) {
-		guest, _, _ := strings.Cut(s.ID, "-")
-		n, err := strconv.Atoi(guest)
-		target, _ := s.Get("target")
-		if err == nil && target != "" {
-			out.Replication = append(out.Replication, Replication{ID: s.ID, Guest: n, Target: target})
-		}
-	}
+	out.Replication = pve.ParseReplicationConfig(texts[1])
 	for _, s := range pve.ParseSections(texts[2]) {
 		props := map[string]string{}
 		for _, p := range s.Properties {
@@ -238,9 +224,9 @@ func referencesOf(f *Facts, e *Entry) []Reference {
 		return out
 	}
 	for _, job := range f.Effects.Replication {
-		if job.Target == f.Node && guests[job.Guest] {
+		if job.Target == f.Node && guests[job.Guest] && !job.Removing {
 			out = append(out, Reference{Reference: pve.Reference{
-				File: "replication.cfg", Section: job.ID, Key: "target", Value: job.Target, Grade: pve.Block,
+				File: "replication.cfg", Section: job.ID, Key: "target", Value: job.Target, Line: job.Line, Grade: pve.Block,
 				Reason: fmt.Sprintf("guest %d, whose volumes are on the storage of that name elsewhere, is copied to this node", job.Guest),
 			}})
 		}

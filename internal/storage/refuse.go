@@ -121,7 +121,7 @@ func refuseReferences(f *Facts, e *Entry, o Options) string {
 		if r.Lock != "" {
 			return fmt.Sprintf("guest %d is locked (%s); wait until that is over", r.Guest.ID, r.Lock)
 		}
-		_, can := fixOf(f, e.ID, r)
+		_, can := fixOf(f, e, r)
 		if can {
 			fixable++
 		}

@@ -16,6 +16,7 @@ import (
 type Disk struct {
 	// Name is the storage's name; the disk is mounted at /mnt/pve/NAME.
 	Name string
+	// UUID is its file system's; empty for a disk without one.
 	UUID string
 	// Loop is the block device on the machine and on the host.
 	Loop string
@@ -29,14 +30,11 @@ const diskBytes = 64 << 20
 
 // AddDisk makes a disk, mounts it as Disks > Directory does, and returns when it is mounted.
 func (l *Lab) AddDisk(ctx context.Context, name string) (*Disk, error) {
-	d := &Disk{Name: name, UUID: newUUID(), lab: l, file: filepath.Join(l.dir, "disk-"+name+".img")}
-	f, err := os.Create(d.file)
+	d, err := l.newDisk(name)
 	if err != nil {
-		return nil, fmt.Errorf("make disk %s: %w", name, err)
+		return nil, err
 	}
-	if err := errors.Join(f.Truncate(diskBytes), f.Close()); err != nil {
-		return nil, fmt.Errorf("make disk %s: %w", name, err)
-	}
+	d.UUID = newUUID()
 	if _, err := run(exec.CommandContext(ctx, "mkfs.ext4", "-q", "-U", d.UUID, d.file)); err != nil {
 		return nil, fmt.Errorf("make disk %s: %w", name, err)
 	}
@@ -51,6 +49,27 @@ func (l *Lab) AddDisk(ctx context.Context, name string) (*Disk, error) {
 	}
 	if _, err := l.Run(ctx, "systemctl", "enable", "--now", d.Unit()); err != nil {
 		return nil, fmt.Errorf("mount disk %s: %w", name, err)
+	}
+	return d, nil
+}
+
+// AddRawDisk makes a disk without a file system.
+func (l *Lab) AddRawDisk(ctx context.Context, name string) (*Disk, error) {
+	d, err := l.newDisk(name)
+	if err != nil {
+		return nil, err
+	}
+	return d, d.plug(ctx)
+}
+
+func (l *Lab) newDisk(name string) (*Disk, error) {
+	d := &Disk{Name: name, lab: l, file: filepath.Join(l.dir, "disk-"+name+".img")}
+	f, err := os.Create(d.file)
+	if err != nil {
+		return nil, fmt.Errorf("make disk %s: %w", name, err)
+	}
+	if err := errors.Join(f.Truncate(diskBytes), f.Close()); err != nil {
+		return nil, fmt.Errorf("make disk %s: %w", name, err)
 	}
 	return d, nil
 }
@@ -86,6 +105,9 @@ func (d *Disk) plug(ctx context.Context) error {
 	if err := d.lab.attach(d.Loop, d.Loop, false); err != nil {
 		return fmt.Errorf("plug disk %s: %w", d.Name, err)
 	}
+	if d.UUID == "" {
+		return nil
+	}
 	return os.Symlink("../../"+filepath.Base(d.Loop), d.link())
 }
 
@@ -94,8 +116,10 @@ func (d *Disk) link() string { return d.lab.Path("/dev/disk/by-uuid/" + d.UUID) 
 // Pull takes the disk out while it is mounted: its link and its block device are gone, and the mount lives on without
 // a device, as after a cable was pulled.
 func (d *Disk) Pull(ctx context.Context) error {
-	if err := os.Remove(d.link()); err != nil {
-		return fmt.Errorf("pull disk %s: %w", d.Name, err)
+	if d.UUID != "" {
+		if err := os.Remove(d.link()); err != nil {
+			return fmt.Errorf("pull disk %s: %w", d.Name, err)
+		}
 	}
 	if _, err := d.lab.Run(ctx, "umount", d.Loop); err != nil {
 		return fmt.Errorf("pull disk %s: %w", d.Name, err)

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -66,6 +67,31 @@ func (l *Lab) attach(source, target string, idmap bool) error {
 		}
 		return nil
 	})
+}
+
+// MountHung mounts a file system at a path of the host that answers nobody, as a share whose server is gone: whoever
+// touches it hangs until release is called.
+func (l *Lab) MountHung(path string) (release func(), err error) {
+	fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("mount a file system that hangs: %w", err)
+	}
+	err = onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return fmt.Errorf("unshare: %w", err)
+		}
+		if err := l.enterMounts(); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		return unix.Mount("nas:/backup", path, "fuse.nfs", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", fuse.Fd()))
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("mount a file system that hangs: %w", err), fuse.Close())
+	}
+	return func() { _ = fuse.Close() }, nil
 }
 
 // enterMounts puts the calling thread into the host's mount namespace.

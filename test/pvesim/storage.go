@@ -144,7 +144,7 @@ func (s *Server) createStorage(c *call) (any, error) {
 		if _, err := cfg.Text(); err != nil {
 			return err
 		}
-		secrets := takeSecrets(st)
+		secrets := takeSecrets(st, c.params)
 		if !st.Disabled() && st.OnNode(s.cfg.Node) {
 			if err := s.activate(st); err != nil {
 				return err
@@ -201,7 +201,7 @@ func (s *Server) updateStorage(c *call) (any, error) {
 		if _, err := cfg.Text(); err != nil {
 			return err
 		}
-		if err := s.writeSecrets(st, takeSecrets(st)); err != nil {
+		if err := s.writeSecrets(st, takeSecrets(st, c.params)); err != nil {
 			return err
 		}
 		return s.writeStorages(cfg)
@@ -287,11 +287,12 @@ func secretFiles(st *pve.StorageSection) map[string]string {
 	return nil
 }
 
-// takeSecrets moves secrets out of the properties; of keys, a mark stays.
-func takeSecrets(st *pve.StorageSection) map[string]string {
+// takeSecrets moves the secrets that a request gives out of the properties; of keys, a mark stays. What the entry has
+// already is such a mark.
+func takeSecrets(st *pve.StorageSection, given map[string]string) map[string]string {
 	secrets := map[string]string{}
 	for key := range secretFiles(st) {
-		value, ok := st.Properties[key]
+		value, ok := given[key]
 		if !ok || value == "1" {
 			continue
 		}
