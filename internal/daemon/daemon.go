@@ -42,6 +42,7 @@ type daemon struct {
 	control *network.Controller
 	// pveVersion knows which PVE the host runs.
 	pveVersion *pveVersion
+	prober     *network.Prober
 	// drives remembers NVMe drives and their incidents.
 	drives      *disk.Memory
 	stuckDrives func() int
