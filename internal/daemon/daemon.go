@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"labd/internal/config"
 	"labd/internal/disk"
@@ -38,6 +39,8 @@ type daemon struct {
 	telemetry http.Handler
 
 	control *network.Controller
+	// lastPlan is the last plan for storages that was carried out.
+	lastPlan atomic.Pointer[plan.Entry]
 	// drives remembers NVMe drives and their incidents.
 	drives      *disk.Memory
 	stuckDrives func() int
