@@ -8,6 +8,7 @@ require (
 	github.com/goccy/go-yaml v1.19.2
 	github.com/google/go-cmp v0.7.0
 	github.com/google/renameio/v2 v2.0.2
+	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/jaypipes/ghw v0.27.0
 	github.com/luthermonson/go-proxmox v0.8.2
 	github.com/moby/sys/mountinfo v0.7.3

@@ -134,6 +134,20 @@ func TestLabctlIsThin(t *testing.T) {
 	t.Error("cmd/labctl not found")
 }
 
+// What only the tests need is not in the product.
+func TestProductLinksNoTestLibraries(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.ImportPath != "cmd/labd" && p.ImportPath != "cmd/labctl" {
+			continue
+		}
+		for _, dep := range p.Deps {
+			if strings.HasPrefix(dep, "github.com/hanwen/go-fuse/") || strings.HasPrefix(dep, "github.com/google/go-cmp/") || dep == "testing" {
+				t.Errorf("%s links %s", p.ImportPath, dep)
+			}
+		}
+	}
+}
+
 // isOurs tells a package of this module from one of the standard library with the same beginning (internal/abi).
 func isOurs(dep string) bool {
 	_, err := os.Stat(dep)

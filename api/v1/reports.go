@@ -120,10 +120,44 @@ type NVMeHealth struct {
 	CriticalTempSeconds float64     `json:"criticalTemperatureSeconds"`
 	// SelfTest is the last one: passed, failed or aborted; "" when there was none.
 	SelfTest string `json:"selfTest,omitempty"`
+	// SelfTests are the ones that the drive remembers, the newest first; SelfTestPercent is how far one is that runs.
+	SelfTests       []NVMeSelfTest `json:"selfTests,omitempty"`
+	SelfTestPercent *int           `json:"selfTestPercent,omitempty"`
+	// Errors are the newest entries of the drive's error log, the newest first.
+	Errors []NVMeError `json:"errors,omitempty"`
+	// FirmwareSlots are the versions in the drive's firmware slots by number, ActiveSlot is the one that runs, NextSlot the
+	// one that will after the next reset, where that is another.
+	FirmwareSlots map[int]string `json:"firmwareSlots,omitempty"`
+	ActiveSlot    int            `json:"activeFirmwareSlot,omitempty"`
+	NextSlot      int            `json:"nextFirmwareSlot,omitempty"`
+	// Problems are parts of the account that the drive did not give, one sentence each.
+	Problems []string `json:"problems,omitempty"`
+	// BusySeconds, ReadCommands and WriteCommands are over the drive's life.
+	BusySeconds   float64 `json:"busySeconds,omitempty"`
+	ReadCommands  uint64  `json:"readCommands,omitempty"`
+	WriteCommands uint64  `json:"writeCommands,omitempty"`
 	// WearPerDay is in percent of the rated life, by the last 30 days, DaysLeft the days to 100 % at that pace; none where
 	// they do not tell.
 	WearPerDay *float64 `json:"wearPercentPerDay,omitempty"`
 	DaysLeft   *float64 `json:"daysLeft,omitempty"`
+}
+
+// NVMeSelfTest is one self-test of a drive.
+type NVMeSelfTest struct {
+	// Kind is short, extended or vendor; Result passed, failed or aborted.
+	Kind   string `json:"kind"`
+	Result string `json:"result"`
+	// PowerOnSeconds is the drive's time with power at its end, in whole hours.
+	PowerOnSeconds float64 `json:"powerOnSeconds"`
+}
+
+// NVMeError is one entry of a drive's error log.
+type NVMeError struct {
+	Count     uint64 `json:"count"` // since the drive was made
+	Status    int    `json:"status"`
+	Text      string `json:"text"`
+	LBA       uint64 `json:"lba"`
+	Namespace uint32 `json:"namespace"`
 }
 
 // NVMeMemory is what labd remembers of a drive.
@@ -137,9 +171,11 @@ type NVMeMemory struct {
 
 // NVMeIncident is something that happened to a drive in a slot.
 type NVMeIncident struct {
-	At     time.Time `json:"at"`
-	Serial string    `json:"serial,omitempty"`
-	// Kind is down, disabled, inaccessible, bus-error, not-ready or timeout.
+	At time.Time `json:"at"`
+	// Slot is the PCI address at which it happened; a drive brings its incidents with it to another.
+	Slot   string `json:"slot,omitempty"`
+	Serial string `json:"serial,omitempty"`
+	// Kind is down, disabled, inaccessible, power-refused, bus-error, internal-error, not-ready, timeout, media-error or io-error.
 	Kind string `json:"kind"`
 	Text string `json:"text"`
 }

@@ -9,19 +9,16 @@ import (
 	apiv1 "labd/api/v1"
 )
 
-// health are the cells TEMP, LIFE USED, WEAR, SPARE, WRITTEN and POWER ON.
+// health are the cells TEMP, LIFE USED, WEAR and SPARE.
 func health(h *apiv1.NVMeHealth) []string {
 	if h == nil {
-		return make([]string, 6)
+		return make([]string, 4)
 	}
 	wear := ""
 	if h.WearPerDay != nil && h.DaysLeft != nil {
 		wear = fmt.Sprintf("%.2f%%/d, %.0f d left", *h.WearPerDay, max(0, *h.DaysLeft))
 	}
-	return []string{
-		strconv.Itoa(h.TemperatureCelsius) + "°C", strconv.Itoa(h.UsedPercent) + "%", wear, strconv.Itoa(h.SparePercent) + "%",
-		fmt.Sprintf("%.1f TB", float64(h.BytesWritten)/1e12), strconv.Itoa(int(h.PowerOnSeconds/3600)) + " h",
-	}
+	return []string{strconv.Itoa(h.TemperatureCelsius) + "°C", strconv.Itoa(h.UsedPercent) + "%", wear, strconv.Itoa(h.SparePercent) + "%"}
 }
 
 // timeline prints what happened in each slot, the newest last.
@@ -32,7 +29,8 @@ func (a *app) timeline(items []apiv1.NVMeItem) {
 		if len(incidents) == 0 {
 			continue
 		}
-		a.printf("\nincidents in slot %s:\n", strings.TrimPrefix(item.ID, "nvme/"))
+		address := strings.TrimPrefix(item.ID, "nvme/")
+		a.printf("\nincidents in slot %s:\n", address)
 		if n := len(incidents) - most; n > 0 {
 			a.printf("  %s earlier ones\n", strconv.Itoa(n))
 			incidents = incidents[n:]
@@ -42,7 +40,11 @@ func (a *app) timeline(items []apiv1.NVMeItem) {
 			if serial == "" {
 				serial = "-"
 			}
-			a.printf("  %s  %s  %s  %s\n", i.At.Local().Format(time.DateTime), serial, i.Kind, i.Text)
+			where := ""
+			if i.Slot != "" && i.Slot != address {
+				where = " in slot " + i.Slot
+			}
+			a.printf("  %s  %s  %s%s  %s\n", i.At.Local().Format(time.DateTime), serial, i.Kind, where, i.Text)
 		}
 	}
 }

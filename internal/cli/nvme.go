@@ -28,6 +28,9 @@ DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a block
   labctl check-nvme --redact > post.txt`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			if cmd.Flags().Changed("kernel") && strings.TrimSpace(kernel) == "" {
+				return &Error{apiv1.ErrorUsage, "--kernel names no release", "write it as uname -r does: 6.8.12-4-pve"}
+			}
 			if forget != "" {
 				return a.with(ctx, func(c *client) error { return a.forgetDrive(ctx, c, forget) })
 			}
@@ -133,15 +136,14 @@ func (a *app) printDrives(report apiv1.Envelope[apiv1.NVMeItem], wide bool) {
 	}
 	header := []string{"PCI", "VERDICT", "RUNG", "CONTROLLER", "MODEL", "SERIAL", "DISKS", "SIZE"}
 	if wide {
-		header = append(header, "PCI-ID", "DRIVER", "STATE", "FIRMWARE", "LINK", "QUIRKS", "TEMP", "LIFE USED", "WEAR", "SPARE", "WRITTEN", "POWER ON", "USED BY")
+		header = append(header, "FIRMWARE", "LINK", "TEMP", "LIFE USED", "WEAR", "SPARE")
 	}
 	rows := make([][]string, 0, len(report.Items))
 	for _, item := range report.Items {
-		var disks, users []string
+		var disks []string
 		total := int64(0)
 		for _, ns := range item.Namespaces {
 			disks = append(disks, ns.Device)
-			users = append(append(append(users, ns.Users...), ns.Contents...), ns.Storages...)
 			total += ns.SizeBytes
 		}
 		row := []string{
@@ -152,14 +154,14 @@ func (a *app) printDrives(report apiv1.Envelope[apiv1.NVMeItem], wide bool) {
 			row[5] = "(" + item.Memory.Serial + ")" // as remembered
 		}
 		if wide {
-			row = append(row, item.PCIID, item.Driver, item.State, item.Firmware, link(item), strings.Join(item.Quirks, ","))
-			row = append(append(row, health(item.Health)...), strings.Join(users, ","))
+			row = append(append(row, item.Firmware, link(item)), health(item.Health)...)
 		}
 		rows = append(rows, row)
 	}
 	a.tableRows(header, rows, func(r int) string { return report.Items[r].Verdict })
 	a.explain(report.Findings)
 	if wide {
+		a.details(report.Items)
 		a.timeline(report.Items)
 	}
 	for _, item := range report.Items {

@@ -9,7 +9,7 @@ import (
 )
 
 // ids are UUIDs and the long hexadecimal ids of drives, wherever they stand; the kernel writes some of them with blanks.
-var ids = regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b(?:eui|nguid|uuid|nvme)\.[0-9a-f][0-9a-f-]{15,}|\b[0-9a-f]{16}\b|\b[0-9a-f]{32}\b|\b(?:[0-9a-f]{2} ){7}(?:(?:[0-9a-f]{2} ){8})?[0-9a-f]{2}\b|\bnqn\.[^\s,]+`)
+var ids = regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b(?:eui|nguid|uuid|nvme)\.[0-9a-f][0-9a-f-]{15,}|\b[0-9a-f]{16}\b|\b[0-9a-f]{32}\b|\b(?:[0-9a-f]{2} ){7}(?:(?:[0-9a-f]{2} ){8})?[0-9a-f]{2}\b|\bnqn\.[^\s,]+|\bvfat [0-9a-f]{4}-[0-9a-f]{4}\b`)
 
 // redact replaces what tells one machine from another in every string of a report: serial numbers, ids of namespaces and
 // file systems, and the node's name. The same value gets the same replacement, so that the report still reads. The node's
@@ -30,6 +30,9 @@ func driveNames(items []apiv1.NVMeItem) map[string]string {
 		}
 	}
 	for i, d := range items {
+		if strings.HasPrefix(d.Subsystem, "nqn.") { // whole, since the pattern leaves what is behind a blank
+			hide(d.Subsystem, fmt.Sprintf("SUBSYSTEM-%d", i+1))
+		}
 		serial := fmt.Sprintf("SERIAL-%d", i+1)
 		hide(d.Serial, serial)
 		if d.Memory != nil {

@@ -33,6 +33,8 @@ type daemon struct {
 	runner  *plan.Runner
 	lock    *applyLock
 	loops   []*reconcile.Loop
+	// tasks run beside the loops.
+	tasks   []func(context.Context)
 	server  *server.Server
 	metrics *metric.Gatherer
 	// telemetry answers on the TCP port.
@@ -65,6 +67,9 @@ func (d *daemon) startLoops(parent context.Context) (stop func()) {
 	var wg sync.WaitGroup
 	for _, loop := range d.loops {
 		wg.Go(func() { loop.Run(ctx) })
+	}
+	for _, task := range d.tasks {
+		wg.Go(func() { task(ctx) })
 	}
 	return func() {
 		cancel()

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,11 +16,18 @@ type job[F, R any] struct {
 	observe  func(ctx context.Context) (F, error)
 	diagnose func(facts F) *R
 	findings func(report *R) []finding.Finding
+	// snapshot, where set, puts together the facts of everything that was seen; then observe and parts of it may run side
+	// by side. again is the report of facts that differ from the last ones in nothing but times, nil where they do not.
+	snapshot func() (F, error)
+	again    func(last *R, facts F) *R
 	// kinds are the kinds of subject that the job's findings speak for completely.
 	kinds   []string
 	tracker *finding.Registry
 
 	report atomic.Pointer[R]
+
+	// publishing lets one report at a time take the place of the last one.
+	publishing sync.Mutex
 
 	mu    sync.Mutex
 	facts F
@@ -96,15 +104,47 @@ func (j *job[F, R]) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report := j.diagnose(facts)
-	found := j.findings(report)
-	j.tracker.Update(time.Now(), found, j.kinds...)
-	finding.Sort(found)
+	snapshot := j.snapshot
+	if snapshot == nil {
+		snapshot = func() (F, error) { return facts, nil }
+	}
+	_, _, err = j.publish(snapshot)
+	return err
+}
+
+// Look observes a part and puts what is known then in force. It returns the report, and whether anything in it is new.
+// The report is there also with an error of the part, which is in its facts.
+func (j *job[F, R]) Look(ctx context.Context, part func(ctx context.Context) error) (r *R, changed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	failed := part(ctx)
+	r, changed, err = j.publish(j.snapshot)
+	return r, changed, errors.Join(failed, err)
+}
+
+// publish puts the report of the facts in force. Facts that are taken later are never replaced by earlier ones.
+func (j *job[F, R]) publish(snapshot func() (F, error)) (report *R, changed bool, err error) {
+	j.publishing.Lock()
+	defer j.publishing.Unlock()
+	last := j.report.Load()
+	facts, err := snapshot()
+	if err != nil {
+		return last, false, err
+	}
+	if last != nil && j.again != nil {
+		report = j.again(last, facts)
+	}
+	if report == nil {
+		report, changed = j.diagnose(facts), true
+		found := j.findings(report)
+		j.tracker.Update(time.Now(), found, j.kinds...)
+		finding.Sort(found)
+	}
 	j.mu.Lock()
 	j.facts = facts
 	j.mu.Unlock()
 	j.report.Store(report)
-	return nil
+	return report, changed, nil
 }
 
 // lastFacts are the facts of the last report.

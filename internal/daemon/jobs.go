@@ -28,9 +28,11 @@ func (d *daemon) build() error {
 	d.buildNVMe(tracker)
 	memory := storage.NewMemory(d.cfg.Paths.State)
 	d.buildStorage(tracker, memory)
-	state := network.NewState(d.cfg.Paths.State)
-	d.control = network.NewController(d.host, state)
-	d.buildNetwork(tracker, state)
+	d.loops = []*reconcile.Loop{
+		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
+		d.loop("storage", time.Duration(d.cfg.Storage.Resync), observeOnly(d.storage)),
+	}
+	d.buildNetwork(tracker, network.NewState(d.cfg.Paths.State))
 
 	ops := plan.Ops{}
 	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg, d.host) })
@@ -54,18 +56,13 @@ func (d *daemon) build() error {
 		return err
 	}
 	d.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(d.cfg.Paths.State, "journal"), time.Now), Ops: ops}
-	d.loops = []*reconcile.Loop{
-		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
-		d.loop("storage", time.Duration(d.cfg.Storage.Resync), observeOnly(d.storage)),
-		d.loop("network", time.Duration(d.cfg.Network.Resync), d.networkPass),
-	}
 	d.server = server.New(server.Config{
 		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d, StorageConfig: d,
 		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Notifications: d.service.teller, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
 	d.noteLastPlan()
 	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper, d.service.teller,
-		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), storage.NewPlanCollector(d.lastPlan.Load), network.NewCollector(d.network.latest))
+		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), storage.NewPlanCollector(d.lastPlan.Load), network.NewCollector(d.network.latest), network.NewFiguresCollector(d.control.Figures))
 	return nil
 }
 
@@ -147,38 +144,6 @@ func (d *daemon) buildStorage(tracker *finding.Registry, memory *storage.Memory)
 		findings: func(r *storage.Report) []finding.Finding { return r.Findings },
 		kinds:    []string{"storage"}, tracker: tracker,
 	}
-}
-
-func (d *daemon) buildNetwork(tracker *finding.Registry, state *network.State) {
-	observer := network.NewObserver(d.host, d.cfg.Network, state, time.Now)
-	d.network = &job[*network.Facts, network.Report]{
-		observe:  observer.Observe,
-		diagnose: func(f *network.Facts) *network.Report { return network.Diagnose(f, d.cfg.Network) },
-		findings: func(r *network.Report) []finding.Finding { return r.Findings },
-		kinds:    []string{"network", "lxc", "route"}, tracker: tracker,
-	}
-}
-
-// networkPass observes and, where labctl net on or the configuration says so, keeps routes and rules as wanted.
-func (d *daemon) networkPass(ctx context.Context) error {
-	report, err := d.network.Refresh(ctx)
-	if err != nil {
-		return err
-	}
-	if !report.Active {
-		return nil
-	}
-	if err := d.lock.Acquire(); err != nil {
-		return fmt.Errorf("keep routes and rules: %w", err)
-	}
-	repairs, err := d.control.Reconcile(ctx, report)
-	if repairs > 0 {
-		d.log.Info("routes and rules repaired", "repairs", repairs)
-		if _, again := d.network.Refresh(ctx); again != nil {
-			d.log.Debug("not observed after a repair", "err", again)
-		}
-	}
-	return err
 }
 
 // Plan builds the plan of a request from fresh facts.

@@ -1,7 +1,10 @@
 package disk
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +39,31 @@ func swaps(text string) []string {
 		if name, _, _ := strings.Cut(line, " "); strings.HasPrefix(name, "/dev/") {
 			out = append(out, filepath.Base(strings.TrimSpace(name)))
 		}
+	}
+	return out
+}
+
+var nvmeDisk = regexp.MustCompile(`^(?:/dev/)?(nvme\d+n\d+)(?:p\d+)?$`)
+
+// stale are the mounts and swaps of NVMe disks that are gone: whoever uses them meets errors, and they stay until somebody
+// lets go of them.
+func (o *Observer) stale(l surroundings) []string {
+	gone := func(device string) bool {
+		m := nvmeDisk.FindStringSubmatch(device)
+		if m == nil {
+			return false
+		}
+		_, err := l.a.reader.Stat(filepath.Join(o.host.Sysfs, "block", m[1]))
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	var out []string
+	for _, m := range l.mounts {
+		if gone(m.Source) {
+			out = append(out, "mount "+m.Point)
+		}
+	}
+	if slices.ContainsFunc(l.swaps, gone) {
+		out = append(out, "swap")
 	}
 	return out
 }

@@ -59,9 +59,10 @@ type Drive struct {
 	// Incidents are what happened in this slot, oldest first.
 	Incidents []Incident
 
-	history  []Event // of this boot
-	logWhole bool    // nothing of this boot's log is lost
-	twin     bool    // another drive's disk has the same wwid
+	stale    []string // what still uses disks of it that are gone: "mount /tank", "swap"
+	history  []Event  // of this boot
+	logWhole bool     // nothing of this boot's log is lost
+	twin     bool     // another drive's disk has the same wwid
 }
 
 // Subject is nvme/<PCI address>.
@@ -104,10 +105,13 @@ func Diagnose(f *Facts, p Policy) *Report {
 		d := Drive{
 			Function: fn, Chip: chip(fn), history: ofDrive(f.Log, fn.Address), Known: f.known(fn, here), logWhole: f.LogErr == nil && !f.LogLost,
 		}
-		d.Incidents = f.incidents(fn.Address, d.serial())
+		d.Incidents, d.stale = f.incidents(fn.Address, d.serial()), d.usersLeft(f.Stale)
 		c := &patient{facts: f, d: &d, events: lastProbe(d.history), release: r.running}
 		d.Quirks = c.quirks()
 		found := c.climb()
+		if len(found) > 0 {
+			c.addMemory(&found[0])
+		}
 		found = append(found, c.beside()...)
 		found = append(found, c.checkHealth(p)...)
 		if other, ok := twins[d.Address]; ok {

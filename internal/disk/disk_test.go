@@ -357,6 +357,7 @@ func TestRemediesFitTheHost(t *testing.T) {
 		{"parameter quirks, proxmox-boot-tool", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "(null)\n", "proc/cmdline": bootTool}, []string{"nvme.quirks=1e4b:1602:bogus_nid", "/etc/kernel/cmdline", "proxmox-boot-tool refresh"}, []string{"update-grub"}},
 		{"other quirks set", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1cc1:8201:bogus_nid\n"}, []string{"1cc1:8201:bogus_nid-1e4b:1602:bogus_nid"}, nil},
 		{"quirk set and no help", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1e4b:1602:bogus_nid\n"}, []string{"already"}, []string{"update-grub", "rescue-nvme"}},
+		{"two namespaces alike, one in use", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: duplicate IDs in subsystem for nsid 2\n", nil, []string{"newer kernel"}, []string{"rescue-nvme"}},
 		{"drop-out", down, map[string]string{"proc/cmdline": grub}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_aspm=off pcie_port_pm=off", "update-grub"}, nil},
 		{"drop-out, half of it set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off"}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"pcie_aspm=off"}},
 		{"drop-out, all set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"look at the slot"}, []string{"update-grub"}},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"labd/internal/finding"
 )
@@ -13,6 +14,23 @@ func sysfsDir(d *Drive) string { return filepath.Join("/sys/bus/pci/devices", d.
 
 func logEvidence(e Event) finding.Evidence {
 	return finding.Evidence{Source: "kernel log", Text: fmt.Sprintf("[%12.6f] %s", e.Time.Seconds(), e.Text)}
+}
+
+// addMemory adds what labd knows of a drive that does not say itself who it is, and what still uses it.
+func (c *patient) addMemory(out *finding.Finding) {
+	k, ctrl := c.d.Known, c.d.Controller()
+	if k == nil || ctrl != nil && ctrl.Serial != "" {
+		return
+	}
+	text := fmt.Sprintf("by its PCI ids and slot most likely the %s with serial number %s, last seen %s", orDash(k.Model), k.Serial, k.Last.Format(time.DateTime))
+	if len(k.Contents) > 0 {
+		text += "; it held " + strings.Join(k.Contents, ", ")
+	}
+	out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: text})
+	if len(c.d.stale) > 0 {
+		out.Evidence = append(out.Evidence, finding.Evidence{Source: "mount table and swaps", Text: "still in use, though the disk is gone: " + strings.Join(c.d.stale, ", ")})
+		out.Remedies = append([]finding.Remedy{{Title: "stop what uses it and let go of it; it does not come back under its old name", Risk: finding.RiskLow, Commands: letGo(c.d.stale)}}, out.Remedies...)
+	}
 }
 
 // noDriver explains a function without driver: a drive that dropped out, a probe that failed, or none at all.

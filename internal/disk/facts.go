@@ -14,7 +14,9 @@ type Facts struct {
 	Functions []Function
 	// Problems are what could not be read of PCI functions whose class is therefore unknown, one sentence each.
 	Problems []string
-	System   System
+	// Stale are the mounts and swaps of disks that are gone: "mount /tank", "swap".
+	Stale  []string
+	System System
 	// Boot is this boot's id.
 	Boot string
 	// Remembered are the drives and incidents that were seen before, without those of this observation.

@@ -1,11 +1,13 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +38,7 @@ func (o *Observer) health(c *Controller) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), o.timeout/2)
 	defer cancel()
-	c.Health = o.smart.Get(ctx, c.Name+" "+c.Serial, filepath.Join(o.host.Dev, c.Name))
+	c.Health = o.smart.Get(ctx, c.healthKey(), filepath.Join(o.host.Dev, c.Name))
 	if data := c.Health.Data; data != nil && data.Identity.Serial != c.Serial && data.Identity.Serial != "" {
 		// The number was given to another drive between the two reads.
 		c.Health = smart.Reading{Err: fmt.Errorf("the answer is of another drive, %s", data.Identity.Serial)}
@@ -44,6 +46,23 @@ func (o *Observer) health(c *Controller) {
 	if errors.Is(c.Health.Err, os.ErrNotExist) {
 		c.Health.Err = nil // a fixture, or a drive that went meanwhile; sysfs tells which
 	}
+}
+
+// healthKey is one drive in one place: a number that is given to another drive is another key.
+func (c *Controller) healthKey() string { return c.Name + " " + c.Serial }
+
+// forgetHealth drops the answers of drives that are gone.
+func (o *Observer) forgetHealth(functions []Function) {
+	if o.smart == nil {
+		return
+	}
+	var keys []string
+	for _, fn := range functions {
+		for i := range fn.Controllers {
+			keys = append(keys, fn.Controllers[i].healthKey())
+		}
+	}
+	o.smart.Keep(keys)
 }
 
 // healthSource is where a health finding's evidence is from.
@@ -117,6 +136,12 @@ func (c *patient) mediaErrors(ctrl *Controller, data *smart.Data) (finding.Findi
 			{Title: "replace the drive when the count grows", Risk: finding.RiskNone},
 		},
 	}
+	if i := slices.IndexFunc(data.Errors, func(e smart.ErrorEntry) bool { return smart.IsMediaError(e.Status) }); i >= 0 {
+		e := data.Errors[i]
+		out.Evidence = append(out.Evidence, finding.Evidence{
+			Source: "error log of " + ctrl.Name, Text: fmt.Sprintf("newest: %s at block %d of namespace %d (entry %d)", smart.StatusText(e.Status), e.LBA, e.Namespace, e.Count),
+		})
+	}
 	if e, ok := c.last(EventMediaError); ok {
 		out.Evidence = append(out.Evidence, logEvidence(e))
 	}
@@ -173,12 +198,21 @@ func (c *patient) wear(ctrl *Controller, data *smart.Data, p Policy) (finding.Fi
 		Code: finding.NVMeWear, Severity: finding.Warn, Title: fmt.Sprintf("%d %% of the drive's rated life is used", used),
 		Cause: "its cells were written so often", Confidence: finding.Certain,
 		Evidence: []finding.Evidence{{Source: healthSource(ctrl), Text: fmt.Sprintf("life used %d %%, %.1f TB written in %.0f hours of power-on, spare %d %%", used, float64(data.Health.BytesWritten)/1e12, data.Health.PowerOn.Hours(), data.Health.SparePercent)}},
-		Remedies: []finding.Remedy{{Title: "plan its replacement, and see what writes so much", Risk: finding.RiskNone, Commands: []string{"iostat -dx 5 " + ctrl.Name + "n1"}}},
+		Remedies: []finding.Remedy{{Title: "plan its replacement, and see what writes so much", Risk: finding.RiskNone, Commands: []string{"iostat -dx 5 " + ctrl.disks()}}},
 	}
 	if forecast {
 		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: fmt.Sprintf("%.2f %% a day lately: %.0f days to 100 %%", c.d.wearPerDay(), max(0, days))})
 	}
 	return out, true
+}
+
+// disks are the names of a controller's block devices; its own where it has none.
+func (c *Controller) disks() string {
+	var names []string
+	for _, ns := range c.Namespaces {
+		names = append(names, ns.Device)
+	}
+	return cmp.Or(strings.Join(names, " "), c.Name)
 }
 
 // wearPerDay is how many percent of the rated life a day took, by the samples of the last 30 days; 0 when they do not tell.

@@ -205,6 +205,11 @@ func TestSilentDriveIsKnown(t *testing.T) {
 			if d.Address == address && (d.Known == nil || d.Known.Serial != "FXS790234200311") {
 				t.Errorf("%s is %+v", address, d.Known)
 			}
+			for _, f := range r.Findings {
+				if d.Address == address && f.Subject == d.Subject() && !strings.Contains(f.Evidence[len(f.Evidence)-1].Text, "FXS790234200311") {
+					t.Errorf("%s: %+v", address, f.Evidence)
+				}
+			}
 		}
 	}
 }

@@ -104,6 +104,22 @@ func (f *Facts) missing(k Known) (Drive, finding.Finding) {
 // dropKinds are the incidents in which a drive leaves.
 var dropKinds = []EventKind{EventDown, EventDisabled, EventInaccessible, EventPowerRefused, EventBusError}
 
+// usersLeft are the mounts and swaps of disks that are gone which were this drive's, as far as labd remembers it.
+func (d Drive) usersLeft(stale []string) []string {
+	if d.Known == nil || len(d.Controllers) > 0 {
+		return nil
+	}
+	var out []string
+	for _, user := range stale {
+		if slices.ContainsFunc(d.Known.Contents, func(content string) bool {
+			return content == user || user == "swap" && strings.HasPrefix(content, "swap ")
+		}) {
+			out = append(out, user)
+		}
+	}
+	return out
+}
+
 // lastDrop is a drive's newest incident in which it left.
 func lastDrop(incidents []Incident, serial string) (Incident, bool) {
 	for _, i := range slices.Backward(incidents) {

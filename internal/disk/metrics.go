@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +30,9 @@ const (
 	MetricHostMemory     = "labd_nvme_host_memory"
 	MetricIOErrors       = "labd_nvme_io_errors_total"
 	MetricCommandErrors  = "labd_nvme_command_errors_total"
+	MetricHasID          = "labd_nvme_namespace_has_id"
+	MetricPowerState     = "labd_nvme_power_state"
+	MetricPowerSaving    = "labd_nvme_power_saving"
 	MetricScrapeSuccess  = "labd_nvme_scrape_success"
 	MetricScrapeDuration = "labd_nvme_scrape_duration_seconds"
 )
@@ -51,6 +55,9 @@ var (
 	descHostMem  = prometheus.NewDesc(MetricHostMemory, "Whether the drive uses host memory as its buffer; absent for one that wants none.", []string{"id", "device"}, nil)
 	descIOErrors = prometheus.NewDesc(MetricIOErrors, "Lines of the kernel log since boot about reads and writes of a namespace that failed.", []string{"id", "device"}, nil)
 	descCommands = prometheus.NewDesc(MetricCommandErrors, "Commands to a namespace that failed since boot, as the kernel counts them (7.x).", []string{"id", "device"}, nil)
+	descHasID    = prometheus.NewDesc(MetricHasID, "Whether a namespace has an id of its own: 0 where the kernel cleared it, or the drive has none.", []string{"id", "device"}, nil)
+	descPower    = prometheus.NewDesc(MetricPowerState, "The power state of an NVMe function: 1 for the one it is in.", []string{"id", "state"}, nil)
+	descSaving   = prometheus.NewDesc(MetricPowerSaving, "Whether a way to save power is open: runtime power management, losing power as a whole (d3cold), and what the link does on its own.", []string{"id", "kind"}, nil)
 	descScraped  = prometheus.NewDesc(MetricScrapeSuccess, "Whether every attribute of an NVMe function could be read at the last look.", []string{"id"}, nil)
 	descTook     = prometheus.NewDesc(MetricScrapeDuration, "How long the last look at an NVMe function took.", []string{"id"}, nil)
 	descObserved = prometheus.NewDesc(MetricObserved, "When the NVMe functions were last observed, in Unix time.", nil, nil)
@@ -65,7 +72,7 @@ func Rungs() []string {
 func NewCollector(latest func() *Report) prometheus.Collector {
 	return metric.Collector[Report]{Latest: latest, Figures: figures, Descs: append([]*prometheus.Desc{
 		descOK, descRung, descInfo, descLive, descSize, descReadOnly, descProblems, descLanes, descLanesMax, descSpeed, descSpeedMax, descErrors, descObserved,
-		descState, descQueues, descHostMem, descIOErrors, descCommands, descScraped, descTook,
+		descState, descQueues, descHostMem, descIOErrors, descCommands, descHasID, descPower, descSaving, descScraped, descTook,
 	}, healthDescs...)}
 }
 
@@ -88,6 +95,7 @@ func figures(r *Report, out metric.Sink) {
 		out.Truth(descScraped, len(d.Problems) == 0 && !d.Unread, id)
 		out.Gauge(descTook, d.Took.Seconds(), id)
 		controllerFigures(ctrl, id, out)
+		powerFigures(d, id, out)
 		linkFigures(d, id, out)
 		memoryFigures(d, id, out)
 		healthFigures(d, ctrl, r.healthAsked, id, out)
@@ -117,10 +125,33 @@ func controllerFigures(ctrl *Controller, id string, out metric.Sink) {
 	for _, ns := range ctrl.Namespaces {
 		out.Gauge(descSize, float64(ns.SizeBytes), id, ns.Device)
 		out.Truth(descReadOnly, ns.ReadOnly, id, ns.Device)
+		out.Truth(descHasID, ns.HasID(), id, ns.Device)
 		out.Counter(descIOErrors, float64(ns.LoggedErrors), id, ns.Device)
 		if ns.CommandErrors != nil {
 			out.Counter(descCommands, float64(*ns.CommandErrors), id, ns.Device)
 		}
+	}
+}
+
+// powerStates are the states of a PCI function (drivers/pci/pci.c), linkSavings what its link can do to save power, as the
+// directory link in sysfs names it (drivers/pci/pcie/aspm.c).
+var (
+	powerStates = []string{"D0", "D1", "D2", "D3hot", "D3cold", "unknown"}
+	linkSavings = []string{"l0s_aspm", "l1_aspm", "l1_1_aspm", "l1_2_aspm", "l1_1_pcipm", "l1_2_pcipm", "clkpm"}
+)
+
+// powerFigures sends what saves power, which is what drives that drop out are asked about first.
+func powerFigures(d Drive, id string, out metric.Sink) {
+	if d.Power.State == "" {
+		return // an older kernel
+	}
+	for _, s := range powerStates {
+		out.Truth(descPower, s == d.Power.State, id, s)
+	}
+	out.Truth(descSaving, d.Power.Control == "auto", id, "runtime")
+	out.Truth(descSaving, d.Power.D3ColdAllowed, id, "d3cold")
+	for _, saving := range linkSavings {
+		out.Truth(descSaving, slices.Contains(d.ASPM, saving), id, saving)
 	}
 }
 

@@ -155,8 +155,12 @@ var byModel = finding.Remedy{
 // idsCleared tells a working drive whose ids the kernel cleared.
 func (c *patient) idsCleared() (finding.Finding, bool) {
 	e, ok := c.last(EventIDsCleared)
+	evidence := []finding.Evidence{logEvidence(e)}
 	for _, ns := range c.d.Controllers[0].Namespaces {
 		ok = ok && !(ns.HasID() && (e.NSID == 0 || ns.NSID == e.NSID))
+		if ns.NSID == e.NSID {
+			evidence = append(evidence, finding.Evidence{Source: filepath.Join("/sys/block", ns.Device), Text: "no eui, nguid or uuid; wwid " + ns.WWID})
+		}
 	}
 	if !ok {
 		return finding.Finding{}, false
@@ -164,7 +168,7 @@ func (c *patient) idsCleared() (finding.Finding, bool) {
 	return finding.Finding{
 		Code: finding.NVMeIDsCleared, Severity: finding.Info, Title: "the kernel cleared the drive's ids, since another drive has the same ones; the drive works",
 		Cause: "the drive's firmware gives every drive the same ids", Confidence: finding.Certain,
-		Evidence: []finding.Evidence{logEvidence(e)}, Remedies: []finding.Remedy{byModel},
+		Evidence: evidence, Remedies: []finding.Remedy{byModel},
 	}, true
 }
 

@@ -87,13 +87,14 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	if err := errors.Join(panics...); err != nil {
 		return nil, err
 	}
-	f.System = o.system(bus)
+	f.System, f.Stale = o.system(bus), o.stale(around)
 	f.Problems = bus.problems
 	for _, fn := range results {
 		if fn != nil {
 			f.Functions = append(f.Functions, *fn)
 		}
 	}
+	o.forgetHealth(f.Functions)
 	// What may wait for something else than a drive gets what is left of the time that one may take.
 	left := func() time.Duration { return max(time.Until(start.Add(o.timeout)), 0) }
 	o.names.fill(f.Functions, left())

@@ -118,6 +118,9 @@ func rescuable(d Drive, codes []string) error {
 	if d.Known != nil && slices.ContainsFunc(d.Known.Contents, bootMount) {
 		return refuse("boot a rescue system", "this host boots from it")
 	}
+	if len(d.stale) > 0 {
+		return refuse(letGo(d.stale)[0]+" first", "what was on its disk is still in use, though the disk is gone: %s", strings.Join(d.stale, ", "))
+	}
 	switch {
 	case ctrl == nil && d.Driver == "":
 		return nil
@@ -125,6 +128,27 @@ func rescuable(d Drive, codes []string) error {
 		return nil // the controller works and offers no disk, so nobody can use it
 	}
 	return refuse("labctl check-nvme "+d.Address+" says what helps", "driver %s is in use", d.Driver)
+}
+
+// letGo are the commands that end the use of disks that are gone.
+func letGo(stale []string) []string {
+	var out []string
+	for _, user := range stale {
+		if point, ok := strings.CutPrefix(user, "mount "); ok {
+			out = append(out, "umount -l "+shellWord(point))
+		} else {
+			out = append(out, "swapoff -a")
+		}
+	}
+	return out
+}
+
+// shellWord quotes a text for a shell, where it needs that.
+func shellWord(text string) string {
+	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // bootMount tells mounts without which a host does not run.

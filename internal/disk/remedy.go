@@ -69,7 +69,7 @@ func (s System) powerOff() (finding.Remedy, bool) {
 // bogusNID makes the kernel ignore the drive's ids: by the nvme module's parameter where this kernel has it, else by a
 // dynamic id that carries the quirk (1<<18, NVME_QUIRK_BOGUS_NID). That comes after boot, so it helps data disks only.
 func (c *patient) bogusNID() finding.Remedy {
-	if c.facts.System.QuirksParameter {
+	if c.facts.System.QuirksParameter || len(c.d.Controllers[0].Namespaces) > 0 { // a drive that has a disk is not unbound
 		return c.quirk(quirkBogusNID, "have the kernel ignore the ids of such drives")
 	}
 	return finding.Remedy{

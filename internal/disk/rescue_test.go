@@ -67,6 +67,26 @@ func TestPlanRescue(t *testing.T) {
 		{"dead with a mounted disk", "0000:01:00.0", "", func(t *testing.T, dir string) {
 			tweak(t, dir, map[string]string{healthyFunction + "/nvme/nvme0/state": "dead\n", "proc/1/mountinfo": "36 35 259:8 / / rw - ext4 /dev/nvme0n1p1 rw\n"})
 		}, "", "mount /"},
+		{"dead with LVM on it", "0000:01:00.0", "", func(t *testing.T, dir string) {
+			tweak(t, dir, map[string]string{
+				healthyFunction + "/nvme/nvme0/state": "dead\n", healthyFunction + "/nvme/nvme0/nvme0n1/nvme0n1p1/holders/dm-0/x": "",
+				"sys/block/dm-0/dm/name": "pve-root\n", "sys/block/dm-0/dm/uuid": "LVM-x\n",
+			})
+		}, "", "lvm pve"},
+		{"dead with swap on it", "0000:01:00.0", "", func(t *testing.T, dir string) {
+			tweak(t, dir, map[string]string{healthyFunction + "/nvme/nvme0/state": "dead\n", "proc/swaps": "Filename Type\n/dev/nvme0n1p1 partition 1 0 -2\n"})
+		}, "", "swap"},
+		{"dead with md on it", "0000:01:00.0", MethodReprobe, func(t *testing.T, dir string) {
+			tweak(t, dir, map[string]string{healthyFunction + "/nvme/nvme0/state": "dead\n", healthyFunction + "/nvme/nvme0/nvme0n1/holders/md0/x": ""})
+		}, "", "md md0"},
+		{"dead and unused", "0000:01:00.0", "", func(t *testing.T, dir string) {
+			tweak(t, dir, map[string]string{healthyFunction + "/nvme/nvme0/state": "dead\n"})
+		}, "", "driver nvme is in use"},
+		{"bound to another driver", "0000:02:00.0", "", func(t *testing.T, dir string) {
+			if err := os.Symlink("../../../../bus/pci/drivers/uio_pci_generic", filepath.Join(dir, silentFunction, "driver")); err != nil {
+				t.Fatal(err)
+			}
+		}, "", "uio_pci_generic"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir, o := tree(t, fixture.P7000Z, "6.2.16-3-pve")
@@ -101,6 +121,52 @@ func TestNoRescueOfTheBootDrive(t *testing.T) {
 	}
 	if _, err := PlanRescue(look(t, o), "0000:01:00.0", ""); err == nil || !strings.Contains(err.Error(), "boots from it") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A pool's member is left alone, and so is a drive of which some namespace works.
+func TestNoRescueOfDataOnDisk(t *testing.T) {
+	for name, ns := range map[string]Namespace{
+		"a pool's member": {Device: "nvme0n1", SizeBytes: 1, Contents: []string{"zfs tank"}},
+		"LVM":             {Device: "nvme0n1", SizeBytes: 1, Contents: []string{"lvm pve"}},
+		"an ext4":         {Device: "nvme0n1", SizeBytes: 1, Contents: []string{"ext 1"}},
+		"an empty one":    {Device: "nvme0n1", SizeBytes: 1},
+	} {
+		r := Diagnose(&Facts{Release: "6.8.12-4-pve", Functions: []Function{{Address: "0000:01:00.0", Vendor: 1, Driver: "nvme", Controllers: []Controller{{Name: "nvme0", State: "live", Namespaces: []Namespace{ns}}}}}}, DefaultPolicy())
+		if p, err := PlanRescue(r, "0000:01:00.0", MethodNewID); err == nil {
+			t.Errorf("%s: a plan: %+v", name, p)
+		}
+	}
+}
+
+// What was mounted on a disk that is gone is told, and let go of before the drive is tried again.
+func TestNoRescueBelowAMount(t *testing.T) {
+	dir, o := tree(t, fixture.P7000Z, "6.8.12-4-pve")
+	tweak(t, dir, map[string]string{"proc/1/mountinfo": "36 35 259:8 / /mnt/my\\040disk rw - ext4 /dev/nvme0n1p1 rw\n"})
+	look(t, o)
+	for _, err := range []error{os.RemoveAll(filepath.Join(dir, healthyFunction, "nvme")), os.Remove(filepath.Join(dir, healthyFunction, "driver")), os.Remove(filepath.Join(dir, "sys/block/nvme0n1"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	tweak(t, dir, map[string]string{"dmesg": "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 1.1] nvme nvme0: 8/0/0 default/read/poll queues\n[ 9.0] nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0xffff\n"})
+	r := look(t, o)
+	var refused *plan.RefusedError
+	if _, err := PlanRescue(r, "0000:01:00.0", ""); !errors.As(err, &refused) || !strings.Contains(err.Error(), "mount /mnt/my disk") || !strings.Contains(refused.Hint, "umount -l '/mnt/my disk'") {
+		t.Errorf("got %v", err)
+	}
+	f := r.Findings[0]
+	for _, x := range r.Findings {
+		if x.Subject == r.Drives[0].Subject() {
+			f = x
+		}
+	}
+	if f.Code != "nvme.dropped" || !strings.Contains(f.Remedies[0].Commands[0], "umount -l") || !strings.Contains(f.Evidence[len(f.Evidence)-2].Text, "FXS790234200311") {
+		t.Errorf("%+v", f)
+	}
+	tweak(t, dir, map[string]string{"proc/1/mountinfo": ""})
+	if _, err := PlanRescue(look(t, o), "0000:01:00.0", ""); err != nil {
+		t.Errorf("after it was unmounted: %v", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"labd/internal/finding"
 	"labd/internal/host"
@@ -135,5 +136,41 @@ func TestWornDrive(t *testing.T) {
 	want := "[spare] 48 °C of 70 and 85, spare 4 of 5, used 117, 158.9 TB read 470.2 written, 27904 h on, 88 cycles, 61 unsafe, 14 media errors, 233 entries; 2 errors, newest status 0x281 at 210763776; slot 1 map[1:P2CR048]; tests [{Kind:extended Result:failed At:27801h0m0s} {Kind:short Result:passed At:20011h0m0s}]"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// A drive that vanishes while it is looked at spoils its own facts only.
+func TestVanishesMidRead(t *testing.T) {
+	dir, o := tree(t, fixture.P7000Z, "6.8.12-4-pve")
+	controller := filepath.Join(dir, "sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0")
+	pipe := filepath.Join(controller, "model")
+	if err := os.Remove(pipe); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan error, 1)
+	go func() {
+		w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // waits for labd to read the model
+		if err == nil {
+			err = os.RemoveAll(filepath.Join(dir, "sys/devices/pci0000:00/0000:00:01.0"))
+			_, _ = w.WriteString("Half\n")
+			w.Close()
+		}
+		gone <- err
+	}()
+	r := look(t, o)
+	if err := <-gone; err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Drives) != 3 || r.Drives[2].Rung != RungOK || len(r.Drives[2].Problems) > 0 || codesOf(r, r.Drives[1]) != "nvme.not-ready" {
+		t.Errorf("the others: %s, %s", ladder(r.Drives[1]), ladder(r.Drives[2]))
+	}
+	if d := r.Drives[0]; d.Rung == RungOK || d.Controller().Model != "Half" {
+		t.Errorf("the one that vanished: %s", ladder(d))
+	}
+	if r = look(t, o); len(r.Drives) != 2 {
+		t.Errorf("afterwards %d drives", len(r.Drives))
 	}
 }

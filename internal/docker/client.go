@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"syscall"
+	"time"
 
 	"github.com/docker/docker/client"
 )
@@ -45,10 +46,11 @@ var (
 // around here: options that name a host fail once the transport is wrapped, so WithHost comes first; and hijacked calls
 // bypass the transport and dial the named host, so the host is the very socket, never the default, which would be the
 // Docker of the machine labd runs on.
-func newClient(s Socket) (*client.Client, error) {
+func newClient(s Socket) (*client.Client, *http.Transport, error) {
 	transport := &http.Transport{
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return s.Dial(ctx) },
-		DisableKeepAlives:  true,
+		MaxConnsPerHost:    1,
+		IdleConnTimeout:    idleTimeout,
 		DisableCompression: true, // a small answer must not become a large one
 	}
 	httpClient := &http.Client{
@@ -57,10 +59,13 @@ func newClient(s Socket) (*client.Client, error) {
 	}
 	c, err := client.NewClientWithOpts(client.WithHost("unix://"+s.Address()), client.WithHTTPClient(httpClient), client.WithAPIVersionNegotiation())
 	if err != nil {
-		return nil, fmt.Errorf("make a Docker client: %w", err)
+		return nil, nil, fmt.Errorf("make a Docker client: %w", err)
 	}
-	return c, nil
+	return c, transport, nil
 }
+
+// idleTimeout is how long a connection waits for the next question of the same look.
+const idleTimeout = 5 * time.Second
 
 // strict lets GET and HEAD through and limits what comes back.
 type strict struct{ next http.RoundTripper }

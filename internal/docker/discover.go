@@ -13,6 +13,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/client"
 )
 
 // Info is what a daemon says of itself, checked.
@@ -88,18 +89,10 @@ type Port struct {
 }
 
 // Discover asks the daemon at the socket. ctx must have a deadline: the daemon may answer a byte a second.
-func Discover(ctx context.Context, s Socket) (*Info, error) {
-	// The library hides why a connection failed; who listens matters too much for that.
-	conn, err := s.Dial(ctx)
-	if err != nil {
-		return nil, explain("reach Docker", err)
-	}
-	_ = conn.Close()
-	c, err := newClient(s)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
+func Discover(ctx context.Context, s Socket) (*Info, error) { return NewSession(s).Discover(ctx) }
+
+// describe asks the daemon for its versions and its firewall backend.
+func describe(ctx context.Context, c *client.Client) (*Info, error) {
 	c.NegotiateAPIVersion(ctx)
 	version, err := c.ServerVersion(ctx)
 	if err != nil {
@@ -114,27 +107,32 @@ func Discover(ctx context.Context, s Socket) (*Info, error) {
 	} else if system.FirewallBackend != nil && system.FirewallBackend.Driver != "" {
 		info.FirewallBackend = system.FirewallBackend.Driver
 	}
+	return info, nil
+}
+
+// list asks the daemon for its networks and containers.
+func (i *Info) list(ctx context.Context, c *client.Client) error {
 	networks, err := c.NetworkList(ctx, network.ListOptions{})
 	if err != nil {
-		return nil, explain("list Docker's networks", err)
+		return explain("list Docker's networks", err)
 	}
 	if len(networks) > MaxNetworks {
-		return nil, fmt.Errorf("list Docker's networks: %d of them: %w", len(networks), ErrTooMany)
+		return fmt.Errorf("list Docker's networks: %d of them: %w", len(networks), ErrTooMany)
 	}
 	containers, err := c.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
-		return nil, explain("list Docker's containers", err)
+		return explain("list Docker's containers", err)
 	}
 	if len(containers) > MaxContainers {
-		return nil, fmt.Errorf("list Docker's containers: %d of them: %w", len(containers), ErrTooMany)
+		return fmt.Errorf("list Docker's containers: %d of them: %w", len(containers), ErrTooMany)
 	}
 	for _, n := range networks {
-		info.addNetwork(n)
+		i.addNetwork(n)
 	}
 	for _, ct := range containers {
-		info.addContainer(ct)
+		i.addContainer(ct)
 	}
-	return info, nil
+	return nil
 }
 
 func (i *Info) reject(format string, args ...any) {

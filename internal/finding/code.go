@@ -64,6 +64,7 @@ const (
 	NetAsymmetric        Code = "net.asymmetric"
 	NetHostFirewall      Code = "net.host-firewall"
 	NetNoAnswer          Code = "net.no-answer"
+	NetRulesFought       Code = "net.rules-fought"
 )
 
 // Codes of labd itself.
@@ -134,6 +135,7 @@ func Defs() []Def {
 		{NetRPFilter, Warn, "The host drops packets of clients, since it would answer them by another interface."},
 		{NetAsymmetric, Info, "Clients ask a container by way of the router, and it answers them directly."},
 		{NetHostFirewall, Warn, "The host's own packet filter drops what is forwarded to the Docker subnet."},
+		{NetRulesFought, Warn, "Something takes labd's rules or routes away again and again."},
 		{NetNoAnswer, Fail, "A probed address does not answer, or only the host itself."},
 		{NetNFTBackend, Warn, "Docker's nftables backend leaves no place for an accept rule of labd's."},
 		{NetAliasPool, Warn, "A network in mode alias finds no free prefix in the alias pools, or its alias does not reach all of it."},

@@ -65,23 +65,11 @@ func (h *Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := c.Args
-	var extra []*os.File
-	if c.NetNS != nil {
-		nsenter, err := lookPath(path, "nsenter")
-		if err != nil {
-			return nil, err
-		}
-		// The first extra file is descriptor 3 of the child.
-		args = append([]string{"--net=/proc/self/fd/3", "--", program}, args...)
-		program, extra = nsenter, []*os.File{c.NetNS}
-	}
 	ctx, cancel := context.WithTimeout(ctx, DefaultCommandTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := exec.CommandContext(ctx, program, c.Args...)
 	cmd.Env = append([]string{"PATH=" + path, "LC_ALL=C", "HOME=/root"}, c.Env...)
 	cmd.Dir = "/"
-	cmd.ExtraFiles = extra
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
@@ -90,7 +78,9 @@ func (h *Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
 	}
 	stdout, stderr := &limited{max: maxOutput}, &limited{max: maxOutput}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	err = cmd.Run()
+	if err = start(cmd, c.NetNS); err == nil {
+		err = cmd.Wait()
+	}
 	title := strings.Join(append([]string{c.Name}, c.Args...), " ")
 	var exit *exec.ExitError
 	switch {
@@ -102,6 +92,14 @@ func (h *Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
 		return nil, fmt.Errorf("run %s: %w", title, err)
 	}
 	return stdout.Bytes(), nil
+}
+
+// start starts the program; a child is born into the network namespace of the thread that makes it (clone(2)).
+func start(cmd *exec.Cmd, namespace *os.File) error {
+	if namespace == nil {
+		return cmd.Start()
+	}
+	return InNetNS(namespace, cmd.Start)
 }
 
 // HasProgram tells whether a program can be run.

@@ -15,6 +15,9 @@ import (
 	"labd/internal/host"
 )
 
+// ErrSharedNetwork says that a container uses the host's network: its rules would be the host's.
+var ErrSharedNetwork = errors.New("no network namespace of its own")
+
 // NamespaceID identifies a namespace: device and inode of its file in nsfs. A container's changes at each start.
 type NamespaceID struct{ Dev, Ino uint64 }
 
@@ -25,11 +28,13 @@ type Container struct {
 	PID int
 
 	pidfd int
-	netNS *os.File
-	root  *os.File
-	net   NamespaceID
-	pidNS NamespaceID
-	proc  string
+	// procDir is /proc/PID: what is opened below it is of this very process, also when its PID is used anew.
+	procDir *os.File
+	netNS   *os.File
+	root    *os.File
+	net     NamespaceID
+	pidNS   NamespaceID
+	proc    string
 }
 
 // Open takes hold of a running container. It fails with ErrNotRunning when it is not, or ended meanwhile.
@@ -44,7 +49,10 @@ func Open(ctx context.Context, h *host.Host, id int) (_ *Container, err error) {
 			_ = c.Close()
 		}
 	}()
-	dir := filepath.Join(h.Procfs, strconv.Itoa(pid))
+	if c.procDir, err = os.OpenFile(filepath.Join(h.Procfs, strconv.Itoa(pid)), unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
+		return nil, fmt.Errorf("open the process of container %d: %w", id, err)
+	}
+	dir := c.ProcFile(".")
 	if c.netNS, err = os.Open(filepath.Join(dir, "ns/net")); err != nil {
 		return nil, fmt.Errorf("open the network namespace of container %d: %w", id, err)
 	}
@@ -66,7 +74,7 @@ func Open(ctx context.Context, h *host.Host, id int) (_ *Container, err error) {
 		return nil, err
 	}
 	if c.net == own {
-		return nil, fmt.Errorf("container %d has no network namespace of its own", id)
+		return nil, fmt.Errorf("container %d has %w", id, ErrSharedNetwork)
 	}
 	return c, nil
 }
@@ -106,15 +114,16 @@ func (c *Container) Netlink() (*netlink.Handle, error) {
 	return handle, nil
 }
 
-// ProcFile is a file below /proc/PID of the container's init.
+// ProcFile is a file below /proc/PID of the container's init, valid until Close. When init has ended there is none, and
+// never that of another process.
 func (c *Container) ProcFile(name string) string {
-	return filepath.Join(c.proc, strconv.Itoa(c.PID), name)
+	return filepath.Join("/proc/self/fd", strconv.Itoa(int(c.procDir.Fd())), name)
 }
 
 // Close releases the container.
 func (c *Container) Close() error {
 	var errs []error
-	for _, f := range []*os.File{c.netNS, c.root} {
+	for _, f := range []*os.File{c.procDir, c.netNS, c.root} {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}

@@ -66,6 +66,8 @@ type Namespace struct {
 	// iptables-legacy tables in use; the legacy programs are run only where there are some, since they make those
 	// tables that they look at.
 	Proc string
+	// Cache, where set, spares a look at rules that did not change.
+	Cache *Cache
 }
 
 // Detect tells which backend Docker uses here, with its IPv4 rules: legacy where its filter table is in use and holds a
@@ -118,14 +120,22 @@ func (n Namespace) Current(ctx context.Context, backend Backend, f Family) (*Rul
 
 // legacyInUse tells whether a legacy table exists in the namespace. The file is missing where the kernel module is.
 func (n Namespace) legacyInUse(ctx context.Context, f Family) (bool, error) {
-	data, err := n.Host.ReadFile(ctx, filepath.Join(n.Proc, f.legacyTables()))
+	tables, err := n.legacyTables(ctx, f.legacyTables())
+	return len(tables) > 0, err
+}
+
+// legacyTables are the legacy tables in use, sorted, as a file of /proc/net lists them.
+func (n Namespace) legacyTables(ctx context.Context, file string) ([]string, error) {
+	data, err := n.Host.ReadFile(ctx, filepath.Join(n.Proc, file))
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("list the legacy tables in use: %w", err)
+		return nil, fmt.Errorf("list the legacy tables in use: %w", err)
 	}
-	return strings.TrimSpace(string(data)) != "", nil
+	tables := strings.Fields(string(data))
+	slices.Sort(tables)
+	return tables, nil
 }
 
 // Read returns the ruleset of a backend and family.
@@ -148,6 +158,22 @@ func (n Namespace) Backends(ctx context.Context, f Family) ([]Backend, error) {
 }
 
 func (n Namespace) read(ctx context.Context, backend Backend, f Family, args ...string) (*Ruleset, error) {
+	load := func() (*Ruleset, error) { return n.load(ctx, backend, f, args...) }
+	if len(args) > 0 { // counters change all the time
+		return load()
+	}
+	return remembered(n.Cache, f.program()+"-"+string(backend), func() (string, error) { return n.generation(ctx, backend, f) }, load)
+}
+
+// generation is a text that changes when the rules of a backend change.
+func (n Namespace) generation(ctx context.Context, backend Backend, f Family) (string, error) {
+	if backend == NFT {
+		return n.Cache.nftGeneration()
+	}
+	return n.legacyGeneration(ctx, slices.Index([]Family{IPv4, IPv6}, f))
+}
+
+func (n Namespace) load(ctx context.Context, backend Backend, f Family, args ...string) (*Ruleset, error) {
 	out, err := n.run(ctx, host.Cmd{Name: f.program() + "-" + string(backend) + "-save", Args: args})
 	if err != nil {
 		return nil, fmt.Errorf("read the %s rules: %w", backend, err)
@@ -249,11 +275,11 @@ func (n Namespace) hasTable(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	// Only the tables' names: nft 1.0.6 crashes on some whole rulesets.
-	out, err := n.run(ctx, host.Cmd{Name: "nft", Args: []string{"list", "tables"}})
+	out, err := n.list(ctx, "tables")
 	if err != nil {
 		return false, fmt.Errorf("list the nftables tables: %w", err)
 	}
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		if strings.TrimSpace(line) == "table "+nftTable {
 			return true, nil
 		}

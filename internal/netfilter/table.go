@@ -122,11 +122,11 @@ func (n Namespace) ReadTable(ctx context.Context) (TableState, error) {
 	if err != nil || !found {
 		return TableState{}, err
 	}
-	out, err := n.run(ctx, host.Cmd{Name: "nft", Args: append([]string{"list", "table"}, strings.Fields(nftTable)...)})
+	text, err := n.list(ctx, append([]string{"table"}, strings.Fields(nftTable)...)...)
 	if err != nil {
 		return TableState{}, fmt.Errorf("list labd's nftables table: %w", err)
 	}
-	return parseTable(string(out)), nil
+	return parseTable(text), nil
 }
 
 // ReplaceTable makes labd's nftables table hold want, atomically; with no rules the table goes.
@@ -182,15 +182,11 @@ func (n Namespace) ReadDocker(ctx context.Context, f Family, bridges []string) (
 		family = "ip6"
 	}
 	list := func(chain string) (string, error) {
-		text, err := n.run(ctx, host.Cmd{Name: "nft", Args: []string{"list", "chain", family, "docker-bridges", chain}})
-		var exit *host.ExitError
-		if errors.As(err, &exit) && strings.Contains(exit.Stderr, "No such file") {
-			return "", nil
-		}
+		text, err := n.list(ctx, "chain", family, "docker-bridges", chain)
 		if err != nil {
 			return "", fmt.Errorf("list Docker's nftables chain %s: %w", chain, err)
 		}
-		return string(text), nil
+		return text, nil
 	}
 	raw, err := list("raw-PREROUTING")
 	if err != nil {
@@ -207,6 +203,19 @@ func (n Namespace) ReadDocker(ctx context.Context, f Family, bridges []string) (
 		}
 	}
 	return out, nil
+}
+
+// list is what nft lists of something, "" where it is not there.
+func (n Namespace) list(ctx context.Context, what ...string) (string, error) {
+	load := func() (string, error) {
+		out, err := n.run(ctx, host.Cmd{Name: "nft", Args: append([]string{"list"}, what...)})
+		var exit *host.ExitError
+		if errors.As(err, &exit) && strings.Contains(exit.Stderr, "No such file") {
+			return "", nil
+		}
+		return string(out), err
+	}
+	return remembered(n.Cache, "nft "+strings.Join(what, " "), func() (string, error) { return n.Cache.nftGeneration() }, load)
 }
 
 // parseDockerDrops finds the destinations of drop rules ("ip daddr 172.18.0.2 iifname != ... counter ... drop").

@@ -263,7 +263,7 @@ func (b *bed) addTwin(sample string) space {
 func (b *bed) reconcileAll() {
 	b.t.Helper()
 	_, r := b.look()
-	if _, err := b.control.Reconcile(b.t.Context(), r); err != nil {
+	if _, err := b.keep(r); err != nil {
 		b.t.Fatal(err)
 	}
 }

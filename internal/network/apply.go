@@ -7,9 +7,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"labd/internal/host"
 	"labd/internal/lxc"
@@ -23,18 +20,18 @@ type Controller struct {
 	state      *State
 	containers containers
 
-	// mu keeps the operations of plans and the passes of the loop apart.
-	mu sync.Mutex
-	// changed is when something was last changed; what was observed before is no ground to act on.
-	changed time.Time
+	// mu keeps the operations of plans and the passes of the loop apart: those exclude all, these go side by side.
+	mu   sync.RWMutex
+	keep keeping
 }
 
 // NewController returns a Controller.
 func NewController(h *host.Host, state *State) *Controller {
-	return &Controller{host: h, state: state, containers: lxcContainers{h}}
+	return &Controller{host: h, state: state, containers: lxcContainers{h}, keep: newKeeping()}
 }
 
-func (c *Controller) touched() { c.changed = time.Now() }
+// With has the controller work on the containers that the observer holds open.
+func (c *Controller) With(o *Observer) { c.containers = o.containers }
 
 // locked runs do alone.
 func locked[P any](c *Controller, do func(context.Context, P) error) func(context.Context, P) error {
@@ -83,11 +80,11 @@ func (c *Controller) Ops() plan.Ops {
 		},
 		opRoutes: plan.Typed[routesParams, struct{}]{
 			CheckFunc:  c.checkRoutes,
-			DoFunc:     locked(c, func(_ context.Context, p routesParams) error { return c.changeRoutes(p) }),
+			DoFunc:     locked(c, func(_ context.Context, p routesParams) error { return second(c.changeRoutes(p)) }),
 			VerifyFunc: func(_ context.Context, p routesParams) error { return verifyRoutes(p) },
 			UndoFunc: func(ctx context.Context, p routesParams, _ struct{}) error {
 				back := routesParams{Add: p.Remove, Remove: p.Add}
-				if err := locked(c, func(_ context.Context, p routesParams) error { return c.changeRoutes(p) })(ctx, back); err != nil {
+				if err := locked(c, func(_ context.Context, p routesParams) error { return second(c.changeRoutes(p)) })(ctx, back); err != nil {
 					return err
 				}
 				return verifyRoutes(back)
@@ -109,6 +106,9 @@ func (c *Controller) Ops() plan.Ops {
 		},
 	}
 }
+
+// second leaves the number of changes out.
+func second(_ int, err error) error { return err }
 
 func (c *Controller) forwarding(ctx context.Context, name string) (string, error) {
 	data, err := c.host.ReadFile(ctx, forwardingFile(c.host, name))
@@ -248,50 +248,4 @@ func (c *Controller) undoRules(ctx context.Context, former rulesParams) error {
 		return nil
 	}
 	return err
-}
-
-// rulesTimeout bounds the change of one container's rules in a pass of the loop.
-const rulesTimeout = 15 * time.Second
-
-// Reconcile makes one pass of keeping routes and rules so: what PlanApply would do but for forwarding, without a
-// journal entry, since the mark in the kernel is the record. It does nothing where labctl net off was stored meanwhile,
-// or where something changed since the facts of the report were observed. A container that fails does not keep the others from being served.
-// It returns how many changes it made.
-func (c *Controller) Reconcile(ctx context.Context, r *Report) (repairs int, err error) {
-	f := r.facts
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if value, err := c.state.Switch(); err != nil || value == SwitchOff || !r.Active || f.At.Before(c.changed) {
-		return 0, err
-	}
-	rules, routes := diffRules(f, r), diffRoutes(f, r)
-	if len(rules) == 0 && len(routes.Add)+len(routes.Remove) == 0 {
-		return 0, nil
-	}
-	defer c.touched()
-	errs := make([]error, len(rules))
-	var group errgroup.Group
-	group.SetLimit(maxAtOnce)
-	for i, p := range rules {
-		group.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, rulesTimeout)
-			defer cancel()
-			if err := c.setRules(ctx, p); err != nil {
-				errs[i] = fmt.Errorf("container %d: %w", p.Container, err)
-			}
-			return nil
-		})
-	}
-	err = group.Wait()
-	for _, err := range errs {
-		if err == nil {
-			repairs++
-		}
-	}
-	routesErr := c.changeRoutes(routes)
-	if routesErr == nil {
-		repairs += len(routes.Add) + len(routes.Remove)
-	}
-	c.state.repairs.Add(uint64(repairs))
-	return repairs, errors.Join(append(errs, err, routesErr)...)
 }

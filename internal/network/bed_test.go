@@ -384,6 +384,16 @@ func (c *fakeContainer) Netlink() (*netlink.Handle, error) {
 	return netlink.NewHandleAt(netns.NsHandle(c.file.Fd()), unix.NETLINK_ROUTE)
 }
 
+func (c *fakeContainer) Rules() *netfilter.Cache { return nil }
+
+func (c *fakeContainer) Alive() bool { return c.all.pids[c.id] == c.pid }
+
+func (c *fakeContainer) Wait(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+
+func (c *fakeContainer) DockerEvents(context.Context, time.Duration, func()) error {
+	return errNoSocket
+}
+
 func (c *fakeContainer) Docker(ctx context.Context) (*docker.Info, error) {
 	return c.all.docker(ctx, c.id)
 }

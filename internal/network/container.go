@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -35,8 +37,16 @@ type container interface {
 	Netlink() (*netlink.Handle, error)
 	// ProcFile is a file below /proc/PID of the container's init.
 	ProcFile(name string) string
+	// Rules remembers the rules of the network namespace; nil where nothing does.
+	Rules() *netfilter.Cache
 	// Docker asks the daemon in the container; errNoSocket says that there is none.
 	Docker(ctx context.Context) (*docker.Info, error)
+	// DockerEvents hears the daemon's events until ctx ends or the stream fails; errNoSocket says that there is none. It
+	// calls changed when the stream stands and when something changed.
+	DockerEvents(ctx context.Context, headerTime time.Duration, changed func()) error
+	// Alive tells whether the container still runs, Wait waits until it does not.
+	Alive() bool
+	Wait(ctx context.Context) error
 	Close() error
 }
 
@@ -50,7 +60,7 @@ func (l lxcContainers) Open(ctx context.Context, id int) (container, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lxcContainer{c}, nil
+	return &lxcContainer{Container: c, rules: netfilter.NewCache(c.NetNS())}, nil
 }
 
 // PVE makes the directory with the container and takes it away when the container is destroyed or migrated (PVE::LXC,
@@ -60,11 +70,33 @@ func (l lxcContainers) Exists(id int) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-type lxcContainer struct{ *lxc.Container }
+// lxcContainer is an LXC container with what is remembered of it while it is held.
+type lxcContainer struct {
+	*lxc.Container
+	rules *netfilter.Cache
 
-func (c lxcContainer) NetNSID() string {
+	mu     sync.Mutex
+	docker *dockerSession
+}
+
+// dockerSession is a session with the daemon behind a socket.
+type dockerSession struct {
+	*docker.Session
+	socket *lxc.Socket
+}
+
+func (c *lxcContainer) NetNSID() string {
 	id := c.Container.NetNSID()
 	return fmt.Sprintf("%d:%d", id.Dev, id.Ino)
+}
+
+func (c *lxcContainer) Rules() *netfilter.Cache { return c.rules }
+
+// Close releases the container.
+func (c *lxcContainer) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return errors.Join(c.forgetDocker(), c.rules.Close(), c.Container.Close())
 }
 
 // sockets are where Docker and Podman listen inside a container.
@@ -72,8 +104,20 @@ var sockets = [...]string{"run/docker.sock", "var/run/docker.sock", "run/podman/
 
 var errNoSocket = errors.New("no Docker socket")
 
-// Docker asks the first daemon that listens in the container.
-func (c lxcContainer) Docker(ctx context.Context) (*docker.Info, error) {
+// Docker asks the daemon that answered last, else the first one that listens in the container.
+func (c *lxcContainer) Docker(ctx context.Context) (*docker.Info, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.docker != nil {
+		info, err := c.docker.Discover(ctx)
+		if err == nil {
+			return info, nil
+		}
+		// It may have been restarted, and listen at a new socket.
+		if err := errors.Join(err, c.forgetDocker()); ctx.Err() != nil || !errors.Is(err, docker.ErrUnreachable) {
+			return nil, err
+		}
+	}
 	last := errNoSocket
 	for _, path := range sockets {
 		socket, err := c.Socket(ctx, path)
@@ -83,18 +127,52 @@ func (c lxcContainer) Docker(ctx context.Context) (*docker.Info, error) {
 		case err != nil:
 			return nil, err
 		}
-		info, err := docker.Discover(ctx, socket)
-		if err := errors.Join(err, socket.Close()); err == nil {
+		session := &dockerSession{docker.NewSession(socket), socket}
+		info, err := session.Discover(ctx)
+		if err == nil {
+			c.docker = session
 			return info, nil
 		}
-		if last = err; !errors.Is(err, docker.ErrUnreachable) {
-			return nil, err
+		last = errors.Join(err, socket.Close())
+		if !errors.Is(err, docker.ErrUnreachable) {
+			return nil, last
 		}
 	}
 	return nil, last
 }
 
+// forgetDocker ends the session.
+func (c *lxcContainer) forgetDocker() error {
+	if c.docker == nil {
+		return nil
+	}
+	socket := c.docker.socket
+	c.docker = nil
+	return socket.Close()
+}
+
+// DockerEvents hears the first daemon that listens.
+func (c *lxcContainer) DockerEvents(ctx context.Context, headerTime time.Duration, changed func()) error {
+	last := errNoSocket
+	for _, path := range sockets {
+		open, cancel := context.WithTimeout(ctx, headerTime)
+		socket, err := c.Socket(open, path)
+		cancel()
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, lxc.ErrNotSocket):
+			continue
+		case err != nil:
+			return err
+		}
+		last = docker.Watch(ctx, socket, headerTime, changed)
+		if err := errors.Join(last, socket.Close()); !errors.Is(last, docker.ErrUnreachable) {
+			return err
+		}
+	}
+	return last
+}
+
 // namespaceOf is the container's network namespace for reading and changing rules.
 func namespaceOf(h *host.Host, ct container) netfilter.Namespace {
-	return netfilter.Namespace{Host: h, NetNS: ct.NetNS(), Proc: ct.ProcFile("net")}
+	return netfilter.Namespace{Host: h, NetNS: ct.NetNS(), Proc: ct.ProcFile("net"), Cache: ct.Rules()}
 }

@@ -132,6 +132,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 		d.container(c)
 	}
 	d.reversePath()
+	d.fought()
 	d.forwarding()
 	slices.SortFunc(d.report.Networks, func(a, b Network) int {
 		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Name, b.Name))

@@ -28,6 +28,11 @@ type Facts struct {
 	Gone   map[int]bool
 	// ForwardingSet are the host's interfaces that labd made forward.
 	ForwardingSet []string
+	// Looked is when each container was last looked into, Fights what was taken away again and again. Version changes with
+	// everything but the times.
+	Looked  map[int]time.Time
+	Fights  []Fight
+	Version uint64
 	// Repairs is how many changes the reconcile loop has made since labd started.
 	Repairs uint64
 }

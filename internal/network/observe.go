@@ -14,6 +14,7 @@ import (
 	"labd/internal/host"
 	"labd/internal/lxc"
 	"labd/internal/netfilter"
+	"labd/internal/reconcile"
 )
 
 // lastGoodFor is how long an earlier answer of Docker stands in for one that does not come.
@@ -29,8 +30,9 @@ type Observer struct {
 	slots      chan struct{} // one for each program that may run at a time
 
 	mu   sync.Mutex
-	busy map[int]bool     // containers whose last observation still hangs
-	good map[int]lastGood // what was last seen of the running containers
+	busy map[int]chan struct{} // containers that are being looked into; closed at the end
+	good map[int]lastGood      // what was last seen of the running containers
+	seen picture
 }
 
 type lastGood struct {
@@ -43,56 +45,28 @@ type lastGood struct {
 // NewObserver returns an Observer.
 func NewObserver(h *host.Host, policy Policy, state *State, now func() time.Time) *Observer {
 	return &Observer{
-		host: h, policy: policy, state: state, containers: lxcContainers{h}, now: now,
-		slots: make(chan struct{}, maxAtOnce), busy: map[int]bool{}, good: map[int]lastGood{},
+		host: h, policy: policy, state: state, containers: newHolder(lxcContainers{h}), now: now,
+		slots: make(chan struct{}, maxAtOnce), busy: map[int]chan struct{}{}, good: map[int]lastGood{}, seen: newPicture(),
 	}
-}
-
-// Observe looks at everything once. A container that cannot be looked at, or not in time, spoils only its own facts;
-// an error is returned only where the host itself cannot be seen.
-func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
-	f := &Facts{At: o.now(), Repairs: o.state.repairs.Load(), Gone: map[int]bool{}}
-	var err error
-	if f.Switch, err = o.state.Switch(); err != nil {
-		return nil, err
-	}
-	f.Owners, f.ForwardingSet = o.state.owners(), o.state.forwarding()
-	if f.Host, err = observeHost(ctx, o.host, o.policy); err != nil {
-		return nil, err
-	}
-	ids, err := o.containers.Running(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, owner := range f.Owners {
-		if id := owner.container(); !o.containers.Exists(id) {
-			f.Gone[id] = true
-		}
-	}
-	f.Containers = make([]Container, len(ids))
-	var wg sync.WaitGroup
-	for i, id := range ids {
-		wg.Go(func() {
-			f.Containers[i] = o.container(ctx, id)
-			f.Containers[i].withKernel(f.Owners)
-		})
-	}
-	wg.Wait()
-	o.forget(ids)
-	return f, nil
 }
 
 // container looks into one container within the policy's time.
 func (o *Observer) container(ctx context.Context, id int) Container {
-	if !o.begin(id) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(o.policy.Timeout))
+	ended, ok := o.begin(ctx, id)
+	if !ok {
+		cancel()
 		return o.remember(Container{ID: id, Err: errors.New("an earlier look into it still hangs")})
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(o.policy.Timeout))
 	done := make(chan Container, 1)
 	go func() {
 		defer cancel()
-		c := o.look(ctx, id)
-		o.end(id)
+		c := Container{ID: id}
+		// A fault in labd costs this container's facts.
+		if err := reconcile.Catch(func() error { c = o.look(ctx, id); return nil }); err != nil {
+			c.Err = err
+		}
+		o.end(id, ended)
 		done <- c
 	}()
 	select {
@@ -109,20 +83,31 @@ func (o *Observer) container(ctx context.Context, id int) Container {
 	}
 }
 
-func (o *Observer) begin(id int) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.busy[id] {
-		return false
+// begin begins a look into a container when no other is made any more; it fails when that takes too long.
+func (o *Observer) begin(ctx context.Context, id int) (ended chan struct{}, ok bool) {
+	for {
+		o.mu.Lock()
+		other := o.busy[id]
+		if other == nil {
+			ended = make(chan struct{})
+			o.busy[id] = ended
+			o.mu.Unlock()
+			return ended, true
+		}
+		o.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, false
+		}
 	}
-	o.busy[id] = true
-	return true
 }
 
-func (o *Observer) end(id int) {
+func (o *Observer) end(id int, ended chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.busy, id)
+	close(ended)
 }
 
 // remember keeps what is good, and puts what was last good in for what is not, as long as it is the same start of the
@@ -158,20 +143,6 @@ func (o *Observer) remember(c Container) Container {
 	return c
 }
 
-func (o *Observer) forget(running []int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	alive := map[int]bool{}
-	for _, id := range running {
-		alive[id] = true
-	}
-	for id := range o.good {
-		if !alive[id] {
-			delete(o.good, id)
-		}
-	}
-}
-
 // dockerShare is the part of a container's time that its Docker may take, so that the rest is known also where Docker
 // hangs.
 const dockerShare = 0.8
@@ -193,7 +164,7 @@ func (o *Observer) look(ctx context.Context, id int) Container {
 		defer close(asked)
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(dockerShare*float64(o.policy.Timeout)))
 		defer cancel()
-		info, dockerErr = ct.Docker(ctx)
+		dockerErr = reconcile.Catch(func() (err error) { info, err = ct.Docker(ctx); return err })
 	}()
 	if c.Err = observeLinks(ct, &c); c.Err == nil {
 		c.Err = o.observeRules(ctx, ct, &c)

@@ -85,7 +85,7 @@ func DefaultPolicy() Policy {
 		Ignore:      []string{},
 		MaxNetworks: 32,
 		Timeout:     policy.Duration(1500 * time.Millisecond),
-		Resync:      policy.Duration(30 * time.Second),
+		Resync:      policy.Duration(60 * time.Second),
 	}
 }
 

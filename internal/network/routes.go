@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -13,83 +14,52 @@ import (
 	"labd/internal/plan"
 )
 
-// changeRoutes adds before it removes, so that a prefix that moves is never without a route.
-func (c *Controller) changeRoutes(p routesParams) error {
+// changeRoutes adds before it removes, so that a prefix that moves is never without a route. It returns how many were
+// changed.
+func (c *Controller) changeRoutes(p routesParams) (changed int, err error) {
 	if len(p.Add)+len(p.Remove) > 0 {
 		if err := c.mayAct(); err != nil {
-			return err
+			return 0, err
 		}
 	}
+	batch, err := newRouteBatch()
+	if err != nil {
+		return 0, err
+	}
+	defer batch.close()
+	replaced := map[netip.Prefix]bool{}
 	for _, r := range p.Add {
-		if err := addRoute(r); err != nil {
-			return fmt.Errorf("add route %s: %w", r, err)
-		}
+		replaced[r.Dst] = true
 	}
-	for _, r := range p.Remove {
+	added, err := batch.add(p.Add)
+	if err != nil {
+		return added, err
+	}
+	remove := slices.DeleteFunc(slices.Clone(p.Remove), func(r Route) bool {
 		// Another route to the same prefix has taken its place.
-		if slices.ContainsFunc(p.Add, func(a Route) bool { return a.Dst == r.Dst && a.Table == r.Table }) {
-			continue
-		}
-		route, err := toNetlink(r)
-		if err != nil {
-			continue // its interface is gone, and the route with it
-		}
-		if err := netlink.RouteDel(route); err != nil && hasRoute(r) {
-			return fmt.Errorf("remove route %s: %w", r, err)
-		}
+		return replaced[r.Dst] && slices.ContainsFunc(p.Add, func(a Route) bool { return a.Dst == r.Dst && a.Table == r.Table })
+	})
+	removed, err := batch.remove(remove)
+	changed = added + removed + len(p.Remove) - len(remove)
+	if err != nil {
+		return changed, err
 	}
 	if p.Owners != nil && !maps.Equal(p.Owners, c.state.owners()) {
-		return c.state.setOwners(p.Owners)
+		return changed, c.state.setOwners(p.Owners)
 	}
-	return nil
+	return changed, nil
 }
 
 // addRoute adds a route, or changes one with labd's mark to the same prefix. The kernel's replace looks at the prefix
 // and not at the protocol, so it is used only on what was seen to be labd's; a route of another stays and is an error.
 func addRoute(r Route) error {
-	route, err := toNetlink(r)
+	batch, err := newRouteBatch()
 	if err != nil {
 		return err
 	}
-	err = netlink.RouteAdd(route)
-	if !errors.Is(err, unix.EEXIST) {
-		return err
-	}
-	there, err := dump(func() ([]netlink.Route, error) {
-		family := netlink.FAMILY_V4
-		if r.Dst.Addr().Is6() {
-			family = netlink.FAMILY_V6
-		}
-		return netlink.RouteListFiltered(family, &netlink.Route{Table: r.Table, Dst: route.Dst}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
-	})
-	if err != nil {
-		return err
-	}
-	for _, other := range there {
-		if other.Protocol != Protocol {
-			return &plan.RefusedError{
-				Reason: fmt.Sprintf("a route of protocol %s to %s is there", other.Protocol, r.Dst),
-				Hint:   "ip route show " + r.Dst.String(),
-			}
-		}
-	}
-	return netlink.RouteReplace(route)
-}
-
-// toNetlink is the route with everything that identifies it, so that no other route can be meant.
-func toNetlink(r Route) (*netlink.Route, error) {
-	link, err := netlink.LinkByName(r.Dev)
-	if err != nil {
-		return nil, err
-	}
-	return &netlink.Route{
-		Dst: toIPNet(r.Dst), Gw: r.Via.AsSlice(), LinkIndex: link.Attrs().Index, Table: r.Table, Protocol: netlink.RouteProtocol(r.Protocol),
-	}, nil
-}
-
-func hasRoute(r Route) bool {
-	own, err := ownRoutes()
-	return err == nil && slices.Contains(own, r)
+	defer batch.close()
+	_, err = batch.add([]Route{r})
+	return err
 }
 
 // checkRoutes is the precondition: no address and no route of others came into a prefix since the plan was made.

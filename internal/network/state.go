@@ -11,7 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 )
@@ -31,10 +33,27 @@ const stateVersion = 1
 type State struct {
 	dir     string
 	repairs atomic.Uint64
+	fights  fights
+
+	mu sync.Mutex
+	// read are the values of files as they were last read, writes how many were written.
+	read   map[string]fileValue
+	writes uint64
+}
+
+// fileValue is what was read from a file, and the file that it was read from.
+type fileValue struct {
+	info  os.FileInfo
+	value any
+}
+
+// same tells whether a file is the one that was read. Each write makes a new file.
+func (v fileValue) same(info os.FileInfo) bool {
+	return v.info != nil && os.SameFile(v.info, info) && v.info.ModTime().Equal(info.ModTime()) && v.info.Size() == info.Size()
 }
 
 // NewState returns the state in dir.
-func NewState(dir string) *State { return &State{dir: dir} }
+func NewState(dir string) *State { return &State{dir: dir, read: map[string]fileValue{}} }
 
 // Owner is the network that had a prefix first, as "101/web_default": the container's id and the network's name.
 type Owner string
@@ -103,6 +122,11 @@ func (s *State) write(name string, data []byte) error {
 	if err := renameio.WriteFile(s.file(name), data, 0o600); err != nil {
 		return fmt.Errorf("write %s: %w", s.file(name), err)
 	}
+	// A new file may get the number and the time of the one before.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.read, name)
+	s.writes++
 	return nil
 }
 
@@ -112,13 +136,44 @@ type versioned[T any] struct {
 	Value   T   `json:"value"`
 }
 
-// load reads a file; what is missing, damaged or of another version is empty.
+// load reads a file; what is missing, damaged or of another version is empty. The value is shared: it must not be
+// changed.
 func load[T any](s *State, name string) (value T) {
-	var v versioned[T]
-	if data, err := os.ReadFile(s.file(name)); err != nil || json.Unmarshal(data, &v) != nil || v.Version != stateVersion {
+	info, err := os.Stat(s.file(name))
+	if err != nil {
 		return value
 	}
-	return v.Value
+	s.mu.Lock()
+	known := s.read[name]
+	s.mu.Unlock()
+	if known.same(info) {
+		value, _ = known.value.(T)
+		return value
+	}
+	var v versioned[T]
+	if data, err := os.ReadFile(s.file(name)); err == nil && json.Unmarshal(data, &v) == nil && v.Version == stateVersion {
+		value = v.Value
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read[name] = fileValue{info, value}
+	return value
+}
+
+// stamp is a text that changes when a file of the state does.
+func (s *State) stamp() string {
+	var out strings.Builder
+	s.mu.Lock()
+	fmt.Fprint(&out, s.writes, " ")
+	s.mu.Unlock()
+	for _, name := range []string{switchFile, ownersFile, forwardingList} {
+		if info, err := os.Stat(s.file(name)); err == nil {
+			stat, _ := info.Sys().(*syscall.Stat_t)
+			fmt.Fprint(&out, stat.Ino, ":", info.ModTime().UnixNano())
+		}
+		out.WriteByte(' ')
+	}
+	return out.String()
 }
 
 func save[T any](s *State, name string, value T) error {
@@ -138,7 +193,7 @@ func (s *State) forwarding() []string { return load[[]string](s, forwardingList)
 
 // noteForwarding keeps in mind whether labd made an interface forward.
 func (s *State) noteForwarding(name string, on bool) error {
-	list := slices.DeleteFunc(s.forwarding(), func(n string) bool { return n == name })
+	list := slices.DeleteFunc(slices.Clone(s.forwarding()), func(n string) bool { return n == name })
 	if on {
 		list = append(list, name)
 	}

@@ -46,7 +46,8 @@ func (l *Loop) init() {
 		l.queue = newQueue()
 		l.retries = Bucket{Burst: retryBurst, Every: retryEvery}
 		l.keys = map[string]*KeyStatus{}
-		l.status.Work = newHistogram()
+		// From a quiet look to a pass that takes all its time.
+		l.status.Work = NewHistogram(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
 		if l.spread == nil {
 			l.spread = jitter
 		}
@@ -63,6 +64,30 @@ func (l *Loop) Add(key, source string) {
 	}
 	l.mu.Unlock()
 	l.queue.addFrom(key, source, l.Coalesce)
+}
+
+// Nudge asks for a pass of key unless it failed last and waits for its turn, or was rejected: for what follows from other
+// keys, which must not shorten a back-off.
+func (l *Loop) Nudge(key string) {
+	l.init()
+	l.mu.Lock()
+	k := l.keys[key]
+	waits := k != nil && (k.Failures > 0 || k.State == StateRejected || k.State == StateWaiting)
+	l.mu.Unlock()
+	if !waits {
+		l.queue.add(key, time.Now())
+	}
+}
+
+// askedKey is the key of a context's value: when the pass was asked for.
+type askedKey struct{}
+
+// AskedAt is when the pass that ctx belongs to was asked for; now outside of passes.
+func AskedAt(ctx context.Context) time.Time {
+	if at, ok := ctx.Value(askedKey{}).(time.Time); ok {
+		return at
+	}
+	return time.Now()
 }
 
 // Run runs the loop until ctx ends and no pass is being made any more. A panic stops the passes that are being made, and
@@ -124,11 +149,11 @@ func (l *Loop) work(parent context.Context) *Panic {
 	for range max(1, l.Workers) {
 		workers.Go(func() {
 			for {
-				key, ok := l.queue.get(func() bool { return ctx.Err() != nil })
+				key, asked, ok := l.queue.get(func() bool { return ctx.Err() != nil })
 				if !ok {
 					return
 				}
-				p := l.pass(ctx, key)
+				p := l.pass(context.WithValue(ctx, askedKey{}, asked), key)
 				if p != nil {
 					mu.Lock()
 					caught = p

@@ -117,13 +117,13 @@ func (q *queue) fire(key string) {
 	}
 }
 
-// get waits for a key and hands it out; stop ends the wait when it returns true and wakeAll is called.
-func (q *queue) get(stop func() bool) (key string, ok bool) {
+// get waits for a key and hands it out, with when it was asked for; stop ends the wait when it returns true and wakeAll is called.
+func (q *queue) get(stop func() bool) (key string, asked time.Time, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
 		if stop() {
-			return "", false
+			return "", time.Time{}, false
 		}
 		if len(q.ready) > 0 {
 			break
@@ -133,7 +133,7 @@ func (q *queue) get(stop func() bool) (key string, ok bool) {
 	key, q.ready = q.ready[0], q.ready[1:]
 	it := q.items[key]
 	it.inReady, it.asked, it.working, it.started = false, false, true, time.Now()
-	return key, true
+	return key, it.since, true
 }
 
 // done ends the work on key.

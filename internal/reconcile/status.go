@@ -91,7 +91,7 @@ func (l *Loop) Status() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.status
-	s.Work = l.status.Work.clone()
+	s.Work = l.status.Work.Clone()
 	s.Depth, s.Adds = ready, adds
 	if !oldest.IsZero() {
 		s.Oldest = time.Since(oldest)
@@ -140,7 +140,7 @@ func (l *Loop) finish(key string, took time.Duration, err error, change func(*Ke
 	l.mu.Lock()
 	l.status.Passes++
 	l.status.Duration = took
-	l.status.Work.observe(took)
+	l.status.Work.Observe(took)
 	l.change(key, change)
 	over := false
 	if err != nil {
@@ -189,12 +189,17 @@ type Histogram struct {
 	Buckets map[float64]uint64
 }
 
-// newHistogram has bounds from a quiet look to one that takes all its time.
-func newHistogram() Histogram {
-	return Histogram{Buckets: map[float64]uint64{0.005: 0, 0.025: 0, 0.1: 0, 0.25: 0, 0.5: 0, 1: 0, 2.5: 0, 10: 0, 30: 0}}
+// NewHistogram counts durations up to each of the bounds, in seconds.
+func NewHistogram(bounds ...float64) Histogram {
+	h := Histogram{Buckets: map[float64]uint64{}}
+	for _, bound := range bounds {
+		h.Buckets[bound] = 0
+	}
+	return h
 }
 
-func (h *Histogram) observe(d time.Duration) {
+// Observe counts one duration.
+func (h *Histogram) Observe(d time.Duration) {
 	h.Count++
 	h.Sum += d
 	for bound := range h.Buckets {
@@ -204,7 +209,8 @@ func (h *Histogram) observe(d time.Duration) {
 	}
 }
 
-func (h Histogram) clone() Histogram {
+// Clone is a copy that no longer changes.
+func (h Histogram) Clone() Histogram {
 	h.Buckets = maps.Clone(h.Buckets)
 	return h
 }

@@ -73,9 +73,7 @@ func healthToAPI(d disk.Drive, reading smart.Reading) *apiv1.NVMeHealth {
 	if out.CriticalWarning == nil {
 		out.CriticalWarning = []string{}
 	}
-	if test := reading.Data.LastTest(); test != nil {
-		out.SelfTest = test.Result
-	}
+	pagesToAPI(reading.Data, out)
 	if pace, ok := d.WearPerDay(); ok {
 		days, _ := d.DaysLeft()
 		out.WearPerDay, out.DaysLeft = &pace, &days
@@ -83,10 +81,33 @@ func healthToAPI(d disk.Drive, reading smart.Reading) *apiv1.NVMeHealth {
 	return out
 }
 
+// pagesToAPI adds the log pages beside the health page.
+func pagesToAPI(data *smart.Data, out *apiv1.NVMeHealth) {
+	h := data.Health
+	out.BusySeconds, out.ReadCommands, out.WriteCommands, out.Problems = h.Busy.Seconds(), h.ReadCommands, h.Writes, data.Problems
+	if test := data.LastTest(); test != nil {
+		out.SelfTest = test.Result
+	}
+	if tests := data.Tests; tests != nil {
+		for _, t := range tests.Finished {
+			out.SelfTests = append(out.SelfTests, apiv1.NVMeSelfTest{Kind: t.Kind, Result: t.Result, PowerOnSeconds: t.At.Seconds()})
+		}
+		if tests.Running {
+			out.SelfTestPercent = &tests.Percent
+		}
+	}
+	for _, e := range data.Errors {
+		out.Errors = append(out.Errors, apiv1.NVMeError{Count: e.Count, Status: int(e.Status), Text: smart.StatusText(e.Status), LBA: e.LBA, Namespace: e.Namespace})
+	}
+	if f := data.Firmware; f != nil {
+		out.FirmwareSlots, out.ActiveSlot, out.NextSlot = f.Slots, f.Active, f.Next
+	}
+}
+
 func incidentsToAPI(list []disk.Incident) []apiv1.NVMeIncident {
 	var out []apiv1.NVMeIncident
 	for _, i := range list {
-		out = append(out, apiv1.NVMeIncident{At: i.At.UTC(), Serial: i.Serial, Kind: string(i.Kind), Text: i.Text})
+		out = append(out, apiv1.NVMeIncident{At: i.At.UTC(), Slot: i.Address, Serial: i.Serial, Kind: string(i.Kind), Text: i.Text})
 	}
 	return out
 }

@@ -51,7 +51,7 @@ type Device interface {
 type StatusError uint16
 
 func (e StatusError) Error() string {
-	return fmt.Sprintf("the drive answered with NVMe status 0x%03x", uint16(e))
+	return fmt.Sprintf("the drive answered with NVMe status 0x%03x (%s)", uint16(e), StatusText(uint16(e)))
 }
 
 // passthru is struct nvme_passthru_cmd, passthru64 is struct nvme_passthru_cmd64 (include/uapi/linux/nvme_ioctl.h).

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"labd/test/pvesim/pmxcfs"
 )
 
 // Addresses of every lab. Labs do not meet, so they are the same everywhere.
@@ -58,6 +60,8 @@ type Lab struct {
 	lock   *os.File
 	logf   func(format string, args ...any)
 	ended  chan struct{}
+	// clusterFS is what /etc/pve is mounted from; nil while it is a plain directory.
+	clusterFS *pmxcfs.FS
 }
 
 //go:embed host.sh

@@ -10,7 +10,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"labd/test/pvesim"
+	"labd/test/pvesim/pmxcfs"
 )
 
 // tokenFile is where the host keeps labd's API token.
@@ -41,8 +44,12 @@ func (l *Lab) StartPVE(ctx context.Context, storages ...string) (*pvesim.Server,
 	}); err != nil {
 		return nil, fmt.Errorf("start PVE's API: %w", err)
 	}
+	var clusterFS pvesim.ClusterFS
+	if l.clusterFS != nil {
+		clusterFS = l.clusterFS
+	}
 	server, err := pvesim.Start(ctx, pvesim.Config{
-		Root: l.Root(), Node: l.Node, Listener: listener,
+		Root: l.Root(), Node: l.Node, Listener: listener, ClusterFS: clusterFS,
 		Systemctl: func(ctx context.Context, args ...string) ([]byte, error) {
 			return l.Command(ctx, "systemctl", args...).CombinedOutput()
 		},
@@ -60,6 +67,29 @@ func (l *Lab) StartPVE(ctx context.Context, storages ...string) (*pvesim.Server,
 		return nil, fmt.Errorf("start PVE's API: %w", err)
 	}
 	return server, l.WriteFile(tokenFile, []byte(token+"\n"), 0o600)
+}
+
+// MountClusterFS mounts a cluster file system with pmxcfs's rules on the host's /etc/pve. StartPVE, called after it, works
+// on it. It goes with the host's mount namespace, so also with a reboot.
+func (l *Lab) MountClusterFS() error {
+	if err := os.MkdirAll(l.Path("/etc/pve"), 0o755); err != nil {
+		return fmt.Errorf("mount /etc/pve of the lab host: %w", err)
+	}
+	in := func(f func() error) error {
+		return onThread(func() error {
+			// A thread that shares its root directory with others may not change its mount namespace (setns(2)).
+			if err := unix.Unshare(unix.CLONE_FS); err != nil {
+				return fmt.Errorf("unshare: %w", err)
+			}
+			if err := l.enterMounts(); err != nil {
+				return err
+			}
+			return f()
+		})
+	}
+	var err error
+	l.clusterFS, err = pmxcfs.Mount("/etc/pve", pmxcfs.Options{Node: l.Node, In: in})
+	return err
 }
 
 // InstallPVEPrograms puts pvesh and pveum, out of the directory bin, into the host's PATH.

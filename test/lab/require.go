@@ -23,6 +23,18 @@ func Require(t testing.TB, programs ...string) {
 	}
 }
 
+// RequireFUSE skips a test where nothing can be mounted through FUSE; where CI=true that is a failure.
+func RequireFUSE(t testing.TB) {
+	t.Helper()
+	if _, err := os.Stat("/dev/fuse"); err == nil {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("there is no /dev/fuse")
+	}
+	t.Skip("there is no /dev/fuse")
+}
+
 // New starts a lab for a test and ends it with the test.
 func New(t *testing.T, name string) *Lab {
 	t.Helper()

@@ -19,6 +19,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"labd/test/pvesim/mountns"
+	"labd/test/pvesim/pmxcfs"
 )
 
 // A scenario is a series of exchanges recorded from PVE 9.2 with the state of
@@ -53,9 +56,8 @@ type snapshot map[string]any
 var notSimulated = []struct {
 	pattern, reason string
 }{
-	{` GET /access/users`, "labd does not ask for users"},
-	{` GET /pools`, "labd reads pools from user.cfg"},
-	{` GET /nodes/pve1/(lxc|qemu)`, "labd reads guests from /etc/pve"},
+	{` GET /pools[/?]`, "labd reads the members of pools from user.cfg"},
+	{` GET /nodes/pve1/(lxc|qemu)(/101/(status|pending).*)?$`, "labd reads guests from /etc/pve"},
 	{` GET /nodes/pve1(/status)?$`, "labd does not ask for the node's load"},
 	{` GET /nodes/pve1/disks/(list|smart|lvm|lvmthin|zfs)`, "labd reads devices from sysfs"},
 	{` PUT /nodes/pve1/disks/wipedisk`, "labd never wipes"},
@@ -83,7 +85,19 @@ func skipReason(s string) string {
 	return ""
 }
 
+func TestMain(m *testing.M) { os.Exit(mountns.Main(m)) }
+
+// The simulator answers as recorded, on a plain directory and on a cluster file
+// system with pmxcfs's rules.
 func TestContract(t *testing.T) {
+	t.Run("directory", func(t *testing.T) { replayAll(t, false) })
+	t.Run("fuse", func(t *testing.T) {
+		mountns.Need(t)
+		replayAll(t, true)
+	})
+}
+
+func replayAll(t *testing.T, fuse bool) {
 	files, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no recordings: %v", err)
@@ -100,7 +114,7 @@ func TestContract(t *testing.T) {
 		}
 		sc.Name = strings.TrimSuffix(filepath.Base(f), ".json")
 		t.Run(sc.Name, func(t *testing.T) {
-			r := newReplay(t, &sc)
+			r := newReplay(t, &sc, fuse)
 			for i := range sc.Exchanges {
 				r.step(&sc.Exchanges[i])
 			}
@@ -134,9 +148,13 @@ var testTokens = map[string]string{
 	"one-storage token": "one@pve!tok=s4", "no-rights token": "none@pve!tok=s5", "bad token": "root@pam!dev=wrong",
 }
 
-func newReplay(t *testing.T, sc *scenario) *replay {
+func newReplay(t *testing.T, sc *scenario, fuse bool) *replay {
 	t.Helper()
 	r := &replay{t: t, name: sc.Name, root: t.TempDir(), bound: map[string]string{}, want: snapshot{}}
+	var clusterFS ClusterFS
+	if fuse {
+		clusterFS = mountClusterFS(t, r.root)
+	}
 	if _, err := Prepare(r.root, testNode); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +170,7 @@ func newReplay(t *testing.T, sc *scenario) *replay {
 		}
 	}
 	s, err := Start(t.Context(), Config{
-		Root: r.root, Node: testNode, Address: "192.0.2.10", Tokens: tokens, LockTimeout: 50 * time.Millisecond,
+		Root: r.root, Node: testNode, Address: "192.0.2.10", Tokens: tokens, ClusterFS: clusterFS, LockTimeout: 50 * time.Millisecond,
 		Mounted: func(path string) bool {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -180,11 +198,32 @@ func newReplay(t *testing.T, sc *scenario) *replay {
 		r.must(s.SetQuorum(false))
 	case "storage_delete_references":
 		r.must(os.WriteFile(filepath.Join(r.root, "etc/pve/nodes/pve1/lxc/101.conf"),
-			[]byte("rootfs: usb1:101/vm-101-disk-0.raw,size=4G\n"), 0o640))
+			[]byte("arch: amd64\ncores: 1\nhostname: ct101\nmemory: 512\nmp0: usb1:101/vm-101-disk-1.raw,mp=/data,size=1G\n"+
+				"net0: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,ip=dhcp,type=veth\nostype: debian\n"+
+				"rootfs: usb1:101/vm-101-disk-0.raw,size=4G\nswap: 512\nunused0: usb1:101/vm-101-disk-2.raw\n"), 0o640))
 	case "tasks":
 		r.seedTasks(sc)
 	}
 	return r
+}
+
+// mountClusterFS mounts /etc/pve of a host below root.
+func mountClusterFS(t *testing.T, root string) *pmxcfs.FS {
+	t.Helper()
+	dir := filepath.Join(root, "etc/pve")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := pmxcfs.Mount(dir, pmxcfs.Options{Node: testNode})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
 }
 
 func (r *replay) must(err error) {

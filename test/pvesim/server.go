@@ -35,6 +35,10 @@ type Config struct {
 	// 10 s, as PVE.
 	LockTimeout time.Duration
 
+	// ClusterFS is what /etc/pve is mounted from; without it /etc/pve is a plain
+	// directory, which cannot forbid anything.
+	ClusterFS ClusterFS
+
 	// Systemctl runs systemctl on the host and returns what it prints. An error
 	// with the method ExitCode() int gives the exit code. The default works on
 	// the unit files and links below Root.

@@ -1,0 +1,320 @@
+package network
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"labd/internal/reconcile"
+)
+
+// keeping is what a Controller knows for keeping routes and rules so.
+type keeping struct {
+	// routes lets one pass change routes at a time.
+	routes sync.Mutex
+
+	mu sync.Mutex
+	// touched is when a plan last changed something; what was observed before is no ground to act on.
+	touched time.Time
+	// acted is the newest version of facts that routes were changed by.
+	acted uint64
+	// made are the rules that were last made in each container, madeRoutes the routes that were, with the time.
+	made       map[int]rulesParams
+	madeRoutes map[Route]time.Time
+	pace       map[turn]*reconcile.Bucket
+	figures    Figures
+}
+
+// Figures count what was done to keep routes and rules so, since labd started.
+type Figures struct {
+	// Rules are changes of a container's rules, Routes of routes, Delayed those that had to wait for their turn.
+	Rules, Routes, Delayed uint64
+	// Convergence are the times from the first word of a change to the routes and rules that follow from it.
+	Convergence reconcile.Histogram
+}
+
+func newKeeping() keeping {
+	return keeping{
+		made: map[int]rulesParams{}, madeRoutes: map[Route]time.Time{}, pace: map[turn]*reconcile.Bucket{},
+		figures: Figures{Convergence: reconcile.NewHistogram(0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 10, 30)},
+	}
+}
+
+const (
+	// rulesTimeout bounds the change of one container's rules in a pass of the loop.
+	rulesTimeout = 15 * time.Second
+	// What was taken away is put back so often in a row, and then once every repairEvery: who takes rules or routes away
+	// in a loop gets no more of labd's time than that.
+	repairBurst = 10
+	repairEvery = 5 * time.Second
+	// A container's rules are changed so often in a row because others are wanted, and then once every changeEvery.
+	changeBurst = 30
+	changeEvery = time.Second
+	// retryStale is how soon a pass comes again whose facts are older than the last change.
+	retryStale = 50 * time.Millisecond
+)
+
+// touched notes that a plan changed something.
+func (c *Controller) touched() {
+	c.keep.mu.Lock()
+	defer c.keep.mu.Unlock()
+	c.keep.touched = time.Now()
+}
+
+// Figures are the figures of the passes.
+func (c *Controller) Figures() Figures {
+	c.keep.mu.Lock()
+	defer c.keep.mu.Unlock()
+	f := c.keep.figures
+	f.Convergence = f.Convergence.Clone()
+	return f
+}
+
+// ReconcileContainer keeps the rules and routes of one container so: what PlanApply would do for it but for forwarding,
+// without a journal entry, since the mark in the kernel is the record. Rules come first: a packet that the route brings
+// finds the door open. It does nothing where labctl net off was stored meanwhile. It returns how many changes it made; a
+// *reconcile.LaterError says that it is not the time for one.
+func (c *Controller) ReconcileContainer(ctx context.Context, r *Report, id int) (repairs int, err error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	repairs, err = c.reconcileRules(ctx, r, id)
+	if err == nil {
+		var n int
+		n, err = c.reconcileRoutes(r, func(route Route) bool { return r.belongs(route, id) })
+		repairs += n
+	}
+	c.count(ctx, repairs)
+	return repairs, err
+}
+
+// ReconcileRoutes keeps all routes of the host so, as ReconcileContainer does.
+func (c *Controller) ReconcileRoutes(ctx context.Context, r *Report) (repairs int, err error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	repairs, err = c.reconcileRoutes(r, nil)
+	c.count(ctx, repairs)
+	return repairs, err
+}
+
+// count counts repairs and how long it took to come to them.
+func (c *Controller) count(ctx context.Context, repairs int) {
+	if repairs == 0 {
+		return
+	}
+	c.state.repairs.Add(uint64(repairs))
+	c.keep.mu.Lock()
+	defer c.keep.mu.Unlock()
+	c.keep.figures.Convergence.Observe(time.Since(reconcile.AskedAt(ctx)))
+}
+
+// may tells whether something may be changed because of what was observed then.
+func (c *Controller) may(r *Report, observed time.Time) (bool, error) {
+	if value, err := c.state.Switch(); err != nil || value == SwitchOff || !r.Active {
+		return false, err
+	}
+	c.keep.mu.Lock()
+	defer c.keep.mu.Unlock()
+	if observed.Before(c.keep.touched) {
+		return false, &reconcile.LaterError{After: retryStale, Reason: "something was changed since this was looked at"}
+	}
+	return true, nil
+}
+
+// turn is whose turn a change is: of a container, or of the host's routes where it is 0; to put back what was lost, or to
+// make what is wanted now.
+type turn struct {
+	container int
+	lost      bool
+}
+
+// take takes the right to make one more change, or says when there is one.
+func (c *Controller) take(t turn, why string) error {
+	c.keep.mu.Lock()
+	defer c.keep.mu.Unlock()
+	bucket := c.keep.pace[t]
+	if bucket == nil {
+		bucket = &reconcile.Bucket{Burst: changeBurst, Every: changeEvery}
+		if t.lost {
+			bucket = &reconcile.Bucket{Burst: repairBurst, Every: repairEvery}
+		}
+		c.keep.pace[t] = bucket
+	}
+	wait := bucket.Take(time.Now())
+	if wait == 0 {
+		return nil
+	}
+	c.keep.figures.Delayed++
+	return &reconcile.LaterError{After: wait, Reason: why}
+}
+
+// reconcileRules keeps the rules of one container so.
+func (c *Controller) reconcileRules(ctx context.Context, r *Report, id int) (repairs int, err error) {
+	list := diffRules(r.facts, r)
+	i := slices.IndexFunc(list, func(p rulesParams) bool { return p.Container == id })
+	if i < 0 {
+		return 0, nil
+	}
+	p := list[i]
+	if ok, err := c.may(r, r.facts.Looked[id]); !ok {
+		return 0, err
+	}
+	lost := c.wasMade(p)
+	if err := c.take(turn{id, lost}, "its rules were changed many times in a row"); err != nil {
+		return 0, err
+	}
+	if lost {
+		c.noteLoss(r.facts, id)
+	}
+	ctx, cancel := context.WithTimeout(ctx, rulesTimeout)
+	defer cancel()
+	if err := c.setRules(ctx, p); err != nil {
+		return 0, err
+	}
+	c.keep.mu.Lock()
+	defer c.keep.mu.Unlock()
+	c.keep.made[id] = p
+	c.keep.figures.Rules++
+	return 1, nil
+}
+
+// wasMade tells whether the same rules were made before, in this start of the container, and nothing else since.
+func (c *Controller) wasMade(p rulesParams) bool {
+	c.keep.mu.Lock()
+	defer c.keep.mu.Unlock()
+	before, ok := c.keep.made[p.Container]
+	return ok && reflect.DeepEqual(before, p)
+}
+
+// noteLoss counts rules that are not there any more.
+func (c *Controller) noteLoss(f *Facts, id int) {
+	for i := range f.Containers {
+		if ct := &f.Containers[i]; ct.ID == id {
+			c.state.fights.lost(time.Now(), subject{container: id}, loss(ct.Rules))
+		}
+	}
+}
+
+// reconcileRoutes keeps the routes that mine tells so; nil tells all.
+func (c *Controller) reconcileRoutes(r *Report, mine func(Route) bool) (repairs int, err error) {
+	p := diffRoutes(r.facts, r)
+	if mine != nil {
+		others := func(route Route) bool { return !mine(route) }
+		p.Add, p.Remove = slices.DeleteFunc(p.Add, others), slices.DeleteFunc(p.Remove, others)
+	}
+	if len(p.Add)+len(p.Remove) == 0 && maps.Equal(p.Owners, c.state.owners()) {
+		return 0, nil
+	}
+	if ok, err := c.may(r, r.facts.At); !ok {
+		return 0, err
+	}
+	c.keep.routes.Lock()
+	defer c.keep.routes.Unlock()
+	if p.Add, err = c.noteRoutes(r.facts, mine == nil, p.Add); err != nil {
+		return 0, err
+	}
+	changed, err := c.changeRoutes(p)
+	c.keep.mu.Lock()
+	defer c.keep.mu.Unlock()
+	c.keep.figures.Routes += uint64(changed)
+	for _, route := range p.Remove {
+		delete(c.keep.madeRoutes, route)
+	}
+	if err == nil {
+		for _, route := range p.Add {
+			c.keep.madeRoutes[route] = time.Now()
+		}
+	}
+	return changed, err
+}
+
+// noteRoutes returns the routes to add without those that another pass made since the facts were observed, and counts
+// those that were made and are gone. It fails where a pass over all routes has facts that are older than those that
+// others acted on, and where lost routes have to wait.
+func (c *Controller) noteRoutes(f *Facts, all bool, add []Route) ([]Route, error) {
+	var missing, lost []Route
+	c.keep.mu.Lock()
+	stale := all && f.Version < c.keep.acted
+	for _, route := range add {
+		at, made := c.keep.madeRoutes[route]
+		if made && !at.Before(f.At) {
+			continue
+		}
+		if missing = append(missing, route); made {
+			lost = append(lost, route)
+		}
+	}
+	c.keep.acted = max(c.keep.acted, f.Version)
+	c.keep.mu.Unlock()
+	if stale {
+		return nil, &reconcile.LaterError{After: retryStale, Reason: "another pass has acted on newer facts"}
+	}
+	if len(lost) == 0 {
+		return missing, nil
+	}
+	if err := c.take(turn{lost: true}, "routes were lost many times in a row"); err != nil {
+		return nil, err
+	}
+	for _, route := range lost {
+		c.state.fights.lost(time.Now(), subject{prefix: route.Dst}, "the route "+route.String()+" was gone")
+	}
+	return missing, nil
+}
+
+// belongs tells whether a route is of a container: by its way, or by who had its prefix first.
+func (r *Report) belongs(route Route, id int) bool {
+	if r.facts.Owners[route.Dst].container() == id || r.Want.Owners[route.Dst].container() == id {
+		return true
+	}
+	for i := range r.facts.Containers {
+		if c := &r.facts.Containers[i]; c.ID == id {
+			return route.Via.IsValid() && (c.Address == route.Via || c.Address6 == route.Via)
+		}
+	}
+	return false
+}
+
+// Unsettled is what is not as wanted.
+type Unsettled struct {
+	// Containers are those whose rules or routes are not, sorted.
+	Containers []int
+	// Routes says that a route is not, or who had a prefix first; Orphans that this is of no running container.
+	Routes, Orphans bool
+}
+
+// Unsettled compares what is wanted with what was seen.
+func (r *Report) Unsettled() (u Unsettled) {
+	u.Orphans = !maps.Equal(r.Want.Owners, r.facts.Owners)
+	u.Routes = u.Orphans
+	for _, p := range diffRules(r.facts, r) {
+		u.Containers = append(u.Containers, p.Container)
+	}
+	routes := diffRoutes(r.facts, r)
+	for _, route := range slices.Concat(routes.Add, routes.Remove) {
+		u.Routes = true
+		owner := r.Want.Owners[route.Dst].container()
+		if owner == 0 {
+			owner = r.facts.Owners[route.Dst].container()
+		}
+		if _, running := r.facts.Looked[owner]; running {
+			u.Containers = append(u.Containers, owner)
+		} else {
+			u.Orphans = true
+		}
+	}
+	slices.Sort(u.Containers)
+	u.Containers = slices.Compact(u.Containers)
+	return u
+}
+
+// Version is the version of the facts that the report was made from.
+func (r *Report) Version() uint64 { return r.facts.Version }
+
+// Again is the report of facts with the same Version.
+func (r *Report) Again(f *Facts) *Report {
+	again := *r
+	again.At, again.facts = f.At, f
+	return &again
+}
