@@ -43,6 +43,7 @@ type daemon struct {
 	control *network.Controller
 	// lastPlan is the last plan for storages that was carried out.
 	lastPlan atomic.Pointer[plan.Entry]
+	prober   *network.Prober
 	// drives remembers NVMe drives and their incidents.
 	drives      *disk.Memory
 	stuckDrives func() int

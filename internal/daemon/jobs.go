@@ -32,6 +32,7 @@ func (d *daemon) build() error {
 		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
 		d.loop("storage", time.Duration(d.cfg.Storage.Resync), observeOnly(d.storage)),
 	}
+	d.prober = network.NewProber(d.host, time.Now)
 	d.buildNetwork(tracker, network.NewState(d.cfg.Paths.State))
 
 	ops := plan.Ops{}
@@ -62,7 +63,8 @@ func (d *daemon) build() error {
 	})
 	d.noteLastPlan()
 	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper, d.service.teller,
-		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), storage.NewPlanCollector(d.lastPlan.Load), network.NewCollector(d.network.latest), network.NewFiguresCollector(d.control.Figures))
+		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), storage.NewPlanCollector(d.lastPlan.Load),
+		network.NewCollector(d.network.latest), network.NewFiguresCollector(d.control.Figures), d.prober)
 	return nil
 }
 

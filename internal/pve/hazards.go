@@ -154,7 +154,7 @@ func (h *hazardFinder) properties() {
 	for _, w := range h.config.Warnings {
 		switch {
 		case w.Key == "" && w.Line == 0:
-			h.add("dropped-content", Loses, 0, w.Section, "PVE drops a content type of storage %s: %s", w.Section, w.Text)
+			h.add("dropped-content", Loses, 0, w.Section, "PVE drops a value of storage %s: %s", w.Section, w.Text)
 		case w.Key != "" && w.Err == "duplicate attribute" && h.swallowed(w):
 			// Said already with the header that was swallowed.
 		case w.Key != "":

@@ -50,7 +50,7 @@ func TestHazardsElsewhere(t *testing.T) {
 		"dir: local\n\tpath /data\n\tcontent iso\n":      "PVE puts its own local (/var/lib/vz) in the place of the one in the file, which has another type or path",
 		local + "\ndir: usb1\n\tpath /x\n0\n\tdisable\n": "an empty line above ends storage usb1, so it is not switched off",
 		local + "nonsense\n":                             "PVE ignores this line of storage local, which is not indented: nonsense",
-		local + "\nlvm: l1\n\tvgname v1\n\tcontent images,iso\n": "PVE drops a content type of storage l1: " +
+		local + "\nlvm: l1\n\tvgname v1\n\tcontent images,iso\n": "PVE drops a value of storage l1: " +
 			"storage does not support content type 'iso'",
 		"dir: a1\n\tpath /x y\n\n" + local: "PVE rejects storage a1 (illegal path for directory storage: /x y) and keeps its ID without data: " +
 			"adding, changing or removing any storage fails, and the list of storages too",
