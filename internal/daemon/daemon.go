@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"labd/internal/config"
 	"labd/internal/disk"
@@ -42,7 +43,9 @@ type daemon struct {
 	control *network.Controller
 	// pveVersion knows which PVE the host runs.
 	pveVersion *pveVersion
-	prober     *network.Prober
+	// lastPlan is the last plan for storages that was carried out.
+	lastPlan atomic.Pointer[plan.Entry]
+	prober   *network.Prober
 	// drives remembers NVMe drives and their incidents.
 	drives      *disk.Memory
 	stuckDrives func() int

@@ -62,8 +62,10 @@ func (d *daemon) build() error {
 		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d, StorageConfig: d,
 		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Notifications: d.service.teller, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
+	d.noteLastPlan()
 	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper, d.service.teller,
-		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest), network.NewFiguresCollector(d.control.Figures), d.prober)
+		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), storage.NewPlanCollector(d.lastPlan.Load),
+		network.NewCollector(d.network.latest), network.NewFiguresCollector(d.control.Figures), d.prober)
 	return nil
 }
 
@@ -90,9 +92,19 @@ func observeOnly[F, R any](j *job[F, R]) func(context.Context) error {
 	}
 }
 
+// noteLastPlan keeps the outcome of the last plan for storages for the metrics. Entries that cannot be read are left out.
+func (d *daemon) noteLastPlan() {
+	entries, err := d.runner.Journal.Entries()
+	if err != nil {
+		d.log.Debug("the journal is not wholly readable", "err", err)
+	}
+	d.lastPlan.Store(storage.LastPlan(entries))
+}
+
 // lookAgain observes all jobs anew after a change, so that the next question is answered with what is there now. A job
 // that takes longer than a person waits is left to go on.
 func (d *daemon) lookAgain() {
+	d.noteLastPlan()
 	ctx, cancel := context.WithTimeout(context.Background(), server.FreshTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
