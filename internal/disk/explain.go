@@ -127,7 +127,7 @@ func (c *patient) notReady(e Event, state finding.Evidence) finding.Finding {
 		out.Cause, out.Confidence = "likely the kernel's bug with ready times: "+bug+"; this release does not tell whether it has the fix", finding.Likely
 	}
 	if asBug && (affected || d.Chip == chipMAP1602 && fix == FixUnknown) {
-		out.Remedies = append(out.Remedies, newerKernel(c.release), retry(d))
+		out.Remedies = append(out.Remedies, c.newerKernel(), retry(d))
 		return out
 	}
 	out.Remedies = append(out.Remedies, retry(d), finding.Remedy{
