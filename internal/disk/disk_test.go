@@ -124,6 +124,7 @@ func TestOneDrive(t *testing.T) {
 		{"another status", "6.2.16-3-pve", 1, write("dmesg", "<3>[ 1.0] nvme nvme1: pci function 0000:02:00.0\n<3>[    2.3] nvme nvme1: Device not ready; aborting initialisation, CSTS=0x3\n"), "driver fail nvme.not-ready", finding.Unknown, ""},
 		{"log rotated away", "6.2.16-3-pve", 1, write("dmesg", ""), "driver fail nvme.no-driver", finding.Unknown, ""},
 		{"probe failed otherwise", "6.8.12-4-pve", 1, write("dmesg", "<3>[ 1.0] nvme 0000:02:00.0: error -ENODEV: probe failed\n"), "driver fail nvme.no-driver", finding.Certain, "gave it up"},
+		{"registers not readable", "6.8.12-4-pve", 1, write("dmesg", "[ 1.0] nvme nvme1: pci function 0000:02:00.0\n[ 1.1] nvme nvme1: Reading CAP failed (-19)\n"), "driver fail nvme.no-driver", finding.Certain, "registers cannot be read"},
 		{"passed through", "6.8.12-4-pve", 1, func(t *testing.T, dir string) {
 			if err := os.Symlink("../../../../bus/pci/drivers/vfio-pci", filepath.Join(dir, function, "driver")); err != nil {
 				t.Fatal(err)
