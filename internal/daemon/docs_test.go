@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -18,6 +20,7 @@ import (
 	"labd/internal/finding"
 	"labd/internal/network"
 	"labd/internal/notify"
+	"labd/internal/plan"
 	"labd/internal/storage"
 )
 
@@ -31,8 +34,8 @@ var descPattern = regexp.MustCompile(`fqName: "([^"]+)", help: "([^"]*)", unit: 
 func TestMetricsPage(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 256)
 	for _, c := range []prometheus.Collector{
-		disk.NewCollector(func() *disk.Report { return nil }), storage.NewCollector(func() *storage.Report { return nil }),
-		network.NewCollector(func() *network.Report { return nil }), network.NewFiguresCollector(nil), loopCollector(nil), newBuildInfo("v"), newHungReads(func() int { return 0 }), newReloads(time.Time{}), &keeper{}, &notify.Center{},
+		disk.NewCollector(func() *disk.Report { return nil }), storage.NewCollector(func() *storage.Report { return nil }), storage.NewPlanCollector(func() *plan.Entry { return nil }),
+		network.NewCollector(func() *network.Report { return nil }), network.NewFiguresCollector(nil), network.NewProber(nil, nil), loopCollector(nil), newBuildInfo("v"), newHungReads(func() int { return 0 }), newReloads(time.Time{}), &keeper{}, &notify.Center{},
 	} {
 		c.Describe(descs)
 	}
@@ -113,5 +116,33 @@ func TestFindingsPage(t *testing.T) {
 	}
 	if diff := cmp.Diff(table, "| code |"+shown+"\n"); diff != "" {
 		t.Errorf("docs/findings/README.md is not up to date (go test ./internal/daemon -update), -want +got:\n%s", diff)
+	}
+}
+
+// The manual page names every flag of labd and of labd config, and no other.
+func TestManualPage(t *testing.T) {
+	page, err := os.ReadFile("../../packaging/labd.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(string(page), `\-`, "-")
+	known := map[string]bool{}
+	for _, args := range [][]string{{"-h"}, {"config", "-h"}} {
+		var usage bytes.Buffer
+		if code := Main(t.Context(), "v", args, Streams{strings.NewReader(""), io.Discard, &usage}); code != exitOK {
+			t.Fatalf("labd %v: exit %d", args, code)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^  (-[a-z]+)`).FindAllStringSubmatch(usage.String(), -1) {
+			known[m[1]] = true
+			// private is between labctl and labd, and nobody else's.
+			if m[1] != "-private" && !strings.Contains(text, m[1]) {
+				t.Errorf("packaging/labd.8 does not name %s", m[1])
+			}
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\.BI? "?(-[a-z]+)`).FindAllStringSubmatch(text, -1) {
+		if !known[m[1]] {
+			t.Errorf("packaging/labd.8 names %s, which labd does not have", m[1])
+		}
 	}
 }

@@ -68,8 +68,10 @@ func (e *APIError) Error() string {
 		fmt.Fprintf(&b, "PVE answers %d: %s", e.Status, e.Reason)
 	case e.Status != 0:
 		fmt.Fprintf(&b, "PVE answers %d", e.Status)
-	default:
+	case e.kind != nil:
 		b.WriteString(e.kind.Error())
+	default:
+		b.WriteString("no answer")
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Params)) {
 		fmt.Fprintf(&b, "; %s: %s", name, strings.TrimSpace(e.Params[name]))

@@ -44,6 +44,25 @@ func TestStorageConfigCorners(t *testing.T) {
 			written: "glusterfs: gl\n\tpath /mnt/pve/gl\n\tvolume v\n\tcontent images\n\tmaxfiles 3\n\tserver 192.0.2.1\n\n",
 		},
 		{
+			name: "btrfs has neither bandwidth limits nor content directories; names of Ceph file systems are checked",
+			in:   "btrfs: b1\n\tpath /b\n\tbwlimit default=1\n\tcontent-dirs iso=x\n\tnocow 1\n\ncephfs: c1\n\tfs-name 9\n\tcontent backup\n",
+			warnings: "file storage.cfg line 3 (section 'b1') - unable to parse value of 'bwlimit': unexpected property 'bwlimit'\n" +
+				"file storage.cfg line 4 (section 'b1') - unable to parse value of 'content-dirs': unexpected property 'content-dirs'\n" +
+				"file storage.cfg line 8 (section 'c1') - unable to parse value of 'fs-name': invalid format - invalid configuration ID '9'\n",
+			written: "btrfs: b1\n\tpath /b\n\tcontent images,rootdir\n\tnocow 1\n\ncephfs: c1\n\tpath /mnt/pve/c1\n\tcontent backup\n\n",
+		},
+		{
+			name: "image formats, overrides and retention are checked as PVE does",
+			in: "btrfs: b1\n\tpath /b\n\tformat qcow2\n\nnfs: n1\n\tserver a\n\texport /e\n\tformat raw\n\tcontent-dirs iso=a.\n" +
+				"\tprune-backups keep-all=1,keep-last=2\n\ndir: d1\n\tpath /d\n\tprune-backups keep-all=1,keep-last=0\n\tcontent-dirs iso=.a/b\n",
+			warnings: "storage does not support format 'qcow2'\n" +
+				"file storage.cfg line 9 (section 'n1') - unable to parse value of 'content-dirs': invalid format - invalid override 'iso=a.'\n" +
+				"file storage.cfg line 10 (section 'n1') - unable to parse value of 'prune-backups': invalid format - keep-all cannot be set together with other options.\n",
+			written: "btrfs: b1\n\tpath /b\n\tcontent images,rootdir\n\n" +
+				"nfs: n1\n\texport /e\n\tpath /mnt/pve/n1\n\tserver a\n\tcontent images\n\tformat raw\n\n" +
+				"dir: d1\n\tpath /d\n\tcontent images,rootdir\n\tcontent-dirs iso=.a/b\n\tprune-backups keep-all=1,keep-last=0\n\n",
+		},
+		{
 			name:     "greedy type",
 			in:       "dir:a:bb\n\tpath /x\n",
 			warnings: "file storage.cfg line 1 (skip section 'bb'): unsupported type 'dir:a'\n",

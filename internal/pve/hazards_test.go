@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -50,7 +51,7 @@ func TestHazardsElsewhere(t *testing.T) {
 		"dir: local\n\tpath /data\n\tcontent iso\n":      "PVE puts its own local (/var/lib/vz) in the place of the one in the file, which has another type or path",
 		local + "\ndir: usb1\n\tpath /x\n0\n\tdisable\n": "an empty line above ends storage usb1, so it is not switched off",
 		local + "nonsense\n":                             "PVE ignores this line of storage local, which is not indented: nonsense",
-		local + "\nlvm: l1\n\tvgname v1\n\tcontent images,iso\n": "PVE drops a content type of storage l1: " +
+		local + "\nlvm: l1\n\tvgname v1\n\tcontent images,iso\n": "PVE drops a value of storage l1: " +
 			"storage does not support content type 'iso'",
 		"dir: a1\n\tpath /x y\n\n" + local: "PVE rejects storage a1 (illegal path for directory storage: /x y) and keeps its ID without data: " +
 			"adding, changing or removing any storage fails, and the list of storages too",
@@ -61,6 +62,26 @@ func TestHazardsElsewhere(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, strings.Join(got, "\n")); diff != "" {
 			t.Errorf("%q:\n%s", in, diff)
+		}
+	}
+}
+
+// The longest file that PVE takes, full of what it rejects, is read in no time:
+// anyone who may ask labd may send one.
+func TestHazardsOfALongFile(t *testing.T) {
+	for name, line := range map[string]string{
+		"unknown keys": "\ta\n", "duplicates": "\tpath /x\n", "headers": "d:aa\n", "sections": "dir: a%d\n\n", "lines outside": "\n\ta\n",
+	} {
+		var b strings.Builder
+		b.WriteString("dir: usb1\n")
+		for i := 0; b.Len() < 1<<20; i++ {
+			b.WriteString(strings.ReplaceAll(line, "%d", fmt.Sprint(i)))
+		}
+		data := []byte(b.String())
+		start := time.Now()
+		hazards := ParseStorageConfig(data, StorageConfigOptions{}).Hazards(data)
+		if took := time.Since(start); took > time.Minute || len(hazards) < 1000 {
+			t.Errorf("%s: %d hazards in %s", name, len(hazards), took)
 		}
 	}
 }

@@ -20,6 +20,7 @@ var (
 	vgNamePattern      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9\-_.]*[A-Za-z0-9]$`)
 	pathPattern        = regexp.MustCompile(`^/[^;()]+`)
 	dirPathPattern     = regexp.MustCompile(`^/[-/a-zA-Z0-9_.@]+$`)
+	configIDPattern    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]+$`)
 	dnsNamePattern     = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9\-]*[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9\-]*[A-Za-z0-9])?$`)
 	contentDirPattern  = regexp.MustCompile(`^([a-z]+)=(.+)$`)
 	fingerprintPattern = regexp.MustCompile(`^([A-Fa-f0-9]{2}:){31}[A-Fa-f0-9]{2}$`)
@@ -53,6 +54,13 @@ func VolumeStorage(volid string) (storageID string, ok bool) {
 func checkVolumeID(s string) error {
 	if _, ok := VolumeStorage(s); !ok {
 		return fmt.Errorf("unable to parse volume ID '%s'", s)
+	}
+	return nil
+}
+
+func checkConfigID(s string) error {
+	if !configIDPattern.MatchString(s) {
+		return fmt.Errorf("invalid configuration ID '%s'", s)
 	}
 	return nil
 }
@@ -109,8 +117,14 @@ func checkContentType(s string) error {
 
 func checkContentDir(s string) error {
 	m := contentDirPattern.FindStringSubmatch(s)
-	if m == nil || strings.Contains(m[2], "..") {
-		return fmt.Errorf("invalid override '%s'", s)
+	bad := fmt.Errorf("invalid override '%s'", s)
+	if m == nil || strings.Contains(m[2], "..") || strings.HasSuffix(m[2], ".") || len(m[2]) >= 1023 {
+		return bad
+	}
+	for part := range strings.SplitSeq(m[2], "/") {
+		if len(part) >= 255 {
+			return bad
+		}
 	}
 	return checkContentType(m[1])
 }
@@ -123,15 +137,23 @@ func checkFingerprint(s string) error {
 }
 
 func checkPruneBackups(s string) error {
-	return checkPropertyString(s, func(key, value string) error {
+	all, some := false, false
+	err := checkPropertyString(s, func(key, value string) error {
 		switch key {
 		case "keep-all":
+			all = value == "1"
 			return checkBool(value)
 		case "keep-last", "keep-hourly", "keep-daily", "keep-weekly", "keep-monthly", "keep-yearly":
+			some = some || strings.Trim(value, "+0") != ""
 			return checkInt(value, 0, 0)
 		}
 		return errors.New("property is not defined in schema and the schema does not allow additional properties")
 	})
+	if err == nil && all && some {
+		//lint:ignore ST1005 PVE's text
+		return errors.New("keep-all cannot be set together with other options.")
+	}
+	return err
 }
 
 func checkBandwidth(s string) error {

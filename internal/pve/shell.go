@@ -165,6 +165,7 @@ func (e *APIError) readShell(exit *host.ExitError) {
 		}
 	}
 	status := 0
+	e.Reason = fmt.Sprintf("no message, exit status %d", exit.Code)
 	if len(lines) > 0 {
 		e.Reason = lines[len(lines)-1]
 	}

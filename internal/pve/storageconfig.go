@@ -246,6 +246,10 @@ func (m storageSchema) checkSection(s *StorageSection) (warnings []string, err e
 			return warnings, err
 		}
 		s.Properties[key] = value
+		// An image format that the type does not have is dropped.
+		if key == "format" && value == "" {
+			delete(s.Properties, key)
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(t.options)) {
 		if _, ok := s.Properties[key]; !ok && t.options[key]&required != 0 {
@@ -282,6 +286,10 @@ func decodeStorageValue(t storageType, key, value string) (decoded string, warni
 			return "", warnings, errors.New("storage does not support content type 'none'")
 		}
 		return joinSet(set), warnings, nil
+	case "format":
+		if !slices.Contains(t.formats, value) {
+			return "", []string{fmt.Sprintf("storage does not support format '%s'", value)}, nil
+		}
 	case "nodes":
 		set := map[string]bool{}
 		for _, n := range splitList(value) {

@@ -68,7 +68,7 @@ func storageProperties(major int) map[string]property {
 		"server": server, "export": path,
 		"share": text, "username": text, "password": text, "domain": text,
 		"smbversion": {enum: []string{"default", "2.0", "2.1", "3", "3.0", "3.11"}},
-		"monhost":    {format: checkPortal, list: true}, "keyring": text, "fuse": boolean, "fs-name": text,
+		"monhost":    {format: checkPortal, list: true}, "keyring": text, "fuse": boolean, "fs-name": {format: checkConfigID},
 		"pool": text, "data-pool": text, "namespace": text, "krbd": boolean, "authsupported": text,
 		"vgname": vgname, "base": {format: checkVolumeID}, "saferemove": boolean, "saferemove_throughput": text,
 		"tagged_only": boolean, "thinpool": vgname,
@@ -115,7 +115,7 @@ func storageTypes(major int) map[string]storageType {
 		},
 		"btrfs": {
 			options: options([]string{"path"}, nil, dirSet,
-				[]string{"content-dirs", "shared", "is_mountpoint", "nocow", "preallocation", "bwlimit"}),
+				[]string{"shared", "is_mountpoint", "nocow", "preallocation"}),
 			content: withNone, defaultContent: disks, formats: []string{"raw", "subvol"}, checkedPath: true,
 		},
 		"nfs": {
@@ -190,7 +190,7 @@ func storageTypes(major int) map[string]storageType {
 	}
 	t["glusterfs"] = storageType{
 		options: options([]string{"path", "volume"}, nil, dirSet,
-			[]string{"server", "server2", "transport", "content-dirs", "bwlimit", "preallocation"}),
+			[]string{"server", "server2", "transport", "bwlimit", "preallocation"}),
 		content:        []string{"images", "vztmpl", "iso", "backup", "snippets", "import"},
 		defaultContent: images, formats: files, implicitShared: true, defaultPath: true,
 	}

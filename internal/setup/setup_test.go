@@ -300,3 +300,19 @@ func TestSecretThatCannotBeKept(t *testing.T) {
 		t.Errorf("undo: %v\n%s", err, b.read("etc/pve/user.cfg"))
 	}
 }
+
+// The page of the configuration shows the commands that are run.
+func TestDocumentedCommands(t *testing.T) {
+	b := newBed(t)
+	p, err := b.plan(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if block := "```\n" + strings.Join(commands(p), "\n") + "\n```\n"; !strings.Contains(string(page), block) {
+		t.Errorf("docs/configuration.md does not have:\n%s", block)
+	}
+}

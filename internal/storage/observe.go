@@ -69,8 +69,8 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	}
 	o.askSlow(ctx, f, reader)
 	o.readLocal(f, reader)
-	if needsReferences(f) {
-		o.readReferences(ctx, f, reader)
+	if entries := slices.DeleteFunc(judgeAll(f), func(e Entry) bool { return !needsReferences(e) }); len(entries) > 0 {
+		o.readReferences(ctx, f, reader, entries)
 	}
 	return f, nil
 }
@@ -199,7 +199,7 @@ func (o *Observer) readLocal(f *Facts, reader *host.Reader) {
 			}
 		}
 	}
-	f.Stray = slices.DeleteFunc(found.stray(f.Config, f.PanelMounts), func(s Source) bool {
+	f.Stray = slices.DeleteFunc(found.stray(f.Config, o.node, f.PanelMounts), func(s Source) bool {
 		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil {
 			return true
 		}

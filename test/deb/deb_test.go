@@ -62,8 +62,44 @@ func TestPackage(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
+	t.Run("contents", func(t *testing.T) { checkContents(t, newer) })
 	for _, suite := range []string{"bookworm", "trixie"} {
 		t.Run(suite, func(t *testing.T) { checkLife(t, suite, older, newer) })
+	}
+}
+
+// checkContents looks for everything that a package of a service brings.
+func checkContents(t *testing.T, file string) {
+	out, err := exec.CommandContext(t.Context(), "dpkg-deb", "--contents", file).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"usr/bin/labd", "usr/bin/labctl", "usr/lib/systemd/system/labd.service", "etc/labd/labd.toml", "etc/iproute2/rt_protos.d/labd.conf",
+		"usr/share/bash-completion/completions/labctl", "usr/share/zsh/vendor-completions/_labctl", "usr/share/fish/vendor_completions.d/labctl.fish",
+		"usr/share/man/man8/labd.8.gz", "usr/share/man/man1/labctl.1.gz", "usr/share/man/man1/labctl-notify-test.1.gz", "usr/share/man/man1/labctl-support.1.gz",
+		"usr/share/doc/labd/copyright", "usr/share/doc/labd/third-party-licences.gz", "usr/share/doc/labd/sbom.spdx.json",
+		"usr/share/doc/labd/upgrade.md", "usr/share/doc/labd/findings/labd.notify-failing.md", "usr/share/doc/labd/examples/labd.rules.yml", "usr/share/doc/labd/examples/labd.json",
+	} {
+		if !strings.Contains(string(out), "./"+want+"\n") {
+			t.Errorf("no %s in the package", want)
+		}
+	}
+	if strings.Contains(string(out), ".socket\n") {
+		t.Error("there is a socket unit: a daemon that is stopped must stay so")
+	}
+	dir := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "dpkg-deb", "-x", file, dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	sbom, err := os.ReadFile(filepath.Join(dir, "usr/share/doc/labd/sbom.spdx.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, module := range []string{"pkg:golang/github.com/nicholas-fedor/shoutrrr@", "pkg:golang/std@go", "SPDX-2.3"} {
+		if !strings.Contains(string(sbom), module) {
+			t.Errorf("the bill of materials lacks %s", module)
+		}
 	}
 }
 
@@ -124,6 +160,7 @@ func checkLife(t *testing.T, suite, older, newer string) {
 		t.Fatal(err)
 	}
 	pid := property("MainPID")
+	run("labctl", "silence", "nvme.wear", "--for", "1h", "--reason", "kept over the upgrade")
 	run("dpkg", "--force-confold", "--install", "/root/"+filepath.Base(newer))
 	if got := run("labctl", "version"); !strings.Contains(got, "0.0.2") {
 		t.Errorf("version %q after the upgrade", got)
@@ -133,6 +170,9 @@ func checkLife(t *testing.T, suite, older, newer string) {
 	}
 	if !strings.Contains(marks(), "172.30.0.0/24") {
 		t.Error("the upgrade took a route away")
+	}
+	if got := run("labctl", "silence", "list"); !strings.Contains(got, "kept over the upgrade") {
+		t.Errorf("the upgrade lost a silence: %s", got)
 	}
 	if data, err := os.ReadFile(l.Path("/etc/labd/labd.toml")); err != nil || !strings.Contains(string(data), "48h") {
 		t.Errorf("the upgrade changed the configuration: %s, %v", data, err)
