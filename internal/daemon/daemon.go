@@ -41,6 +41,8 @@ type daemon struct {
 	telemetry http.Handler
 
 	control *network.Controller
+	// pveVersion knows which PVE the host runs.
+	pveVersion *pveVersion
 	// lastPlan is the last plan for storages that was carried out.
 	lastPlan atomic.Pointer[plan.Entry]
 	prober   *network.Prober

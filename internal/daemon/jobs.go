@@ -25,6 +25,7 @@ import (
 // build makes the jobs, the runner, the loops and the server.
 func (d *daemon) build() error {
 	tracker := d.service.tracker
+	d.pveVersion = newPVEVersion(d.cfg, d.host)
 	d.buildNVMe(tracker)
 	memory := storage.NewMemory(d.cfg.Paths.State)
 	d.buildStorage(tracker, memory)
@@ -203,20 +204,26 @@ const pveTimeout = 30 * time.Second
 // connectPVE makes a client of PVE's API. Token and certificate are read each time: both may come after labd started.
 // Without a token all requests go through pvesh, with one those that its rights do not cover.
 func connectPVE(cfg config.Config, h *host.Host) (*pve.Client, error) {
-	client := pve.ClientConfig{BaseURL: cfg.PVE.API, Node: cfg.PVE.Node, Timeout: pveTimeout}
+	var shell pve.Runner
 	if h.HasProgram("pvesh") {
-		client.Shell = h
+		shell = h
 	}
-	var err error
-	client.Token, err = readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
-	if errors.Is(err, errNoToken) && client.Shell != nil {
-		return pve.NewClient(client)
+	client, err := tokenClient(cfg, shell)
+	if errors.Is(err, errNoToken) && shell != nil {
+		return pve.NewClient(pve.ClientConfig{Node: cfg.PVE.Node, Timeout: pveTimeout, Shell: shell})
 	}
+	return client, err
+}
+
+// tokenClient makes a client that has a token; shell, when given, is for what its rights do not cover.
+func tokenClient(cfg config.Config, shell pve.Runner) (*pve.Client, error) {
+	token, err := readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
 	if err != nil {
 		return nil, err
 	}
-	if client.CA, err = os.ReadFile(cfg.PVE.CAFile); err != nil {
+	ca, err := os.ReadFile(cfg.PVE.CAFile)
+	if err != nil {
 		return nil, fmt.Errorf("read the certificate authority of PVE: %w", err)
 	}
-	return pve.NewClient(client)
+	return pve.NewClient(pve.ClientConfig{BaseURL: cfg.PVE.API, Token: token, CA: ca, Node: cfg.PVE.Node, Timeout: pveTimeout, Shell: shell})
 }
