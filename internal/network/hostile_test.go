@@ -72,7 +72,9 @@ func TestHostileAnswersDoNotDelayOthers(t *testing.T) {
 		"100,000":         func(context.Context) error { return docker.ErrTooMany },
 		"another's":       func(context.Context) error { return lxc.ErrForeignPeer },
 		"nonsense":        func(context.Context) error { return docker.ErrMalformed },
-		"a magic link":    func(context.Context) error { return errors.New("open in the container /run/docker.sock: too many levels of symbolic links") },
+		"a magic link": func(context.Context) error {
+			return errors.New("open in the container /run/docker.sock: too many levels of symbolic links")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t, "docker-20.10", netfilter.NFT)
