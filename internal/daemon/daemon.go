@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"labd/internal/config"
 	"labd/internal/disk"
@@ -40,6 +41,11 @@ type daemon struct {
 	telemetry http.Handler
 
 	control *network.Controller
+	// pveVersion knows which PVE the host runs.
+	pveVersion *pveVersion
+	// lastPlan is the last plan for storages that was carried out.
+	lastPlan atomic.Pointer[plan.Entry]
+	prober   *network.Prober
 	// drives remembers NVMe drives and their incidents.
 	drives      *disk.Memory
 	stuckDrives func() int

@@ -20,6 +20,7 @@ import (
 	"labd/internal/finding"
 	"labd/internal/network"
 	"labd/internal/notify"
+	"labd/internal/plan"
 	"labd/internal/storage"
 )
 
@@ -33,8 +34,8 @@ var descPattern = regexp.MustCompile(`fqName: "([^"]+)", help: "([^"]*)", unit: 
 func TestMetricsPage(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 256)
 	for _, c := range []prometheus.Collector{
-		disk.NewCollector(func() *disk.Report { return nil }), storage.NewCollector(func() *storage.Report { return nil }),
-		network.NewCollector(func() *network.Report { return nil }), network.NewFiguresCollector(nil), loopCollector(nil), newBuildInfo("v"), newHungReads(func() int { return 0 }), newReloads(time.Time{}), &keeper{}, &notify.Center{},
+		disk.NewCollector(func() *disk.Report { return nil }), storage.NewCollector(func() *storage.Report { return nil }), storage.NewPlanCollector(func() *plan.Entry { return nil }),
+		network.NewCollector(func() *network.Report { return nil }), network.NewFiguresCollector(nil), network.NewProber(nil, nil), loopCollector(nil), newBuildInfo("v"), newHungReads(func() int { return 0 }), newReloads(time.Time{}), &keeper{}, &notify.Center{},
 	} {
 		c.Describe(descs)
 	}

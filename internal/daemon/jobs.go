@@ -25,6 +25,7 @@ import (
 // build makes the jobs, the runner, the loops and the server.
 func (d *daemon) build() error {
 	tracker := d.service.tracker
+	d.pveVersion = newPVEVersion(d.cfg, d.host)
 	d.buildNVMe(tracker)
 	memory := storage.NewMemory(d.cfg.Paths.State)
 	d.buildStorage(tracker, memory)
@@ -32,6 +33,7 @@ func (d *daemon) build() error {
 		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
 		d.loop("storage", time.Duration(d.cfg.Storage.Resync), observeOnly(d.storage)),
 	}
+	d.prober = network.NewProber(d.host, time.Now)
 	d.buildNetwork(tracker, network.NewState(d.cfg.Paths.State))
 
 	ops := plan.Ops{}
@@ -60,8 +62,10 @@ func (d *daemon) build() error {
 		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d, StorageConfig: d,
 		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Notifications: d.service.teller, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
 	})
+	d.noteLastPlan()
 	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper, d.service.teller,
-		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), network.NewCollector(d.network.latest), network.NewFiguresCollector(d.control.Figures))
+		disk.NewCollector(d.nvme.latest), disk.NewStuckCollector(d.stuckDrives), storage.NewCollector(d.storage.latest), storage.NewPlanCollector(d.lastPlan.Load),
+		network.NewCollector(d.network.latest), network.NewFiguresCollector(d.control.Figures), d.prober)
 	return nil
 }
 
@@ -88,9 +92,19 @@ func observeOnly[F, R any](j *job[F, R]) func(context.Context) error {
 	}
 }
 
+// noteLastPlan keeps the outcome of the last plan for storages for the metrics. Entries that cannot be read are left out.
+func (d *daemon) noteLastPlan() {
+	entries, err := d.runner.Journal.Entries()
+	if err != nil {
+		d.log.Debug("the journal is not wholly readable", "err", err)
+	}
+	d.lastPlan.Store(storage.LastPlan(entries))
+}
+
 // lookAgain observes all jobs anew after a change, so that the next question is answered with what is there now. A job
 // that takes longer than a person waits is left to go on.
 func (d *daemon) lookAgain() {
+	d.noteLastPlan()
 	ctx, cancel := context.WithTimeout(context.Background(), server.FreshTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -190,20 +204,26 @@ const pveTimeout = 30 * time.Second
 // connectPVE makes a client of PVE's API. Token and certificate are read each time: both may come after labd started.
 // Without a token all requests go through pvesh, with one those that its rights do not cover.
 func connectPVE(cfg config.Config, h *host.Host) (*pve.Client, error) {
-	client := pve.ClientConfig{BaseURL: cfg.PVE.API, Node: cfg.PVE.Node, Timeout: pveTimeout}
+	var shell pve.Runner
 	if h.HasProgram("pvesh") {
-		client.Shell = h
+		shell = h
 	}
-	var err error
-	client.Token, err = readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
-	if errors.Is(err, errNoToken) && client.Shell != nil {
-		return pve.NewClient(client)
+	client, err := tokenClient(cfg, shell)
+	if errors.Is(err, errNoToken) && shell != nil {
+		return pve.NewClient(pve.ClientConfig{Node: cfg.PVE.Node, Timeout: pveTimeout, Shell: shell})
 	}
+	return client, err
+}
+
+// tokenClient makes a client that has a token; shell, when given, is for what its rights do not cover.
+func tokenClient(cfg config.Config, shell pve.Runner) (*pve.Client, error) {
+	token, err := readToken(cfg.PVE.TokenFile, os.Getenv("CREDENTIALS_DIRECTORY"), tokenFile)
 	if err != nil {
 		return nil, err
 	}
-	if client.CA, err = os.ReadFile(cfg.PVE.CAFile); err != nil {
+	ca, err := os.ReadFile(cfg.PVE.CAFile)
+	if err != nil {
 		return nil, fmt.Errorf("read the certificate authority of PVE: %w", err)
 	}
-	return pve.NewClient(client)
+	return pve.NewClient(pve.ClientConfig{BaseURL: cfg.PVE.API, Token: token, CA: ca, Node: cfg.PVE.Node, Timeout: pveTimeout, Shell: shell})
 }

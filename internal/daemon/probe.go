@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"time"
 
 	"labd/internal/network"
 )
@@ -13,5 +12,5 @@ func (d *daemon) Probe(ctx context.Context, target network.Target) (*network.Pro
 	if err != nil {
 		return nil, err
 	}
-	return network.NewProber(d.host, time.Now).Probe(ctx, report, target)
+	return d.prober.Probe(ctx, report, target)
 }

@@ -124,6 +124,7 @@ func TestOneDrive(t *testing.T) {
 		{"another status", "6.2.16-3-pve", 1, write("dmesg", "<3>[ 1.0] nvme nvme1: pci function 0000:02:00.0\n<3>[    2.3] nvme nvme1: Device not ready; aborting initialisation, CSTS=0x3\n"), "driver fail nvme.not-ready", finding.Unknown, ""},
 		{"log rotated away", "6.2.16-3-pve", 1, write("dmesg", ""), "driver fail nvme.no-driver", finding.Unknown, ""},
 		{"probe failed otherwise", "6.8.12-4-pve", 1, write("dmesg", "<3>[ 1.0] nvme 0000:02:00.0: error -ENODEV: probe failed\n"), "driver fail nvme.no-driver", finding.Certain, "gave it up"},
+		{"registers not readable", "6.8.12-4-pve", 1, write("dmesg", "[ 1.0] nvme nvme1: pci function 0000:02:00.0\n[ 1.1] nvme nvme1: Reading CAP failed (-19)\n"), "driver fail nvme.no-driver", finding.Certain, "registers cannot be read"},
 		{"passed through", "6.8.12-4-pve", 1, func(t *testing.T, dir string) {
 			if err := os.Symlink("../../../../bus/pci/drivers/vfio-pci", filepath.Join(dir, function, "driver")); err != nil {
 				t.Fatal(err)
@@ -342,6 +343,22 @@ func remediesText(r *Report, d Drive) string {
 	return text
 }
 
+// A kernel that is pinned boots again, whatever is installed beside it.
+func TestPinnedKernel(t *testing.T) {
+	for pin, want := range map[string]bool{"6.2.16-3-pve\n": true, "": false} {
+		dir, o := tree(t, fixture.P7000Z, fixture.P7000ZRelease)
+		o.host.Etc = filepath.Join(dir, "etc")
+		if pin != "" {
+			tweak(t, dir, map[string]string{"etc/kernel/proxmox-boot-pin": pin})
+		}
+		r := look(t, o)
+		text := remediesText(r, r.Drives[1])
+		if strings.Contains(text, "proxmox-boot-tool kernel unpin") != want || strings.Contains(text, "has pinned 6.2.16-3-pve") != want {
+			t.Errorf("pinned %q:\n%s", pin, text)
+		}
+	}
+}
+
 // The remedies fit the host: what its kernel can do, where its command line is kept and what is on it already.
 func TestRemediesFitTheHost(t *testing.T) {
 	const rejected = "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: ignoring nsid 1 because of duplicate IDs\n"
@@ -357,7 +374,7 @@ func TestRemediesFitTheHost(t *testing.T) {
 		{"parameter quirks, proxmox-boot-tool", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "(null)\n", "proc/cmdline": bootTool}, []string{"nvme.quirks=1e4b:1602:bogus_nid", "/etc/kernel/cmdline", "proxmox-boot-tool refresh"}, []string{"update-grub"}},
 		{"other quirks set", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1cc1:8201:bogus_nid\n"}, []string{"1cc1:8201:bogus_nid-1e4b:1602:bogus_nid"}, nil},
 		{"quirk set and no help", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1e4b:1602:bogus_nid\n"}, []string{"already"}, []string{"update-grub", "rescue-nvme"}},
-		{"two namespaces alike, one in use", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: duplicate IDs in subsystem for nsid 2\n", nil, []string{"newer kernel"}, []string{"rescue-nvme"}},
+		{"two namespaces alike, one in use", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: duplicate IDs in subsystem for nsid 2\n", nil, []string{"kernels of 7.x have the parameter nvme.quirks"}, []string{"rescue-nvme", "apt install"}},
 		{"drop-out", down, map[string]string{"proc/cmdline": grub}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_aspm=off pcie_port_pm=off", "update-grub"}, nil},
 		{"drop-out, half of it set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off"}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"pcie_aspm=off"}},
 		{"drop-out, all set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"look at the slot"}, []string{"update-grub"}},

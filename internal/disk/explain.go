@@ -54,7 +54,7 @@ func (c *patient) noDriver() finding.Finding {
 		return out
 	}
 	if e, ok := c.last(EventProbeFailed); ok {
-		out.Cause, out.Confidence = "the driver tried it and gave it up", finding.Certain
+		out.Cause, out.Confidence = "the driver tried it and gave it up"+whyGivenUp(e.Text), finding.Certain
 		out.Evidence = append(out.Evidence, logEvidence(e))
 		out.Remedies = []finding.Remedy{retry(d)}
 		return out
@@ -71,6 +71,26 @@ func (c *patient) noDriver() finding.Finding {
 	}
 	out.Remedies = []finding.Remedy{bind(d), retry(d)}
 	return out
+}
+
+// givenUp are the driver's words for why a probe failed, and what they mean.
+var givenUp = []struct{ words, meaning string }{
+	{"Identify Controller failed", "it did not say what it is"},
+	{"Reading CAP failed", "its registers cannot be read"},
+	{"Reading CRTO failed", "its registers cannot be read"},
+	{"Reading VS failed", "its registers cannot be read"},
+	{"Minimum device page size", "it wants larger pages of memory than this host has"},
+	{"Could not set queue count", "it gave the driver no queues"},
+	{"IO queues", "it gave the driver no queues"},
+}
+
+func whyGivenUp(text string) string {
+	for _, g := range givenUp {
+		if strings.HasPrefix(afterColon(text), g.words) {
+			return ": " + g.meaning
+		}
+	}
+	return ""
 }
 
 // lost explains a drive that came up in this probe and has no driver any more.
@@ -127,7 +147,7 @@ func (c *patient) notReady(e Event, state finding.Evidence) finding.Finding {
 		out.Cause, out.Confidence = "likely the kernel's bug with ready times: "+bug+"; this release does not tell whether it has the fix", finding.Likely
 	}
 	if asBug && (affected || d.Chip == chipMAP1602 && fix == FixUnknown) {
-		out.Remedies = append(out.Remedies, newerKernel(c.release), retry(d))
+		out.Remedies = append(out.Remedies, c.newerKernel(), retry(d))
 		return out
 	}
 	out.Remedies = append(out.Remedies, retry(d), finding.Remedy{

@@ -50,6 +50,8 @@ type System struct {
 	Uptime time.Duration
 	// BootTool says that proxmox-boot-tool keeps this host's boot partitions.
 	BootTool bool
+	// Pinned is the kernel that proxmox-boot-tool boots whatever is newer; "" where none is pinned.
+	Pinned string
 }
 
 // DMI is how the machine's firmware names it (/sys/class/dmi/id); the kernel treats some drives otherwise on some boards.

@@ -34,18 +34,25 @@ func firmware(d *Drive) finding.Remedy {
 }
 
 // newerKernel is the way to a kernel with the fix for ready times, for this kind of host.
-func newerKernel(r Release) finding.Remedy {
-	if r.PVE {
-		return kernel(r, "boot a Proxmox kernel with the fix: 6.5.11-1 or later")
+func (c *patient) newerKernel() finding.Remedy {
+	if c.release.PVE {
+		return c.kernel("boot a Proxmox kernel with the fix: 6.5.11-1 or later")
 	}
-	return kernel(r, "boot a kernel with the fix: 6.1.55, 6.5.5, 6.6 or later")
+	return c.kernel("boot a kernel with the fix: 6.1.55, 6.5.5, 6.6 or later")
 }
 
-func kernel(r Release, title string) finding.Remedy {
+// kernel is the way to another kernel. One that is pinned would only boot again.
+func (c *patient) kernel(title string) finding.Remedy {
 	out := finding.Remedy{Title: title, Risk: finding.RiskLow, Commands: []string{"apt update && apt full-upgrade", "reboot"}}
-	if r.PVE {
-		out.Commands = []string{"apt update && apt install proxmox-kernel-6.8", "proxmox-boot-tool kernel list", "reboot"}
+	if !c.release.PVE {
+		return out
 	}
+	out.Commands = []string{"apt update && apt install proxmox-kernel-6.8", "proxmox-boot-tool kernel list"}
+	if c.facts.System.Pinned != "" {
+		out.Title += "; this host has pinned " + c.facts.System.Pinned
+		out.Commands = append(out.Commands, "proxmox-boot-tool kernel unpin")
+	}
+	out.Commands = append(out.Commands, "reboot")
 	return out
 }
 
@@ -84,7 +91,7 @@ func (c *patient) quirk(name, what string) finding.Remedy {
 	value := c.d.PCIID() + ":" + name
 	switch s := c.facts.System; {
 	case !s.QuirksParameter:
-		return kernel(c.release, what+": a newer kernel has the parameter nvme.quirks for that, or knows the drive")
+		return finding.Remedy{Title: what + ": kernels of 7.x have the parameter nvme.quirks for that, this one has not", Risk: finding.RiskLow}
 	case strings.Contains(s.Quirks, value):
 		return finding.Remedy{Title: "nvme.quirks has " + value + " already, and it does not help: only the drive's firmware can", Risk: finding.RiskNone}
 	case s.Quirks != "" && !strings.HasPrefix(s.Quirks, "("):

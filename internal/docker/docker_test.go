@@ -222,3 +222,21 @@ func FuzzNetworks(f *testing.F) {
 		}
 	})
 }
+
+// Bytes that are no UTF-8, in names, bridges and labels: left out or made harmless, never passed on as they came.
+func TestInvalidUTF8(t *testing.T) {
+	networks := "[{\"Id\":\"0123456789abcdef\",\"Name\":\"a\xff\xfeb\",\"Driver\":\"bridge\",\"Options\":{\"com.docker.network.bridge.name\":\"br0\"},\"IPAM\":{\"Config\":[{\"Subnet\":\"172.20.0.0/16\"}]}}," +
+		"{\"Id\":\"1123456789abcdef\",\"Name\":\"n1\",\"Driver\":\"bridge\",\"Options\":{\"com.docker.network.bridge.name\":\"br\xff\"},\"IPAM\":{\"Config\":[{\"Subnet\":\"172.20.0.0/16\"}]}}," +
+		"{\"Id\":\"2123456789abcdef\",\"Name\":\"n2\",\"Driver\":\"br\xffidge\",\"Labels\":{\"labd.mode\":\"\xff\"},\"IPAM\":{\"Config\":[]}}]"
+	containers := "[{\"Names\":[\"/w\xff\"],\"State\":\"run\xff\",\"Status\":\"\xff (healthy)\"},{\"Names\":[\"/ok\"],\"State\":\"run\xff\",\"Labels\":{\"com.docker.compose.project\":\"\xff\"}}]"
+	info, err := discover(t, daemon(t, map[string]http.HandlerFunc{"networks": reply(networks), "containers": reply(containers)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(info.Networks) != 1 || info.Networks[0].Name != "n2" || len(info.Containers) != 1 || info.Containers[0].State != StateUnknown || info.Containers[0].Project != "" {
+		t.Errorf("let through: %+v", info)
+	}
+	if len(info.Rejected) != 3 {
+		t.Errorf("rejected %q", info.Rejected)
+	}
+}

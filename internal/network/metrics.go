@@ -20,6 +20,8 @@ const (
 	MetricActive    = "labd_network_active"
 	MetricDiscovery = "labd_network_discovery_success"
 	MetricObserved  = "labd_network_observed_timestamp_seconds"
+	MetricModes     = "labd_network_modes"
+	MetricProbes    = "labd_network_probes_total"
 )
 
 var (
@@ -32,6 +34,8 @@ var (
 	descActive    = prometheus.NewDesc(MetricActive, "Whether labd keeps routes and rules so.", nil, nil)
 	descRules     = prometheus.NewDesc(MetricRules, "Accept rules that labd wants in a container.", []string{"id"}, nil)
 	descDiscovery = prometheus.NewDesc(MetricDiscovery, "Whether the last look into a container and its Docker succeeded.", []string{"id"}, nil)
+	descModes     = prometheus.NewDesc(MetricModes, "Docker networks in LXC containers, by mode: direct, alias or off.", []string{"mode"}, nil)
+	descProbes    = prometheus.NewDesc(MetricProbes, "Probes that were asked for since labd started, by verdict: ok, blocked or unknown.", []string{"verdict"}, nil)
 	descObserved  = prometheus.NewDesc(MetricObserved, "When the networks were last observed, in Unix time.", nil, nil)
 )
 
@@ -46,14 +50,15 @@ func Verdicts() []string {
 // NewCollector gives the metrics of the last report.
 func NewCollector(latest func() *Report) prometheus.Collector {
 	return metric.Collector[Report]{Latest: latest, Figures: figures, Descs: []*prometheus.Desc{
-		descNetworks, descOK, descRoutes, descRoutesNow, descRules, descRulesNow, descDiscovery, descRepairs, descActive, descObserved,
+		descNetworks, descModes, descOK, descRoutes, descRoutesNow, descRules, descRulesNow, descDiscovery, descRepairs, descActive, descObserved,
 	}}
 }
 
 func figures(r *Report, out metric.Sink) {
-	count, series := map[string]int{}, map[int]int{}
+	count, modes, series := map[string]int{}, map[string]int{}, map[int]int{}
 	for _, n := range r.Networks {
 		count[n.Verdict]++
+		modes[n.Mode]++
 		if n.Mode != ModeOff && series[n.Container] < maxSeries {
 			series[n.Container]++
 			out.Truth(descOK, n.Verdict == VerdictOK, string(n.Subject()))
@@ -61,6 +66,9 @@ func figures(r *Report, out metric.Sink) {
 	}
 	for _, v := range Verdicts() {
 		out.Gauge(descNetworks, float64(count[v]), v)
+	}
+	for _, mode := range []string{ModeDirect, ModeAlias, ModeOff} {
+		out.Gauge(descModes, float64(modes[mode]), mode)
 	}
 	for _, ct := range r.Containers {
 		id := "lxc/" + strconv.Itoa(ct.ID)

@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -27,11 +29,27 @@ type Prober struct {
 	now        func() time.Time
 	// one at a time: probes count packets.
 	turn chan struct{}
+	// by verdict, how many ended so
+	ended map[string]*atomic.Uint64
 }
 
 // NewProber returns a Prober.
 func NewProber(h *host.Host, now func() time.Time) *Prober {
-	return &Prober{host: h, containers: lxcContainers{h}, now: now, turn: make(chan struct{}, 1)}
+	p := &Prober{host: h, containers: lxcContainers{h}, now: now, turn: make(chan struct{}, 1), ended: map[string]*atomic.Uint64{}}
+	for _, verdict := range []string{VerdictOK, VerdictBlocked, VerdictUnknown} {
+		p.ended[verdict] = &atomic.Uint64{}
+	}
+	return p
+}
+
+// Describe and Collect make the Prober a collector of its results.
+func (p *Prober) Describe(out chan<- *prometheus.Desc) { out <- descProbes }
+
+// Collect gives how many probes ended with each verdict.
+func (p *Prober) Collect(out chan<- prometheus.Metric) {
+	for verdict, n := range p.ended {
+		out <- prometheus.MustNewConstMetric(descProbes, prometheus.CounterValue, float64(n.Load()), verdict)
+	}
 }
 
 // ProbeTimeout is the most that a probe takes.
@@ -86,6 +104,7 @@ func (p *Prober) Probe(ctx context.Context, r *Report, target Target) (*Probe, e
 		out.Notes = append(out.Notes, "no packet was sent: labd sends them only to Docker networks that it knows")
 	}
 	way.conclude(out)
+	p.ended[out.Verdict].Add(1)
 	return out, nil
 }
 

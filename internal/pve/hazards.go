@@ -36,7 +36,7 @@ type Hazard struct {
 // else writes it, in the order of lines. data is what the configuration was
 // parsed from.
 func (c *StorageConfig) Hazards(data []byte) []Hazard {
-	h := hazardFinder{config: c}
+	h := hazardFinder{config: c, swallowed: map[string]int{}}
 	h.malformed()
 	h.skipped()
 	h.blocks(data)
@@ -50,6 +50,8 @@ func (c *StorageConfig) Hazards(data []byte) []Hazard {
 type hazardFinder struct {
 	config *StorageConfig
 	found  []Hazard
+	// swallowed is the line of the first header that each section swallowed.
+	swallowed map[string]int
 }
 
 func (h *hazardFinder) add(code string, effect Effect, line int, section, format string, args ...any) {
@@ -104,6 +106,9 @@ func (h *hazardFinder) blocks(data []byte) {
 		}
 		for i, l := range b.body {
 			if _, id, ok := parseSectionHeader(l.text); ok {
+				if _, known := h.swallowed[b.id]; !known {
+					h.swallowed[b.id] = l.number
+				}
 				h.add("swallowed-section", Misreads, l.number, id, "storage %s does not exist for PVE: no empty line stands before "+
 					"its header%s, so its lines belong to %s", id, blankBefore(b.body[:i]), b.id)
 			}
@@ -155,7 +160,7 @@ func (h *hazardFinder) properties() {
 		switch {
 		case w.Key == "" && w.Line == 0:
 			h.add("dropped-content", Loses, 0, w.Section, "PVE drops a value of storage %s: %s", w.Section, w.Text)
-		case w.Key != "" && w.Err == "duplicate attribute" && h.swallowed(w):
+		case w.Key != "" && w.Err == "duplicate attribute" && h.swallowed[w.Section] > 0 && h.swallowed[w.Section] < w.Line:
 			// Said already with the header that was swallowed.
 		case w.Key != "":
 			h.add("dropped-property", Loses, w.Line, w.Section, "PVE drops %s of storage %s: %s", w.Key, w.Section, w.Err)
@@ -167,18 +172,6 @@ func (h *hazardFinder) properties() {
 			}
 		}
 	}
-}
-
-// swallowed reports whether a header above the warning's line was swallowed by
-// the same section.
-func (h *hazardFinder) swallowed(w ConfigWarning) bool {
-	for _, o := range h.config.Warnings {
-		_, line, ok := strings.Cut(o.Text, "ignore config line: ")
-		if _, _, header := parseSectionHeader(line); ok && header && o.Section == w.Section && o.Line < w.Line {
-			return true
-		}
-	}
-	return false
 }
 
 func (h *hazardFinder) local() {

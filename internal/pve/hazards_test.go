@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -61,6 +62,26 @@ func TestHazardsElsewhere(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, strings.Join(got, "\n")); diff != "" {
 			t.Errorf("%q:\n%s", in, diff)
+		}
+	}
+}
+
+// The longest file that PVE takes, full of what it rejects, is read in no time:
+// anyone who may ask labd may send one.
+func TestHazardsOfALongFile(t *testing.T) {
+	for name, line := range map[string]string{
+		"unknown keys": "\ta\n", "duplicates": "\tpath /x\n", "headers": "d:aa\n", "sections": "dir: a%d\n\n", "lines outside": "\n\ta\n",
+	} {
+		var b strings.Builder
+		b.WriteString("dir: usb1\n")
+		for i := 0; b.Len() < 1<<20; i++ {
+			b.WriteString(strings.ReplaceAll(line, "%d", fmt.Sprint(i)))
+		}
+		data := []byte(b.String())
+		start := time.Now()
+		hazards := ParseStorageConfig(data, StorageConfigOptions{}).Hazards(data)
+		if took := time.Since(start); took > time.Minute || len(hazards) < 1000 {
+			t.Errorf("%s: %d hazards in %s", name, len(hazards), took)
 		}
 	}
 }

@@ -153,7 +153,8 @@ func upwards(dir string) iter.Seq[string] {
 // isBelow tells whether p is dir or lies below it.
 func isBelow(p, dir string) bool {
 	p, dir = path.Clean(p), path.Clean(dir)
-	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
+	rest, below := strings.CutPrefix(p, dir)
+	return below && (rest == "" || rest[0] == '/') || dir == "/"
 }
 
 // mountOf is the mount that a path lies on.

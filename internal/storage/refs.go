@@ -38,12 +38,8 @@ type referencesAnswer struct {
 	err   error
 }
 
-// needsReferences tells whether any entry is in a state in which it may be changed, so that it matters what names it.
-func needsReferences(f *Facts) bool {
-	return slices.ContainsFunc(judgeAll(f), needsReferencesOf)
-}
-
-func needsReferencesOf(e Entry) bool {
+// needsReferences tells whether an entry is in a state in which it may be changed, so that it matters what names it.
+func needsReferences(e Entry) bool {
 	switch e.Verdict {
 	case VerdictGone, VerdictMasked, VerdictOrphanNode, VerdictMalformed, VerdictUnsupported:
 		return true
@@ -51,7 +47,8 @@ func needsReferencesOf(e Entry) bool {
 	return false
 }
 
-func (o *Observer) readReferences(ctx context.Context, f *Facts, reader *host.Reader) {
+// readReferences reads everything that may name one of these entries.
+func (o *Observer) readReferences(ctx context.Context, f *Facts, reader *host.Reader, entries []Entry) {
 	users, err := reader.File(filepath.Join(o.host.PVE, "user.cfg"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		f.UsersErr = fmt.Errorf("read user.cfg: %w", err)
@@ -79,13 +76,11 @@ func (o *Observer) readReferences(ctx context.Context, f *Facts, reader *host.Re
 		return
 	}
 	outside := o.readOutside(reader)
-	for _, e := range judgeAll(f) {
-		if !needsReferencesOf(e) {
-			continue
-		}
+	for _, e := range entries {
 		dir := e.Path
 		if e.section != nil {
-			if point := e.section.MountPoint(); point != "" && isBelow(dir, point) {
+			_, keeps := keepsUnit(f, &e)
+			if point := e.section.MountPoint(); point != "" && isBelow(dir, point) && !keeps {
 				dir = point // the whole file system goes away with its unit
 			}
 		}

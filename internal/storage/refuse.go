@@ -182,7 +182,7 @@ func otherNodes(f *Facts, e *Entry) []string {
 // keepsUnit tells whether another entry needs the mount unit of this one.
 func keepsUnit(f *Facts, e *Entry) (other string, keeps bool) {
 	for _, s := range f.Config.Sections {
-		if s.ID != e.ID && e.point != "" && usesPoint(s, e.point) {
+		if s.ID != e.ID && e.point != "" && (s.Malformed != "" || s.OnNode(f.Node)) && usesPoint(s, e.point) {
 			return s.ID, true
 		}
 	}

@@ -20,13 +20,14 @@ type sources struct {
 	// units are the unit files and their drop-in directories; links are the links that enable a unit.
 	units map[string]bool
 	links map[string][]string
+	read  map[string]Source // of units, as they were read
 }
 
 // newSources reads fstab and the names of unit files.
 func newSources(reader *host.Reader, etc string) *sources {
 	s := &sources{
 		reader: reader, dir: filepath.Join(etc, "systemd/system"), fstab: filepath.Join(etc, "fstab"),
-		units: map[string]bool{}, links: map[string][]string{},
+		units: map[string]bool{}, links: map[string][]string{}, read: map[string]Source{},
 	}
 	if data, err := reader.File(s.fstab); err == nil {
 		s.lines = parseFstab(data)
@@ -91,12 +92,21 @@ func (s *sources) at(point string) (Source, bool) {
 	return out, out.InFstab
 }
 
-// unit reads a mount unit's file.
+// unit reads a mount unit's file, once.
 func (s *sources) unit(name string) (Source, bool) {
+	out, known := s.read[name]
+	if !known {
+		out = s.parseUnit(name)
+		s.read[name] = out
+	}
+	return out, out.What != "" && filepath.IsAbs(out.Point)
+}
+
+func (s *sources) parseUnit(name string) Source {
 	file := filepath.Join(s.dir, name)
 	data, err := s.reader.File(file)
 	if err != nil {
-		return Source{}, false
+		return Source{}
 	}
 	parsed := host.ParseUnit(data)
 	value := func(key string) string {
@@ -108,8 +118,7 @@ func (s *sources) unit(name string) (Source, bool) {
 		return parsed.Value("Mount", key)
 	}
 	where := filepath.Clean(parsed.Value("Mount", "Where"))
-	out := Source{What: value("What"), Point: where, Unit: name, File: file, Type: value("Type"), Options: value("Options"), Wants: s.links[name]}
-	return out, out.What != "" && filepath.IsAbs(where)
+	return Source{What: value("What"), Point: where, Unit: name, File: file, Type: value("Type"), Options: value("Options"), Wants: s.links[name]}
 }
 
 // dropIn is what the drop-ins of a unit put in the place of a value, or "". They apply in the order of their names
@@ -153,15 +162,42 @@ func (s *sources) panelMounts() map[string]bool {
 	return out
 }
 
-// stray are the mounts below PVE's own directory that no entry has its path at, above or below.
-func (s *sources) stray(config *pve.StorageConfig, points map[string]bool) []Source {
+// stray are the mounts below PVE's own directory that no entry of this node has its path at, above or below. What an
+// entry means that PVE rejects or does not know cannot be told, so its name counts as well.
+func (s *sources) stray(config *pve.StorageConfig, node string, points map[string]bool) []Source {
+	paths, above := map[string]bool{}, map[string]bool{}
+	use := func(p string) {
+		if p == "" {
+			return
+		}
+		paths[filepath.Clean(p)] = true
+		for dir := range upwards(p) {
+			above[dir] = true
+		}
+	}
+	for _, e := range config.Sections {
+		if e.Malformed != "" {
+			use(panelDir + "/" + e.ID)
+		}
+		if e.Malformed != "" || e.OnNode(node) {
+			use(e.Path())
+			use(e.MountPoint())
+		}
+	}
+	for _, e := range config.Skipped {
+		use(panelDir + "/" + e.ID)
+		for _, p := range e.Properties {
+			if p.Key == "path" {
+				use(p.Value)
+			}
+		}
+	}
 	var out []Source
 	for point := range points {
-		used := slices.ContainsFunc(config.Sections, func(e *pve.StorageSection) bool { return usesPoint(e, point) })
-		used = used || slices.ContainsFunc(config.Skipped, func(e pve.SkippedSection) bool {
-			// A plug-in that this node lacks may well use it.
-			return slices.ContainsFunc(e.Properties, func(p pve.RawProperty) bool { return p.Key == "path" && isBelow(p.Value, point) }) || panelDir+"/"+e.ID == point
-		})
+		used := above[point]
+		for dir := range upwards(point) {
+			used = used || paths[dir]
+		}
 		if source, ok := s.at(point); ok && !used {
 			out = append(out, source)
 		}

@@ -27,6 +27,35 @@ var docsLabs = map[string]func(t *testing.T, name string) *lab.Lab{
 		startLabd(t, l, fixtureConfig)
 		return l
 	},
+	// A host whose storage usb1 lost its disk, with a guest and a backup job that name it, and a NAS that is away.
+	"storage": func(t *testing.T, name string) *lab.Lab {
+		l := lab.New(t, name)
+		d, err := l.AddDisk(t.Context(), "usb1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := l.StartPVE(t.Context(), d.StorageEntry()+"nfs: nas\n\tserver 127.0.0.1\n\texport /backup\n\tpath /mnt/pve/nas\n\tcontent backup\n\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(server.Close)
+		if err := l.InstallPVEPrograms(server, bin); err != nil {
+			t.Fatal(err)
+		}
+		for file, text := range map[string]string{
+			"/etc/pve/nodes/pve1/qemu-server/100.conf": "ide2: usb1:iso/debian-13.iso,media=cdrom,size=700M\nname: web\nscsi0: local:100/vm-100-disk-0.qcow2,size=32G\n",
+			"/etc/pve/jobs.cfg":                        "vzdump: backup-nightly\n\tschedule 02:00\n\tall 1\n\tenabled 1\n\tstorage usb1\n\n",
+		} {
+			if err := l.WriteFile(file, []byte(text), 0o640); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := d.PullAndReboot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		startLabd(t, l, fixtureConfig)
+		return l
+	},
 	// A host with Docker 20.10 in container 101.
 	"docker": func(t *testing.T, name string) *lab.Lab {
 		l, _, _ := dockerLab(t, name, lab.Container{ID: 101})

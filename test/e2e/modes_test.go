@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -261,6 +263,58 @@ func TestNetworkPodman(t *testing.T) {
 	must(t, l, 0, "net", "off", "--yes")
 	if diff := cmp.Diff(before, footprint(t, l, ct)); diff != "" {
 		t.Errorf("net off left something:\n%s", diff)
+	}
+}
+
+// The host's own Docker socket is reachable from hostile containers: bound into one, and by links of every kind in others.
+// labd asks nobody but a container's own processes, and the honest container is served.
+func TestNetworkHostileSockets(t *testing.T) {
+	l, _, web := dockerLab(t, "e2e-hostile", lab.Container{ID: 101})
+	listener, err := net.Listen("unix", l.Path("/run/docker.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan string, 16)
+	server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case asked <- r.URL.Path:
+		default:
+		}
+	})}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	for id, target := range map[int]string{102: "/opt/host.sock", 103: "/proc/1/root/run/docker.sock", 104: "../../../../../../run/docker.sock", 105: "/proc/self/root/opt/host.sock"} {
+		ct, err := l.AddContainer(t.Context(), lab.Container{ID: id, NoDocker: true, Config: []string{"lxc.mount.entry = /run/docker.sock opt/host.sock none bind,create=file 0 0"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait(t, l, "the container has booted", func() bool {
+			_, err := ct.Run(t.Context(), "systemctl", "is-active", "multi-user.target")
+			return err == nil
+		})
+		if _, err := ct.Run(t.Context(), "ln", "-sfn", target, "/run/docker.sock"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(t, l, 0, "net", "apply", "--yes")
+	if ping, http := reach(t, l, web); !ping || !http {
+		t.Errorf("the honest container: ping %v, http %v", ping, http)
+	}
+	for _, item := range report[apiv1.NetworkItem](t, l, 3, "net", "list").Items {
+		if item.Container != 101 {
+			t.Errorf("a network of a hostile container: %+v", item)
+		}
+	}
+	list := report[apiv1.NetworkItem](t, l, 3, "net", "list")
+	for id, code := range map[string]string{"102": "net.hostile", "103": "net.docker-unreachable", "104": "net.docker-unreachable", "105": ""} { // /proc/self is nobody in a PID namespace that labd is not in
+		if got := codes(list.Findings, "lxc/"+id); got != code {
+			t.Errorf("container %s: findings %q, want %s", id, got, code)
+		}
+	}
+	select {
+	case path := <-asked:
+		t.Errorf("labd asked the host's socket for %s", path)
+	default:
 	}
 }
 

@@ -28,6 +28,8 @@ type Container struct {
 	Podman bool
 	// Daemon is Docker's daemon.json; none when empty.
 	Daemon string
+	// Config are further lines of LXC's configuration.
+	Config []string
 }
 
 // base is the host's id of the container's root.
@@ -121,7 +123,7 @@ func (l *Lab) AddContainer(ctx context.Context, spec Container) (*CT, error) {
 	}
 	files := map[string]string{
 		"/etc/pve/nodes/" + l.Node + "/lxc/" + id + ".conf": pveConfig,
-		"/var/lib/lxc/" + id + "/config":                    fmt.Sprintf(lxcConfig, spec.ID, idmap),
+		"/var/lib/lxc/" + id + "/config":                    fmt.Sprintf(lxcConfig, spec.ID, idmap) + strings.Join(spec.Config, "\n") + "\n",
 		"/etc/systemd/system/pve-container@.service":        containerService,
 	}
 	for path, text := range files {

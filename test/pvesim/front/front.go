@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -63,7 +64,8 @@ func Exit(code int) {
 
 func ask(self string, r Request) (result Result, err error) {
 	if !strings.Contains(self, "/") {
-		if self, err = os.Executable(); err != nil {
+		// A shell gives the bare name; os.Executable would follow the link.
+		if self, err = exec.LookPath(self); err != nil {
 			return result, err
 		}
 	}
