@@ -376,6 +376,11 @@ func TestRemediesFitTheHost(t *testing.T) {
 		{"quirk set and no help", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1e4b:1602:bogus_nid\n"}, []string{"already"}, []string{"update-grub", "rescue-nvme"}},
 		{"two namespaces alike, one in use", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: duplicate IDs in subsystem for nsid 2\n", nil, []string{"kernels of 7.x have the parameter nvme.quirks"}, []string{"rescue-nvme", "apt install"}},
 		{"drop-out", down, map[string]string{"proc/cmdline": grub}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_aspm=off pcie_port_pm=off", "update-grub"}, nil},
+		{"drop-out, with what saves power", down, map[string]string{healthyFunction + "/d3cold_allowed": "1\n", healthyFunction + "/power/control": "auto\n", healthyFunction + "/link/l1_aspm": "1\n"}, []string{
+			"echo 0 > /sys/bus/pci/devices/0000:01:00.0/d3cold_allowed", "echo on > /sys/bus/pci/devices/0000:01:00.0/power/control", "echo 0 > /sys/bus/pci/devices/0000:01:00.0/link/l1_aspm",
+			"echo on > /sys/bus/pci/devices/0000:00:01.0/power/control", "echo 0 > /sys/class/nvme/nvme0/power/pm_qos_latency_tolerance_us",
+		}, nil},
+		{"drop-out, with nothing that saves power", down, map[string]string{healthyFunction + "/d3cold_allowed": "0\n"}, nil, []string{"pm_qos_latency_tolerance_us"}},
 		{"drop-out, half of it set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off"}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"pcie_aspm=off"}},
 		{"drop-out, all set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"look at the slot"}, []string{"update-grub"}},
 	} {
