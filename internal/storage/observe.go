@@ -147,6 +147,8 @@ func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader) {
 			var ok bool
 			if f.LVM, ok = o.lvm.get(ctx, lvmKey, lvmAge, func() LVM { return readLVM(context.Background(), o.host, groups) }); !ok {
 				f.LVM = LVM{Asked: true, Err: errSlow}
+			} else if f.LVM.Err != nil {
+				o.lvm.forget()
 			}
 		})
 	}
@@ -155,6 +157,8 @@ func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader) {
 			var ok bool
 			if f.ZFS, ok = o.zfs.get(ctx, zfsKey, zfsAge, func() ZFS { return readZFS(context.Background(), o.host, datasets) }); !ok {
 				f.ZFS = ZFS{Asked: true, Err: errSlow}
+			} else if f.ZFS.Err != nil || f.ZFS.ScanErr != nil || f.ZFS.DatasetErr != nil {
+				o.zfs.forget()
 			}
 		})
 	}
@@ -214,6 +218,6 @@ func (o *Observer) readLocal(f *Facts, reader *host.Reader) {
 
 // How long the answers of LVM and ZFS count while nothing is seen to change.
 const (
-	lvmAge = 5 * time.Minute
-	zfsAge = 2 * time.Minute
+	lvmAge = time.Minute
+	zfsAge = time.Minute
 )
