@@ -124,6 +124,7 @@ func TestOneDrive(t *testing.T) {
 		{"another status", "6.2.16-3-pve", 1, write("dmesg", "<3>[ 1.0] nvme nvme1: pci function 0000:02:00.0\n<3>[    2.3] nvme nvme1: Device not ready; aborting initialisation, CSTS=0x3\n"), "driver fail nvme.not-ready", finding.Unknown, ""},
 		{"log rotated away", "6.2.16-3-pve", 1, write("dmesg", ""), "driver fail nvme.no-driver", finding.Unknown, ""},
 		{"probe failed otherwise", "6.8.12-4-pve", 1, write("dmesg", "<3>[ 1.0] nvme 0000:02:00.0: error -ENODEV: probe failed\n"), "driver fail nvme.no-driver", finding.Certain, "gave it up"},
+		{"registers not readable", "6.8.12-4-pve", 1, write("dmesg", "[ 1.0] nvme nvme1: pci function 0000:02:00.0\n[ 1.1] nvme nvme1: Reading CAP failed (-19)\n"), "driver fail nvme.no-driver", finding.Certain, "registers cannot be read"},
 		{"passed through", "6.8.12-4-pve", 1, func(t *testing.T, dir string) {
 			if err := os.Symlink("../../../../bus/pci/drivers/vfio-pci", filepath.Join(dir, function, "driver")); err != nil {
 				t.Fatal(err)
@@ -211,7 +212,7 @@ func TestOneDrive(t *testing.T) {
 			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 100.0] nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10\n")(t, dir)
 			tweak(t, dir, map[string]string{"proc/uptime": "300.5 1.0\n"})
 		}, "controller fail nvme.resetting", finding.Likely, "firmware crashed"},
-		{"config space lost", "6.8.12-4-pve", 1, write(function+"/vendor", "0xffff\n"), "pci unknown ", "", ""},
+		{"config space lost", "6.8.12-4-pve", 1, write(function+"/vendor", "0xffff\n"), "pci unknown nvme.unreadable", finding.Unknown, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir, o := tree(t, fixture.P7000Z, tt.release)
@@ -342,6 +343,22 @@ func remediesText(r *Report, d Drive) string {
 	return text
 }
 
+// A kernel that is pinned boots again, whatever is installed beside it.
+func TestPinnedKernel(t *testing.T) {
+	for pin, want := range map[string]bool{"6.2.16-3-pve\n": true, "": false} {
+		dir, o := tree(t, fixture.P7000Z, fixture.P7000ZRelease)
+		o.host.Etc = filepath.Join(dir, "etc")
+		if pin != "" {
+			tweak(t, dir, map[string]string{"etc/kernel/proxmox-boot-pin": pin})
+		}
+		r := look(t, o)
+		text := remediesText(r, r.Drives[1])
+		if strings.Contains(text, "proxmox-boot-tool kernel unpin") != want || strings.Contains(text, "has pinned 6.2.16-3-pve") != want {
+			t.Errorf("pinned %q:\n%s", pin, text)
+		}
+	}
+}
+
 // The remedies fit the host: what its kernel can do, where its command line is kept and what is on it already.
 func TestRemediesFitTheHost(t *testing.T) {
 	const rejected = "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: ignoring nsid 1 because of duplicate IDs\n"
@@ -357,8 +374,13 @@ func TestRemediesFitTheHost(t *testing.T) {
 		{"parameter quirks, proxmox-boot-tool", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "(null)\n", "proc/cmdline": bootTool}, []string{"nvme.quirks=1e4b:1602:bogus_nid", "/etc/kernel/cmdline", "proxmox-boot-tool refresh"}, []string{"update-grub"}},
 		{"other quirks set", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1cc1:8201:bogus_nid\n"}, []string{"1cc1:8201:bogus_nid-1e4b:1602:bogus_nid"}, nil},
 		{"quirk set and no help", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1e4b:1602:bogus_nid\n"}, []string{"already"}, []string{"update-grub", "rescue-nvme"}},
-		{"two namespaces alike, one in use", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: duplicate IDs in subsystem for nsid 2\n", nil, []string{"newer kernel"}, []string{"rescue-nvme"}},
+		{"two namespaces alike, one in use", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: duplicate IDs in subsystem for nsid 2\n", nil, []string{"kernels of 7.x have the parameter nvme.quirks"}, []string{"rescue-nvme", "apt install"}},
 		{"drop-out", down, map[string]string{"proc/cmdline": grub}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_aspm=off pcie_port_pm=off", "update-grub"}, nil},
+		{"drop-out, with what saves power", down, map[string]string{healthyFunction + "/d3cold_allowed": "1\n", healthyFunction + "/power/control": "auto\n", healthyFunction + "/link/l1_aspm": "1\n"}, []string{
+			"echo 0 > /sys/bus/pci/devices/0000:01:00.0/d3cold_allowed", "echo on > /sys/bus/pci/devices/0000:01:00.0/power/control", "echo 0 > /sys/bus/pci/devices/0000:01:00.0/link/l1_aspm",
+			"echo on > /sys/bus/pci/devices/0000:00:01.0/power/control", "echo 0 > /sys/class/nvme/nvme0/power/pm_qos_latency_tolerance_us",
+		}, nil},
+		{"drop-out, with nothing that saves power", down, map[string]string{healthyFunction + "/d3cold_allowed": "0\n"}, nil, []string{"pm_qos_latency_tolerance_us"}},
 		{"drop-out, half of it set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off"}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"pcie_aspm=off"}},
 		{"drop-out, all set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"look at the slot"}, []string{"update-grub"}},
 	} {
@@ -444,6 +466,34 @@ func TestSameWWID(t *testing.T) {
 	}
 }
 
+// A drive that labd remembers and cannot read any more is not taken for one that is gone.
+func TestHungDriveIsNotMissing(t *testing.T) {
+	for _, hung := range [][]string{{"vendor", "nvme/nvme0/serial"}, {"nvme/nvme0/serial"}, {"class"}} {
+		dir, o := tree(t, fixture.P7000Z, "6.8.12-4-pve")
+		look(t, o)
+		for _, name := range hung {
+			pipe := filepath.Join(dir, healthyFunction, name)
+			if err := errors.Join(os.Remove(pipe), unix.Mkfifo(pipe, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if w, err := os.OpenFile(pipe, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
+					w.Close() // lets the blocked read go
+				}
+			})
+		}
+		r := look(t, o)
+		if len(r.Drives) != 3 {
+			t.Errorf("%v: %d drives", hung, len(r.Drives))
+			continue
+		}
+		d := r.Drives[0]
+		if codesOf(r, d) != "nvme.unreadable" || d.Verdict == VerdictOK || d.Known == nil || d.Known.Serial != "FXS790234200311" {
+			t.Errorf("%v: %s [%s] %+v", hung, ladder(d), codesOf(r, d), d.Known)
+		}
+	}
+}
+
 // A drive of which everything hangs is given up in less than the time that its attributes have together, and the others
 // are all there.
 func TestEverythingHangs(t *testing.T) {
@@ -472,8 +522,8 @@ func TestEverythingHangs(t *testing.T) {
 	if took := time.Since(start); took > 2*time.Second {
 		t.Errorf("observed after %s", took)
 	}
-	if d := r.Drives[0]; len(d.Problems) == 0 || len(d.Problems) > maxHangs+1 {
-		t.Errorf("%d problems: %q", len(d.Problems), d.Problems)
+	if d := r.Drives[0]; len(d.Problems) == 0 || len(d.Problems) > maxHangs+1 || !strings.Contains(codesOf(r, d), "nvme.unreadable") || d.Verdict == VerdictOK {
+		t.Errorf("%s, %s, %d problems: %q", d.Verdict, codesOf(r, d), len(d.Problems), d.Problems)
 	}
 	if d := r.Drives[2]; d.Rung != RungOK || len(d.Problems) > 0 {
 		t.Errorf("another drive suffers: %s %q", ladder(d), d.Problems)

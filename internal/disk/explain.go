@@ -16,6 +16,25 @@ func logEvidence(e Event) finding.Evidence {
 	return finding.Evidence{Source: "kernel log", Text: fmt.Sprintf("[%12.6f] %s", e.Time.Seconds(), e.Text)}
 }
 
+// unreadable tells a function of which labd cannot read what it needs, so that the rest of its verdict may be wrong.
+func (c *patient) unreadable() finding.Finding {
+	out := finding.Finding{
+		Code: finding.NVMeUnreadable, Severity: finding.Warn, Title: "what the kernel says of the drive cannot be read", Confidence: finding.Unknown,
+		Remedies: []finding.Remedy{{Title: "see what the kernel is waiting for; switch the machine off and on if it does not end", Risk: finding.RiskHigh, Commands: []string{"dmesg | tail -50", "ps -eo pid,stat,wchan:30,cmd | awk '$2 ~ /D/'"}}},
+	}
+	if c.d.Hangs {
+		out.Title = "reading what the kernel says of the drive hangs"
+		out.Cause, out.Confidence = "the kernel waits for the drive, or for a lock that somebody holds who waits for it", finding.Likely
+	}
+	for _, problem := range c.d.Problems {
+		out.Evidence = append(out.Evidence, finding.Evidence{Source: sysfsDir(c.d), Text: problem})
+	}
+	if len(out.Evidence) == 0 {
+		out.Evidence = []finding.Evidence{{Source: sysfsDir(c.d), Text: fmt.Sprintf("vendor and device read %s", c.d.PCIID())}}
+	}
+	return out
+}
+
 // addMemory adds what labd knows of a drive that does not say itself who it is, and what still uses it.
 func (c *patient) addMemory(out *finding.Finding) {
 	k, ctrl := c.d.Known, c.d.Controller()
@@ -54,7 +73,7 @@ func (c *patient) noDriver() finding.Finding {
 		return out
 	}
 	if e, ok := c.last(EventProbeFailed); ok {
-		out.Cause, out.Confidence = "the driver tried it and gave it up", finding.Certain
+		out.Cause, out.Confidence = "the driver tried it and gave it up"+whyGivenUp(e.Text), finding.Certain
 		out.Evidence = append(out.Evidence, logEvidence(e))
 		out.Remedies = []finding.Remedy{retry(d)}
 		return out
@@ -71,6 +90,26 @@ func (c *patient) noDriver() finding.Finding {
 	}
 	out.Remedies = []finding.Remedy{bind(d), retry(d)}
 	return out
+}
+
+// givenUp are the driver's words for why a probe failed, and what they mean.
+var givenUp = []struct{ words, meaning string }{
+	{"Identify Controller failed", "it did not say what it is"},
+	{"Reading CAP failed", "its registers cannot be read"},
+	{"Reading CRTO failed", "its registers cannot be read"},
+	{"Reading VS failed", "its registers cannot be read"},
+	{"Minimum device page size", "it wants larger pages of memory than this host has"},
+	{"Could not set queue count", "it gave the driver no queues"},
+	{"IO queues", "it gave the driver no queues"},
+}
+
+func whyGivenUp(text string) string {
+	for _, g := range givenUp {
+		if strings.HasPrefix(afterColon(text), g.words) {
+			return ": " + g.meaning
+		}
+	}
+	return ""
 }
 
 // lost explains a drive that came up in this probe and has no driver any more.
@@ -127,7 +166,7 @@ func (c *patient) notReady(e Event, state finding.Evidence) finding.Finding {
 		out.Cause, out.Confidence = "likely the kernel's bug with ready times: "+bug+"; this release does not tell whether it has the fix", finding.Likely
 	}
 	if asBug && (affected || d.Chip == chipMAP1602 && fix == FixUnknown) {
-		out.Remedies = append(out.Remedies, newerKernel(c.release), retry(d))
+		out.Remedies = append(out.Remedies, c.newerKernel(), retry(d))
 		return out
 	}
 	out.Remedies = append(out.Remedies, retry(d), finding.Remedy{

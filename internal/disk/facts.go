@@ -50,6 +50,8 @@ type System struct {
 	Uptime time.Duration
 	// BootTool says that proxmox-boot-tool keeps this host's boot partitions.
 	BootTool bool
+	// Pinned is the kernel that proxmox-boot-tool boots whatever is newer; "" where none is pinned.
+	Pinned string
 }
 
 // DMI is how the machine's firmware names it (/sys/class/dmi/id); the kernel treats some drives otherwise on some boards.
@@ -82,6 +84,8 @@ type Function struct {
 	Remapped int
 	// Took is how long it took to look at it.
 	Took time.Duration
+	// Hangs says that the read of some attribute does not return.
+	Hangs bool
 	// Unread says that not even vendor and device could be read.
 	Unread bool
 }

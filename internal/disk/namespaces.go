@@ -121,7 +121,7 @@ func (c *patient) duplicate(e Event, state finding.Evidence) finding.Finding {
 		if c.release.PVE {
 			title = "boot a Proxmox kernel that clears such ids instead: 6.2.16-6 or later"
 		}
-		out.Remedies = []finding.Remedy{kernel(c.release, title), firmware(c.d)}
+		out.Remedies = []finding.Remedy{c.kernel(title), firmware(c.d)}
 		return out
 	}
 	// A drive that says that it may have several controllers and shared namespaces is rejected by every kernel.

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -34,18 +35,25 @@ func firmware(d *Drive) finding.Remedy {
 }
 
 // newerKernel is the way to a kernel with the fix for ready times, for this kind of host.
-func newerKernel(r Release) finding.Remedy {
-	if r.PVE {
-		return kernel(r, "boot a Proxmox kernel with the fix: 6.5.11-1 or later")
+func (c *patient) newerKernel() finding.Remedy {
+	if c.release.PVE {
+		return c.kernel("boot a Proxmox kernel with the fix: 6.5.11-1 or later")
 	}
-	return kernel(r, "boot a kernel with the fix: 6.1.55, 6.5.5, 6.6 or later")
+	return c.kernel("boot a kernel with the fix: 6.1.55, 6.5.5, 6.6 or later")
 }
 
-func kernel(r Release, title string) finding.Remedy {
+// kernel is the way to another kernel. One that is pinned would only boot again.
+func (c *patient) kernel(title string) finding.Remedy {
 	out := finding.Remedy{Title: title, Risk: finding.RiskLow, Commands: []string{"apt update && apt full-upgrade", "reboot"}}
-	if r.PVE {
-		out.Commands = []string{"apt update && apt install proxmox-kernel-6.8", "proxmox-boot-tool kernel list", "reboot"}
+	if !c.release.PVE {
+		return out
 	}
+	out.Commands = []string{"apt update && apt install proxmox-kernel-6.8", "proxmox-boot-tool kernel list"}
+	if c.facts.System.Pinned != "" {
+		out.Title += "; this host has pinned " + c.facts.System.Pinned
+		out.Commands = append(out.Commands, "proxmox-boot-tool kernel unpin")
+	}
+	out.Commands = append(out.Commands, "reboot")
 	return out
 }
 
@@ -66,6 +74,33 @@ func (s System) powerOff() (finding.Remedy, bool) {
 	return s.bootParameters("if it comes back and drops out again, switch power saving off for drive and link", finding.RiskLow, strings.Join(missing, " ")), true
 }
 
+// powerNow switches power saving off for a drive that is there, its link and its port, until the next boot; ok is false
+// where all of it is off.
+func powerNow(d *Drive) (out finding.Remedy, ok bool) {
+	ctrl := d.Controller()
+	if ctrl == nil || ctrl.State != "live" {
+		return out, false
+	}
+	out = finding.Remedy{Title: "see whether it is that: switch power saving off until the next boot", Risk: finding.RiskLow}
+	if d.Power.D3ColdAllowed {
+		out.Commands = append(out.Commands, "echo 0 > "+filepath.Join(sysfsDir(d), "d3cold_allowed"))
+	}
+	if d.Power.Control == "auto" {
+		out.Commands = append(out.Commands, "echo on > "+filepath.Join(sysfsDir(d), "power/control"))
+	}
+	for _, state := range d.ASPM {
+		out.Commands = append(out.Commands, "echo 0 > "+filepath.Join(sysfsDir(d), "link", state))
+	}
+	if len(out.Commands) == 0 {
+		return out, false
+	}
+	if d.Port.Address != "" {
+		out.Commands = append(out.Commands, "echo on > "+filepath.Join("/sys/bus/pci/devices", d.Port.Address, "power/control"))
+	}
+	out.Commands = append(out.Commands, "echo 0 > "+filepath.Join("/sys/class/nvme", ctrl.Name, "power/pm_qos_latency_tolerance_us"))
+	return out, true
+}
+
 // bogusNID makes the kernel ignore the drive's ids: by the nvme module's parameter where this kernel has it, else by a
 // dynamic id that carries the quirk (1<<18, NVME_QUIRK_BOGUS_NID). That comes after boot, so it helps data disks only.
 func (c *patient) bogusNID() finding.Remedy {
@@ -84,7 +119,7 @@ func (c *patient) quirk(name, what string) finding.Remedy {
 	value := c.d.PCIID() + ":" + name
 	switch s := c.facts.System; {
 	case !s.QuirksParameter:
-		return kernel(c.release, what+": a newer kernel has the parameter nvme.quirks for that, or knows the drive")
+		return finding.Remedy{Title: what + ": kernels of 7.x have the parameter nvme.quirks for that, this one has not", Risk: finding.RiskLow}
 	case strings.Contains(s.Quirks, value):
 		return finding.Remedy{Title: "nvme.quirks has " + value + " already, and it does not help: only the drive's firmware can", Risk: finding.RiskNone}
 	case s.Quirks != "" && !strings.HasPrefix(s.Quirks, "("):

@@ -107,6 +107,9 @@ func (c *patient) withDrop(out finding.Finding) finding.Finding {
 	if out.Severity == finding.Fail {
 		out.Remedies = append(out.Remedies, finding.Remedy{Title: "switch the machine off and on: a reboot alone may leave the drive as it is", Risk: finding.RiskHigh})
 	}
+	if remedy, ok := powerNow(c.d); ok {
+		out.Remedies = append(out.Remedies, remedy)
+	}
 	if remedy, ok := c.facts.System.powerOff(); ok {
 		out.Remedies = append(out.Remedies, remedy)
 	} else {
@@ -174,7 +177,7 @@ func (c *patient) lostInterrupts() (finding.Finding, bool) {
 	case id == [2]uint16{0x15b7, 0x5008} || id == [2]uint16{0x15b7, 0x5009}: // SanDisk SN530 and SN550
 		out.Cause, out.Confidence = "drives of this kind lose interrupts of more than one vector; kernels from 6.8.10 on use one", finding.Likely
 		if hasQuirk(c.d.Function, c.facts.System.DMI, c.release, quirkBrokenMSI) < PresenceLikely {
-			out.Remedies = append(out.Remedies, kernel(c.release, "boot a kernel that knows them: 6.8.10 or later"))
+			out.Remedies = append(out.Remedies, c.kernel("boot a kernel that knows them: 6.8.10 or later"))
 		}
 	case c.facts.System.has("pci=nomsi"):
 		out.Cause, out.Confidence = "pci=nomsi is on the kernel's command line", finding.Likely

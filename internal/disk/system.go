@@ -21,6 +21,7 @@ func (o *Observer) system(a *attributes) System {
 	s.QuirksParameter = err == nil
 	_, err = a.reader.Stat(filepath.Join(o.host.Etc, "kernel/proxmox-boot-uuids"))
 	s.BootTool = err == nil
+	s.Pinned, _, _ = strings.Cut(a.get(o.host.Etc, "kernel/proxmox-boot-pin"), "\n")
 	return s
 }
 
