@@ -34,7 +34,9 @@ func TestReloadOfNotifications(t *testing.T) {
 	}
 	section := fmt.Sprintf("[listen]\nmetrics = \"\"\n[notify]\nwebhook_files = [%q]\n", file)
 	for _, tt := range []struct{ text, want string }{
-		{section, "mail phone "}, {section + "min_severity = \"loud\"\n", "mail phone "}, {section + "mail_to = []\n", "phone "},
+		{section, "mail phone "},
+		{section + "min_severity = \"loud\"\n", "mail phone "},
+		{section + "mail_to = []\n", "phone "},
 		{"[listen]\nmetrics = \"\"\n", "mail "},
 	} {
 		b.write(tt.text)
