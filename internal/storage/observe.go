@@ -196,15 +196,11 @@ func (o *Observer) readLocal(f *Facts, reader *host.Reader) {
 				f.Devices[m.Source] = devices.find(m.Source)
 			}
 		}
-		for _, dir := range []string{s.Path(), point} {
-			_, known := f.Directories[dir]
-			if m, ok := mountOf(f.Mounts, dir); !known && f.MountsErr == nil && (!ok || !isNetworkFS(m.Type)) {
-				f.Directories[dir] = readDirectory(reader, dir)
-			}
-		}
+		o.readDirectories(f, reader, s.Path(), point)
 	}
 	f.Stray = slices.DeleteFunc(found.stray(f.Config, o.node, f.PanelMounts), func(s Source) bool {
-		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil {
+		// A mount that no boot waits for does no harm.
+		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil || s.hasOption("nofail", "noauto") {
 			return true
 		}
 		f.Devices[s.What] = devices.source(s.What)
@@ -221,3 +217,25 @@ const (
 	lvmAge = time.Minute
 	zfsAge = time.Minute
 )
+
+// readDirectories looks at a storage's directory and its mount point, unless they are on a network file system. What is
+// mounted is not opened: that would keep it from being unmounted meanwhile, and a disk that dies may hang.
+func (o *Observer) readDirectories(f *Facts, reader *host.Reader, dir, point string) {
+	_, mounted := mountedAt(f.Mounts, point)
+	for _, d := range []string{dir, point} {
+		_, known := f.Directories[d]
+		m, ok := mountOf(f.Mounts, d)
+		switch {
+		case known || f.MountsErr != nil || ok && isNetworkFS(m.Type):
+		case !mounted:
+			f.Directories[d] = readDirectory(reader, d)
+		case d != point:
+			_, err := reader.Stat(d)
+			if err == nil || errors.Is(err, fs.ErrNotExist) {
+				f.Directories[d] = Directory{Exists: err == nil}
+			} else {
+				f.Directories[d] = Directory{Err: err}
+			}
+		}
+	}
+}
