@@ -199,7 +199,8 @@ func (o *Observer) readLocal(f *Facts, reader *host.Reader) {
 		o.readDirectories(f, reader, s.Path(), point)
 	}
 	f.Stray = slices.DeleteFunc(found.stray(f.Config, o.node, f.PanelMounts), func(s Source) bool {
-		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil {
+		// A mount that no boot waits for does no harm.
+		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil || s.hasOption("nofail", "noauto") {
 			return true
 		}
 		f.Devices[s.What] = devices.source(s.What)

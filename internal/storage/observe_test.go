@@ -265,3 +265,33 @@ func TestCommentOut(t *testing.T) {
 		t.Error("a part of a line is taken for it")
 	}
 }
+
+// A mount that outlived its storage is found, unless no boot waits for it, something is mounted, or an entry may mean it.
+func TestLeftOverUnits(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		patches []string
+		want    bool
+	}{
+		{"a unit", []string{pulled, cfg("")}, true},
+		{"its device is there", []string{unmounted, cfg("")}, false},
+		{"mounted all the same", []string{"\n-- dev/disk/by-uuid/USB1 -> (gone) --\n", cfg("")}, false},
+		{"nofail", []string{pulled, cfg(""), strings.Replace(unitOf("/dev/disk/by-uuid/USB1"), "[Mount]\n", "[Mount]\nOptions=nofail\n", 1)}, false},
+		{"an entry of this node", []string{pulled}, false},
+		{"an entry of another node alone", []string{pulled, cfg(strings.Replace(usb1, "nodes pve1", "nodes pve2", 1)), "\n-- etc/pve/.members --\n" + members("pve1", "pve2")}, true},
+		{"an entry that PVE rejects", []string{pulled, cfg("dir: usb1\n\tcontent iso\n\n")}, false},
+		{"an entry of a plug-in", []string{pulled, cfg("truenas: usb1\n\tserver a\n\n")}, false},
+		{"a line of fstab", []string{pulled, cfg(""), "\n-- etc/systemd/system/mnt-pve-usb1.mount -> (gone) --\n-- etc/fstab --\nUUID=USB1 /mnt/pve/usb1 ext4 defaults 0 2\n"}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, r := look(t, world(t, tt.patches...))
+			found := false
+			for _, e := range r.Entries {
+				found = found || e.Type == TypeUnit
+			}
+			if found != tt.want {
+				t.Errorf("found %v: %+v", found, r.Entries)
+			}
+		})
+	}
+}
