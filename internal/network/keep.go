@@ -26,6 +26,9 @@ type keeping struct {
 	madeRoutes map[Route]time.Time
 	pace       map[turn]*reconcile.Bucket
 	figures    Figures
+	// unsettled is what the report of a version says.
+	version   uint64
+	unsettled *Unsettled
 }
 
 // Figures count what was done to keep routes and rules so, since labd started.
@@ -78,6 +81,9 @@ func (c *Controller) Figures() Figures {
 // finds the door open. It does nothing where labctl net off was stored meanwhile. It returns how many changes it made; a
 // *reconcile.LaterError says that it is not the time for one.
 func (c *Controller) ReconcileContainer(ctx context.Context, r *Report, id int) (repairs int, err error) {
+	if !r.Active || !slices.Contains(c.Unsettled(r).Containers, id) {
+		return 0, nil
+	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	repairs, err = c.reconcileRules(ctx, r, id)
@@ -92,6 +98,9 @@ func (c *Controller) ReconcileContainer(ctx context.Context, r *Report, id int) 
 
 // ReconcileRoutes keeps all routes of the host so, as ReconcileContainer does.
 func (c *Controller) ReconcileRoutes(ctx context.Context, r *Report) (repairs int, err error) {
+	if !r.Active || !c.Unsettled(r).Routes {
+		return 0, nil
+	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	repairs, err = c.reconcileRoutes(r, nil)
@@ -284,8 +293,18 @@ type Unsettled struct {
 	Routes, Orphans bool
 }
 
-// Unsettled compares what is wanted with what was seen.
-func (r *Report) Unsettled() (u Unsettled) {
+// Unsettled compares what is wanted with what was seen; once for all reports of a version.
+func (c *Controller) Unsettled(r *Report) Unsettled {
+	c.keep.mu.Lock()
+	defer c.keep.mu.Unlock()
+	if c.keep.unsettled == nil || c.keep.version != r.Version() {
+		u := r.unsettled()
+		c.keep.version, c.keep.unsettled = r.Version(), &u
+	}
+	return *c.keep.unsettled
+}
+
+func (r *Report) unsettled() (u Unsettled) {
 	u.Orphans = !maps.Equal(r.Want.Owners, r.facts.Owners)
 	u.Routes = u.Orphans
 	for _, p := range diffRules(r.facts, r) {
@@ -315,6 +334,6 @@ func (r *Report) Version() uint64 { return r.facts.Version }
 // Again is the report of facts with the same Version.
 func (r *Report) Again(f *Facts) *Report {
 	again := *r
-	again.At, again.facts = f.At, f
+	again.At, again.Repairs, again.facts = f.At, f.Repairs, f
 	return &again
 }
