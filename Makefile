@@ -53,7 +53,10 @@ soak: packages-demo build ## labd for SOAK (30m) on a lab that never rests: memo
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/soak ./test/soak
 	@bin/soak -duration $(SOAK)
 
-bench: ## benchmarks, as a table
+BENCH_PACKAGES := $(TEST_PACKAGES) prometheus-node-exporter
+
+bench: ## benchmarks, as a table; node_exporter is scraped beside labd
+	@test/packages.sh $(BENCH_PACKAGES)
 	@test/bench.sh
 
 clean:

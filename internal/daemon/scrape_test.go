@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"labd/internal/disk"
+	"labd/internal/finding"
 	"labd/internal/network"
 	"labd/internal/server"
 	"labd/internal/storage"
@@ -23,7 +24,7 @@ type wellHealth struct{}
 func (wellHealth) Ready() error { return nil }
 func (wellHealth) Alive() error { return nil }
 
-// largeHost serves the metrics of a host with 64 drives, 200 storages and 256 networks in 16 containers.
+// largeHost serves the metrics of a host with 64 drives, 200 storages, 256 networks in 16 containers and 100 findings.
 func largeHost(b *testing.B) string {
 	b.Helper()
 	now := time.Now()
@@ -50,7 +51,16 @@ func largeHost(b *testing.B) string {
 			networks.Containers = append(networks.Containers, network.ContainerReport{ID: 100 + i/16, OK: true})
 		}
 	}
-	registry := newRegistry("bench", func() int { return 0 }, nil,
+	findings, err := finding.NewRegistry(now, finding.Options{Immediate: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var found []finding.Finding
+	for i := range 100 {
+		found = append(found, finding.Finding{Code: finding.StorageDown, Severity: finding.Warn, Subject: finding.Storage("pve1", fmt.Sprint(i)), Title: "not usable"})
+	}
+	findings.Update(now, found, "storage")
+	registry := newRegistry("bench", func() int { return 0 }, nil, &keeper{registry: findings},
 		disk.NewCollector(func() *disk.Report { return drives }), storage.NewCollector(func() *storage.Report { return storages }),
 		network.NewCollector(func() *network.Report { return networks }))
 	srv := httptest.NewServer(server.NewTelemetry(registry, wellHealth{}, nil, nil))

@@ -25,6 +25,7 @@ type attributes struct {
 	timeout  time.Duration
 	hangs    int
 	gaveUp   bool
+	hung     bool // some read hangs, now or since an earlier look
 	problems []string
 }
 
@@ -46,6 +47,7 @@ func (a *attributes) do(path string, read func(*host.Reader) error) {
 	}
 	start := time.Now()
 	err := read(a.reader)
+	a.hung = a.hung || errors.Is(err, host.ErrHung)
 	if errors.Is(err, host.ErrHung) && time.Since(start) >= a.timeout { // not one that is known to hang, which costs nothing
 		a.hangs++
 		a.timeout /= 2

@@ -215,7 +215,7 @@ func (c *patient) climb() []finding.Finding {
 	switch {
 	case d.Unread:
 		set(RungPCI, VerdictUnknown)
-		return nil
+		return []finding.Finding{c.unreadable()}
 	case d.hides():
 		set(RungPCI, VerdictWarn)
 		return []finding.Finding{c.vmdHidden()}
@@ -276,6 +276,9 @@ func (c *patient) beside() []finding.Finding {
 		add(c.diskErrors())
 		add(c.readOnly())
 		add(c.noHostMemory())
+	}
+	if d.Hangs {
+		out = append(out, c.unreadable())
 	}
 	add(checkLink(d))
 	add(checkAER(d))

@@ -212,7 +212,7 @@ func TestOneDrive(t *testing.T) {
 			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 100.0] nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10\n")(t, dir)
 			tweak(t, dir, map[string]string{"proc/uptime": "300.5 1.0\n"})
 		}, "controller fail nvme.resetting", finding.Likely, "firmware crashed"},
-		{"config space lost", "6.8.12-4-pve", 1, write(function+"/vendor", "0xffff\n"), "pci unknown ", "", ""},
+		{"config space lost", "6.8.12-4-pve", 1, write(function+"/vendor", "0xffff\n"), "pci unknown nvme.unreadable", finding.Unknown, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir, o := tree(t, fixture.P7000Z, tt.release)
@@ -376,6 +376,11 @@ func TestRemediesFitTheHost(t *testing.T) {
 		{"quirk set and no help", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1e4b:1602:bogus_nid\n"}, []string{"already"}, []string{"update-grub", "rescue-nvme"}},
 		{"two namespaces alike, one in use", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: duplicate IDs in subsystem for nsid 2\n", nil, []string{"kernels of 7.x have the parameter nvme.quirks"}, []string{"rescue-nvme", "apt install"}},
 		{"drop-out", down, map[string]string{"proc/cmdline": grub}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_aspm=off pcie_port_pm=off", "update-grub"}, nil},
+		{"drop-out, with what saves power", down, map[string]string{healthyFunction + "/d3cold_allowed": "1\n", healthyFunction + "/power/control": "auto\n", healthyFunction + "/link/l1_aspm": "1\n"}, []string{
+			"echo 0 > /sys/bus/pci/devices/0000:01:00.0/d3cold_allowed", "echo on > /sys/bus/pci/devices/0000:01:00.0/power/control", "echo 0 > /sys/bus/pci/devices/0000:01:00.0/link/l1_aspm",
+			"echo on > /sys/bus/pci/devices/0000:00:01.0/power/control", "echo 0 > /sys/class/nvme/nvme0/power/pm_qos_latency_tolerance_us",
+		}, nil},
+		{"drop-out, with nothing that saves power", down, map[string]string{healthyFunction + "/d3cold_allowed": "0\n"}, nil, []string{"pm_qos_latency_tolerance_us"}},
 		{"drop-out, half of it set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off"}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"pcie_aspm=off"}},
 		{"drop-out, all set", down, map[string]string{"proc/cmdline": grub + " pcie_aspm=off nvme_core.default_ps_max_latency_us=0 pcie_port_pm=off"}, []string{"look at the slot"}, []string{"update-grub"}},
 	} {
@@ -461,6 +466,34 @@ func TestSameWWID(t *testing.T) {
 	}
 }
 
+// A drive that labd remembers and cannot read any more is not taken for one that is gone.
+func TestHungDriveIsNotMissing(t *testing.T) {
+	for _, hung := range [][]string{{"vendor", "nvme/nvme0/serial"}, {"nvme/nvme0/serial"}, {"class"}} {
+		dir, o := tree(t, fixture.P7000Z, "6.8.12-4-pve")
+		look(t, o)
+		for _, name := range hung {
+			pipe := filepath.Join(dir, healthyFunction, name)
+			if err := errors.Join(os.Remove(pipe), unix.Mkfifo(pipe, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if w, err := os.OpenFile(pipe, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
+					w.Close() // lets the blocked read go
+				}
+			})
+		}
+		r := look(t, o)
+		if len(r.Drives) != 3 {
+			t.Errorf("%v: %d drives", hung, len(r.Drives))
+			continue
+		}
+		d := r.Drives[0]
+		if codesOf(r, d) != "nvme.unreadable" || d.Verdict == VerdictOK || d.Known == nil || d.Known.Serial != "FXS790234200311" {
+			t.Errorf("%v: %s [%s] %+v", hung, ladder(d), codesOf(r, d), d.Known)
+		}
+	}
+}
+
 // A drive of which everything hangs is given up in less than the time that its attributes have together, and the others
 // are all there.
 func TestEverythingHangs(t *testing.T) {
@@ -489,8 +522,8 @@ func TestEverythingHangs(t *testing.T) {
 	if took := time.Since(start); took > 2*time.Second {
 		t.Errorf("observed after %s", took)
 	}
-	if d := r.Drives[0]; len(d.Problems) == 0 || len(d.Problems) > maxHangs+1 {
-		t.Errorf("%d problems: %q", len(d.Problems), d.Problems)
+	if d := r.Drives[0]; len(d.Problems) == 0 || len(d.Problems) > maxHangs+1 || !strings.Contains(codesOf(r, d), "nvme.unreadable") || d.Verdict == VerdictOK {
+		t.Errorf("%s, %s, %d problems: %q", d.Verdict, codesOf(r, d), len(d.Problems), d.Problems)
 	}
 	if d := r.Drives[2]; d.Rung != RungOK || len(d.Problems) > 0 {
 		t.Errorf("another drive suffers: %s %q", ladder(d), d.Problems)

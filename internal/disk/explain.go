@@ -16,6 +16,25 @@ func logEvidence(e Event) finding.Evidence {
 	return finding.Evidence{Source: "kernel log", Text: fmt.Sprintf("[%12.6f] %s", e.Time.Seconds(), e.Text)}
 }
 
+// unreadable tells a function of which labd cannot read what it needs, so that the rest of its verdict may be wrong.
+func (c *patient) unreadable() finding.Finding {
+	out := finding.Finding{
+		Code: finding.NVMeUnreadable, Severity: finding.Warn, Title: "what the kernel says of the drive cannot be read", Confidence: finding.Unknown,
+		Remedies: []finding.Remedy{{Title: "see what the kernel is waiting for; switch the machine off and on if it does not end", Risk: finding.RiskHigh, Commands: []string{"dmesg | tail -50", "ps -eo pid,stat,wchan:30,cmd | awk '$2 ~ /D/'"}}},
+	}
+	if c.d.Hangs {
+		out.Title = "reading what the kernel says of the drive hangs"
+		out.Cause, out.Confidence = "the kernel waits for the drive, or for a lock that somebody holds who waits for it", finding.Likely
+	}
+	for _, problem := range c.d.Problems {
+		out.Evidence = append(out.Evidence, finding.Evidence{Source: sysfsDir(c.d), Text: problem})
+	}
+	if len(out.Evidence) == 0 {
+		out.Evidence = []finding.Evidence{{Source: sysfsDir(c.d), Text: fmt.Sprintf("vendor and device read %s", c.d.PCIID())}}
+	}
+	return out
+}
+
 // addMemory adds what labd knows of a drive that does not say itself who it is, and what still uses it.
 func (c *patient) addMemory(out *finding.Finding) {
 	k, ctrl := c.d.Known, c.d.Controller()

@@ -84,6 +84,8 @@ type Function struct {
 	Remapped int
 	// Took is how long it took to look at it.
 	Took time.Duration
+	// Hangs says that the read of some attribute does not return.
+	Hangs bool
 	// Unread says that not even vendor and device could be read.
 	Unread bool
 }

@@ -41,7 +41,8 @@ func (d Drive) Contents() []string {
 }
 
 // recognise gives each remembered drive that is not seen by its serial number to a function that has no controller to
-// tell it, by slot and PCI ids, or by PCI ids alone after slots were renumbered. What is left over is missing.
+// tell it, by slot and PCI ids, or by PCI ids alone after slots were renumbered. A function that cannot be read is taken for
+// the drive that was in its slot. What is left over is missing.
 func recognise(functions []Function, known []Known) (here map[string]Known, missing []Known) {
 	here = map[string]Known{}
 	var silent []Function
@@ -61,7 +62,8 @@ func recognise(functions []Function, known []Known) (here map[string]Known, miss
 		known = slices.DeleteFunc(known, func(k Known) bool {
 			for _, fn := range silent {
 				_, taken := here[fn.Address]
-				if !taken && pciID(fn) == k.PCIID && (!sameSlot || fn.Address == k.Address) {
+				same := pciID(fn) == k.PCIID || sameSlot && fn.Unread
+				if !taken && same && (!sameSlot || fn.Address == k.Address) {
 					here[fn.Address] = k
 					return true
 				}

@@ -140,6 +140,14 @@ func (m *Memory) Note(f *Facts) error {
 	return nil
 }
 
+// knows tells whether a drive was last seen at an address.
+func (m *Memory) knows(address string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.load()
+	return slices.ContainsFunc(m.data.Drives, func(k Known) bool { return k.Address == address })
+}
+
 func (m *Memory) find(model, serial string) *Known {
 	for i := range m.data.Drives {
 		if m.data.Drives[i].Model == model && m.data.Drives[i].Serial == serial {

@@ -81,6 +81,9 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 			})
 		case strings.HasPrefix(class, classRAID), strings.HasPrefix(class, classSATA):
 			results[i] = o.hider(bus, address)
+		case class == "" && o.memory != nil && o.memory.knows(address):
+			// What it is cannot be read; a drive was there.
+			results[i] = &Function{Address: address, Unread: true, Hangs: bus.hung, Problems: []string{"its class cannot be read"}}
 		}
 	}
 	wg.Wait()
@@ -191,7 +194,7 @@ func (o *Observer) function(address string, l surroundings) *Function {
 			fn.Controllers = append(fn.Controllers, o.controller(l, filepath.Join(dir, "nvme", name), name))
 		}
 	}
-	fn.Problems, fn.Took = a.problems, time.Since(start)
+	fn.Problems, fn.Took, fn.Hangs = a.problems, time.Since(start), a.hung
 	return fn
 }
 

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -71,6 +72,33 @@ func (s System) powerOff() (finding.Remedy, bool) {
 		return finding.Remedy{}, false
 	}
 	return s.bootParameters("if it comes back and drops out again, switch power saving off for drive and link", finding.RiskLow, strings.Join(missing, " ")), true
+}
+
+// powerNow switches power saving off for a drive that is there, its link and its port, until the next boot; ok is false
+// where all of it is off.
+func powerNow(d *Drive) (out finding.Remedy, ok bool) {
+	ctrl := d.Controller()
+	if ctrl == nil || ctrl.State != "live" {
+		return out, false
+	}
+	out = finding.Remedy{Title: "see whether it is that: switch power saving off until the next boot", Risk: finding.RiskLow}
+	if d.Power.D3ColdAllowed {
+		out.Commands = append(out.Commands, "echo 0 > "+filepath.Join(sysfsDir(d), "d3cold_allowed"))
+	}
+	if d.Power.Control == "auto" {
+		out.Commands = append(out.Commands, "echo on > "+filepath.Join(sysfsDir(d), "power/control"))
+	}
+	for _, state := range d.ASPM {
+		out.Commands = append(out.Commands, "echo 0 > "+filepath.Join(sysfsDir(d), "link", state))
+	}
+	if len(out.Commands) == 0 {
+		return out, false
+	}
+	if d.Port.Address != "" {
+		out.Commands = append(out.Commands, "echo on > "+filepath.Join("/sys/bus/pci/devices", d.Port.Address, "power/control"))
+	}
+	out.Commands = append(out.Commands, "echo 0 > "+filepath.Join("/sys/class/nvme", ctrl.Name, "power/pm_qos_latency_tolerance_us"))
+	return out, true
 }
 
 // bogusNID makes the kernel ignore the drive's ids: by the nvme module's parameter where this kernel has it, else by a

@@ -107,6 +107,9 @@ func (c *patient) withDrop(out finding.Finding) finding.Finding {
 	if out.Severity == finding.Fail {
 		out.Remedies = append(out.Remedies, finding.Remedy{Title: "switch the machine off and on: a reboot alone may leave the drive as it is", Risk: finding.RiskHigh})
 	}
+	if remedy, ok := powerNow(c.d); ok {
+		out.Remedies = append(out.Remedies, remedy)
+	}
 	if remedy, ok := c.facts.System.powerOff(); ok {
 		out.Remedies = append(out.Remedies, remedy)
 	} else {

@@ -30,6 +30,7 @@ const (
 	NVMeIOErrors        Code = "nvme.io-errors"
 	NVMeSelfTest        Code = "nvme.self-test"
 	NVMeHostMemory      Code = "nvme.host-memory"
+	NVMeUnreadable      Code = "nvme.unreadable"
 )
 
 // Codes of the storage job.
@@ -105,6 +106,7 @@ func Defs() []Def {
 		{NVMeTemperature, Warn, "The drive is hotter than it may be."},
 		{NVMeSelfTest, Fail, "The drive failed its last self-test."},
 		{NVMeHostMemory, Info, "The drive works without the host memory that it wants as its buffer."},
+		{NVMeUnreadable, Warn, "What the kernel says of the drive cannot be read, or reading it hangs."},
 		{NVMeAER, Warn, "The PCIe link had errors that it could not mend."},
 		{NVMeReadOnly, Fail, "A disk of the drive is read-only."},
 		{NVMeVMDHidden, Warn, "Drives are hidden behind Intel VMD or an Intel controller in RAID mode."},

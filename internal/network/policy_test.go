@@ -1,6 +1,8 @@
 package network
 
 import (
+	"errors"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -9,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"labd/internal/statefile"
 )
 
 func TestPolicy(t *testing.T) {
@@ -72,6 +76,22 @@ func TestState(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"a", "eno1"}, again.forwarding()); diff != "" {
 		t.Errorf("forwarding, -want +got:\n%s", diff)
+	}
+	// A write that was cut off leaves what was there before it.
+	whole, err := os.ReadFile(s.file(forwardingList))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.file(forwardingList), whole[:len(whole)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"eno1"}, NewState(s.dir).forwarding()); diff != "" {
+		t.Errorf("forwarding after a torn write, -want +got:\n%s", diff)
+	}
+	for _, name := range []string{ownersFile, forwardingList} {
+		if err := os.Remove(s.file(name) + statefile.OldSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
 	}
 	for _, text := range []string{"", "{", `{"version":99,"value":{"172.18.0.0/24":"1/x"}}`, `{"version":1,"value":{"nonsense":"1/x"}}`, "\x00\xff"} {
 		for _, name := range []string{ownersFile, switchFile, forwardingList} {

@@ -16,6 +16,8 @@ import (
 	"syscall"
 
 	"github.com/google/renameio/v2"
+
+	"labd/internal/statefile"
 )
 
 // Values of the stored switch.
@@ -24,12 +26,13 @@ const (
 	SwitchOff = "off"
 )
 
-// stateVersion is the format of the JSON files.
-const stateVersion = 1
+// stateVersion is the format of the JSON files. The first one had no checksum; it is not read.
+const stateVersion = 2
 
 // State is what survives a restart, below the state directory: the switch of labctl net on and off, who had a prefix
 // first, and which interfaces labd made forward. Routes and rules are not in it: their mark in the kernel is the record.
-// All of it may be lost: labd then decides anew who was first, and labctl undo still knows the rest from the journal.
+// All of it may be lost: labd then decides anew who was first, and labctl undo still knows the rest from the journal. The
+// switch is one word: no copy from before may turn on what was turned off.
 type State struct {
 	dir     string
 	repairs atomic.Uint64
@@ -39,6 +42,8 @@ type State struct {
 	// read are the values of files as they were last read, writes how many were written.
 	read   map[string]fileValue
 	writes uint64
+	// files are the JSON files.
+	files map[string]*statefile.File
 }
 
 // fileValue is what was read from a file, and the file that it was read from.
@@ -53,7 +58,9 @@ func (v fileValue) same(info os.FileInfo) bool {
 }
 
 // NewState returns the state in dir.
-func NewState(dir string) *State { return &State{dir: dir, read: map[string]fileValue{}} }
+func NewState(dir string) *State {
+	return &State{dir: dir, read: map[string]fileValue{}, files: map[string]*statefile.File{}}
+}
 
 // Owner is the network that had a prefix first, as "101/web_default": the container's id and the network's name.
 type Owner string
@@ -122,22 +129,30 @@ func (s *State) write(name string, data []byte) error {
 	if err := renameio.WriteFile(s.file(name), data, 0o600); err != nil {
 		return fmt.Errorf("write %s: %w", s.file(name), err)
 	}
-	// A new file may get the number and the time of the one before.
+	s.wrote(name)
+	return nil
+}
+
+// wrote forgets what was read from a file: a new one may get the number and the time of the one before.
+func (s *State) wrote(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.read, name)
 	s.writes++
-	return nil
 }
 
-// versioned is the outer object of the JSON files.
-type versioned[T any] struct {
-	Version int `json:"version"`
-	Value   T   `json:"value"`
+// stored is a JSON file of the state, with a checksum and the copy before it.
+func (s *State) stored(name string) *statefile.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.files[name] == nil {
+		s.files[name] = statefile.New(s.file(name), stateVersion)
+	}
+	return s.files[name]
 }
 
-// load reads a file; what is missing, damaged or of another version is empty. The value is shared: it must not be
-// changed.
+// load reads a file; where it is damaged the copy before it; what is missing or of a newer labd is empty. The value is
+// shared: it must not be changed.
 func load[T any](s *State, name string) (value T) {
 	info, err := os.Stat(s.file(name))
 	if err != nil {
@@ -150,10 +165,8 @@ func load[T any](s *State, name string) (value T) {
 		value, _ = known.value.(T)
 		return value
 	}
-	var v versioned[T]
-	if data, err := os.ReadFile(s.file(name)); err == nil && json.Unmarshal(data, &v) == nil && v.Version == stateVersion {
-		value = v.Value
-	}
+	// What cannot be read is nothing remembered: see State.
+	_ = s.stored(name).Load(func(_ int, data []byte) error { return json.Unmarshal(data, &value) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.read[name] = fileValue{info, value}
@@ -176,17 +189,17 @@ func (s *State) stamp() string {
 	return out.String()
 }
 
-func save[T any](s *State, name string, value T) error {
-	data, err := json.MarshalIndent(versioned[T]{stateVersion, value}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", name, err)
+func (s *State) save(name string, value any) error {
+	if err := s.stored(name).Save(value); err != nil {
+		return err
 	}
-	return s.write(name, append(data, '\n'))
+	s.wrote(name)
+	return nil
 }
 
 func (s *State) owners() Owners { return load[Owners](s, ownersFile) }
 
-func (s *State) setOwners(owners Owners) error { return save(s, ownersFile, owners) }
+func (s *State) setOwners(owners Owners) error { return s.save(ownersFile, owners) }
 
 // forwarding are the host's interfaces that labd made forward, sorted.
 func (s *State) forwarding() []string { return load[[]string](s, forwardingList) }
@@ -198,5 +211,5 @@ func (s *State) noteForwarding(name string, on bool) error {
 		list = append(list, name)
 	}
 	slices.Sort(list)
-	return save(s, forwardingList, list)
+	return s.save(forwardingList, list)
 }

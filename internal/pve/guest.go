@@ -115,7 +115,7 @@ func parseGuestHeader(kind GuestKind, line string) (GuestSection, bool) {
 	switch lower := asciiLower(name); {
 	case kind == QEMU && lower == "pending", kind == LXC && lower == "pve:pending":
 		s.Kind = PendingSection
-	case strings.HasPrefix(lower, "special:"):
+	case kind == QEMU && strings.HasPrefix(lower, "special:"):
 		s.Kind = SpecialSection
 	default:
 		// [a-z][a-z0-9_-]+, any case

@@ -70,12 +70,12 @@ func TestHazardsElsewhere(t *testing.T) {
 // anyone who may ask labd may send one.
 func TestHazardsOfALongFile(t *testing.T) {
 	for name, line := range map[string]string{
-		"unknown keys": "\ta\n", "duplicates": "\tpath /x\n", "headers": "d:aa\n", "sections": "dir: a%d\n\n", "lines outside": "\n\ta\n",
+		"duplicates": "\tpath /x\n", "headers": "d:aa\n",
 	} {
 		var b strings.Builder
 		b.WriteString("dir: usb1\n")
-		for i := 0; b.Len() < 1<<20; i++ {
-			b.WriteString(strings.ReplaceAll(line, "%d", fmt.Sprint(i)))
+		for b.Len() < 1<<20 {
+			b.WriteString(line)
 		}
 		data := []byte(b.String())
 		start := time.Now()

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -151,9 +152,13 @@ func hintsRemovable(s Source) bool {
 	if strings.HasPrefix(s.What, "/dev/disk/by-id/usb-") || strings.HasPrefix(s.What, "/dev/disk/by-path/") && strings.Contains(s.What, "-usb-") {
 		return true
 	}
-	for _, option := range strings.Split(s.Options, ",") {
-		switch strings.TrimSpace(option) {
-		case "noauto", "user", "users", "x-systemd.automount":
+	return s.hasOption("noauto", "user", "users", "x-systemd.automount")
+}
+
+// hasOption tells whether a mount has one of these options.
+func (s Source) hasOption(names ...string) bool {
+	for option := range strings.SplitSeq(s.Options, ",") {
+		if slices.Contains(names, strings.TrimSpace(option)) {
 			return true
 		}
 	}

@@ -142,7 +142,9 @@ func (x *explanation) down() {
 		x.remedy(finding.RiskNone, "see what ails the pool", "zpool status -v "+poolOf(e.volume))
 	case e.Type == "lvm" || e.Type == "lvmthin":
 		group, _, _ := strings.Cut(e.volume, "/")
-		x.Severity = finding.Fail
+		if _, damaged := x.f.LVM.Groups[group]; damaged {
+			x.Severity = finding.Fail
+		}
 		x.remedy(finding.RiskNone, "see what ails the volume group", "vgs -o +vg_missing_pv_count "+group, "pvs -o +pv_missing", "lvs -a "+group)
 		x.remedy(finding.RiskLow, "put the missing disk back, then activate", "vgchange -ay "+group)
 	}

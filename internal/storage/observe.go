@@ -147,6 +147,8 @@ func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader) {
 			var ok bool
 			if f.LVM, ok = o.lvm.get(ctx, lvmKey, lvmAge, func() LVM { return readLVM(context.Background(), o.host, groups) }); !ok {
 				f.LVM = LVM{Asked: true, Err: errSlow}
+			} else if f.LVM.Err != nil {
+				o.lvm.forget()
 			}
 		})
 	}
@@ -155,6 +157,8 @@ func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader) {
 			var ok bool
 			if f.ZFS, ok = o.zfs.get(ctx, zfsKey, zfsAge, func() ZFS { return readZFS(context.Background(), o.host, datasets) }); !ok {
 				f.ZFS = ZFS{Asked: true, Err: errSlow}
+			} else if f.ZFS.Err != nil || f.ZFS.ScanErr != nil || f.ZFS.DatasetErr != nil {
+				o.zfs.forget()
 			}
 		})
 	}
@@ -192,15 +196,11 @@ func (o *Observer) readLocal(f *Facts, reader *host.Reader) {
 				f.Devices[m.Source] = devices.find(m.Source)
 			}
 		}
-		for _, dir := range []string{s.Path(), point} {
-			_, known := f.Directories[dir]
-			if m, ok := mountOf(f.Mounts, dir); !known && f.MountsErr == nil && (!ok || !isNetworkFS(m.Type)) {
-				f.Directories[dir] = readDirectory(reader, dir)
-			}
-		}
+		o.readDirectories(f, reader, s.Path(), point)
 	}
 	f.Stray = slices.DeleteFunc(found.stray(f.Config, o.node, f.PanelMounts), func(s Source) bool {
-		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil {
+		// A mount that no boot waits for does no harm.
+		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil || s.hasOption("nofail", "noauto") {
 			return true
 		}
 		f.Devices[s.What] = devices.source(s.What)
@@ -214,6 +214,28 @@ func (o *Observer) readLocal(f *Facts, reader *host.Reader) {
 
 // How long the answers of LVM and ZFS count while nothing is seen to change.
 const (
-	lvmAge = 5 * time.Minute
-	zfsAge = 2 * time.Minute
+	lvmAge = time.Minute
+	zfsAge = time.Minute
 )
+
+// readDirectories looks at a storage's directory and its mount point, unless they are on a network file system. What is
+// mounted is not opened: that would keep it from being unmounted meanwhile, and a disk that dies may hang.
+func (o *Observer) readDirectories(f *Facts, reader *host.Reader, dir, point string) {
+	_, mounted := mountedAt(f.Mounts, point)
+	for _, d := range []string{dir, point} {
+		_, known := f.Directories[d]
+		m, ok := mountOf(f.Mounts, d)
+		switch {
+		case known || f.MountsErr != nil || ok && isNetworkFS(m.Type):
+		case !mounted:
+			f.Directories[d] = readDirectory(reader, d)
+		case d != point:
+			_, err := reader.Stat(d)
+			if err == nil || errors.Is(err, fs.ErrNotExist) {
+				f.Directories[d] = Directory{Exists: err == nil}
+			} else {
+				f.Directories[d] = Directory{Err: err}
+			}
+		}
+	}
+}

@@ -117,7 +117,8 @@ func (b *builder) removeSection(e *Entry) error {
 		Verified: "read it again: the other sections are as before", Risk: finding.RiskLow,
 	}
 	if e.Verdict == VerdictMalformed {
-		b.note("An undo would block every change to any storage again, so there is none. What the section held: " + strings.Join(strings.Fields(text), " "))
+		// Not the text itself: somebody may have written a password into it.
+		b.note("An undo would block every change to any storage again, so there is none. What the section held is kept in labd's journal.")
 	} else {
 		words.Undone, words.Undoable = "put the section back at the end of the file", true
 	}

@@ -79,7 +79,8 @@ func (o *Observer) readReferences(ctx context.Context, f *Facts, reader *host.Re
 	for _, e := range entries {
 		dir := e.Path
 		if e.section != nil {
-			if point := e.section.MountPoint(); point != "" && isBelow(dir, point) {
+			_, keeps := keepsUnit(f, &e)
+			if point := e.section.MountPoint(); point != "" && isBelow(dir, point) && !keeps {
 				dir = point // the whole file system goes away with its unit
 			}
 		}

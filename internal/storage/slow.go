@@ -48,6 +48,13 @@ func (s *slow[T]) get(ctx context.Context, key string, maxAge time.Duration, lea
 	}
 }
 
+// forget has the next caller learn it anew, as after an answer that is none.
+func (s *slow[T]) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known = false
+}
+
 func (s *slow[T]) run(key string, learn func() T) {
 	value := learn()
 	s.mu.Lock()

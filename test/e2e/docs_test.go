@@ -27,6 +27,25 @@ var docsLabs = map[string]func(t *testing.T, name string) *lab.Lab{
 		startLabd(t, l, fixtureConfig)
 		return l
 	},
+	// A host with Docker 20.10 in container 101 and Docker 28 in container 102, with a compose project.
+	"dockers": func(t *testing.T, name string) *lab.Lab {
+		l, _, _ := dockerLab(t, name, lab.Container{ID: 101})
+		newer, err := l.AddContainer(t.Context(), lab.Container{ID: 102, Root: tree(t, "forky"), Daemon: `{"bip": "172.28.0.1/24"}`})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := newer.WaitDocker(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := newer.ImportImage(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := newer.RunContainer(t.Context(), "blog-web-1", "--label", "com.docker.compose.project=blog", "--label", "com.docker.compose.service=web"); err != nil {
+			t.Fatal(err)
+		}
+		run(t, l, "ip", "route", "add", "default", "via", lab.LANAddress) // as a host has it whose router is in the LAN
+		return l
+	},
 	// A host whose storage usb1 lost its disk, with a guest and a backup job that name it, and a NAS that is away.
 	"storage": func(t *testing.T, name string) *lab.Lab {
 		l := lab.New(t, name)
@@ -169,6 +188,7 @@ var volatile = replacer{[]*regexp.Regexp{
 	regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`),
 	regexp.MustCompile(`\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z| UTC)?`),
 	regexp.MustCompile(`\b\d\d:\d\d:\d\d\b`),
+	regexp.MustCompile(`after \d+\.\d\d ms`),
 	regexp.MustCompile(`\b\d+(\.\d+)? ?(ms|s) ago\b`),
 }}
 

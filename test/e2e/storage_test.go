@@ -31,6 +31,10 @@ func storageHost(t *testing.T, name string) (*lab.Lab, *lab.Disk, *pvesim.Server
 	if err != nil {
 		t.Fatal(err)
 	}
+	lab.RequireFUSE(t)
+	if err := l.MountClusterFS(); err != nil {
+		t.Fatal(err)
+	}
 	server, err := l.StartPVE(t.Context(), d.StorageEntry())
 	if err != nil {
 		t.Fatal(err)

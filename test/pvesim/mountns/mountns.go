@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"testing"
 )
@@ -19,6 +20,8 @@ func Main(m *testing.M) int {
 	if os.Geteuid() != 0 || os.Getenv("LABD_TEST_MOUNTNS") != "" {
 		return m.Run()
 	}
+	// The child dies with the thread that started it (prctl(2), PR_SET_PDEATHSIG).
+	runtime.LockOSThread()
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), inside)

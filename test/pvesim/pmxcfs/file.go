@@ -20,6 +20,7 @@ var (
 	_ = gofs.FileReader((*handle)(nil))
 	_ = gofs.FileWriter((*handle)(nil))
 	_ = gofs.FileReleaser((*handle)(nil))
+	_ = gofs.FileFlusher((*handle)(nil))
 	_ = gofs.FileFsyncer((*handle)(nil))
 	_ = gofs.NodeFsyncer((*node)(nil))
 	_ = gofs.NodeStatfser((*node)(nil))
@@ -80,6 +81,10 @@ func (h *handle) Write(_ context.Context, data []byte, off int64) (uint32, sysca
 	n.changed(n.where())
 	return uint32(len(data)), 0
 }
+
+// Flush is not there, and once told so the kernel does not ask again. A process that serves the file system and dies with a
+// file of it open would otherwise wait for itself, for good.
+func (h *handle) Flush(context.Context) syscall.Errno { return syscall.ENOSYS }
 
 func (h *handle) Fsync(context.Context, uint32) syscall.Errno { return 0 }
 
