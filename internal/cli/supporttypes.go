@@ -126,6 +126,7 @@ type supportNetwork struct {
 	Route    []string `json:"route,omitempty"`
 	Rules    []string `json:"rules,omitempty"`
 	Findings []string `json:"findings,omitempty"`
+	Aliases  []string `json:"aliases,omitempty"`
 }
 
 // supportChange is an entry of journal.json: its title and how it went.
@@ -222,8 +223,12 @@ func supportStorages(list []apiv1.StorageItem) []supportStorage {
 func supportNetworks(list []apiv1.NetworkItem) []supportNetwork {
 	out := make([]supportNetwork, 0, len(list))
 	for _, n := range list {
+		var aliases []string
+		for _, a := range n.Aliases {
+			aliases = append(aliases, a.Prefix+" for "+a.Subnet)
+		}
 		out = append(out, supportNetwork{
-			ID: n.ID, Driver: n.Driver, Bridge: n.Bridge, Mode: n.Mode, Verdict: n.Verdict, Reason: n.Reason,
+			Aliases: aliases, ID: n.ID, Driver: n.Driver, Bridge: n.Bridge, Mode: n.Mode, Verdict: n.Verdict, Reason: n.Reason,
 			Subnets: n.Subnets, Route: n.Route, Rules: n.Rules, Findings: n.Findings,
 		})
 	}

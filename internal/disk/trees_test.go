@@ -174,3 +174,23 @@ func TestVanishesMidRead(t *testing.T) {
 		t.Errorf("afterwards %d drives", len(r.Drives))
 	}
 }
+
+// What only newer kernels say: the quirks in force, and how many commands failed.
+func TestAttributesOfNewerKernels(t *testing.T) {
+	dir, o := tree(t, fixture.P7000Z, "7.0.14-14-pve")
+	const controller = healthyFunction + "/nvme/nvme0"
+	tweak(t, dir, map[string]string{
+		controller + "/quirks": "no_apst\nbogus_nid\n", controller + "/hmb": "0\n", controller + "/nvme0n1/diag/command_error_count": "7\n", controller + "/nvme0n1/nguid": "00000000-0000-0000-0000-000000000001\n",
+		"dmesg": "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] I/O error, dev nvme0n1, sector 1 op 0x0:(READ)\n[ 9.1] I/O error, dev nvme0n1, sector 2 op 0x0:(READ)\n[ 9.2] critical medium error, dev nvme0n1, sector 3 op 0x0:(READ)\n",
+	})
+	d := look(t, o).Drives[0]
+	ns := d.Controller().Namespaces[0]
+	if got := fmt.Sprintf("%v %s %s %d", d.Quirks, d.Controller().HostMemory, ns.NGUID, ns.LoggedErrors); got != "[no_apst bogus_nid] off 00000000-0000-0000-0000-000000000001 3" || ns.CommandErrors == nil || *ns.CommandErrors != 7 {
+		t.Errorf("got %s, %v", got, ns.CommandErrors)
+	}
+	// The number is given to another drive, and its disks' names with it.
+	tweak(t, dir, map[string]string{"dmesg": "[ 1.0] nvme nvme0: pci function 0000:02:00.0\n[ 9.0] I/O error, dev nvme0n1, sector 1 op 0x0:(READ)\n[ 60.0] nvme nvme0: pci function 0000:01:00.0\n"})
+	if ns := look(t, o).Drives[0].Controller().Namespaces[0]; ns.LoggedErrors != 0 {
+		t.Errorf("%d errors of a drive that had the number before", ns.LoggedErrors)
+	}
+}

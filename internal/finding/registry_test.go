@@ -337,7 +337,7 @@ func TestFailingStore(t *testing.T) {
 }
 
 func TestSettleKnowsItsCodes(t *testing.T) {
-	for _, code := range []Code{NVMeResetting, StorageDown, NetDockerUnreachable} {
+	for _, code := range []Code{NVMeResetting, NVMeUnreadable, StorageDown, NetDockerUnreachable} {
 		if Settle(code) == 0 || !slices.ContainsFunc(Defs(), func(d Def) bool { return d.Code == code }) {
 			t.Errorf("%s", code)
 		}

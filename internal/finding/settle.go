@@ -7,8 +7,8 @@ import "time"
 // none: a missing driver or a malformed section is so until somebody changes it.
 func Settle(code Code) time.Duration {
 	switch code {
-	case NVMeResetting:
-		// One reset of the kernel's takes seconds; one that lasts is a drive that does not come back.
+	case NVMeResetting, NVMeUnreadable:
+		// Reads hang while the kernel resets a drive. One reset of the kernel's takes seconds; one that lasts is a drive that does not come back.
 		return 30 * time.Second
 	case NVMeMissing:
 		// A drive that is still being probed after a boot, or that a person takes out and puts in again.

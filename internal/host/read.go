@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // DefaultReadTimeout is how long one read of a file may take before it is given up.
@@ -176,27 +178,39 @@ func (h *Host) clearHung(path string) {
 	delete(h.hung, path)
 }
 
+// readFile reads a file by plain system calls: with thousands of small attributes, what package os does besides (fstat, an
+// attempt to have it polled) is half of the time.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	fd, err := retry(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer f.Close()
+	defer unix.Close(fd)
 	buf := make([]byte, 0, 512)
 	for {
-		n, err := f.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if errors.Is(err, io.EOF) {
+		n, err := retry(func() (int, error) { return unix.Read(fd, buf[len(buf):cap(buf)]) })
+		if err != nil {
+			return buf, &fs.PathError{Op: "read", Path: path, Err: err}
+		}
+		if n == 0 {
 			return buf, nil
 		}
-		if err != nil {
-			return buf, err
-		}
+		buf = buf[:len(buf)+n]
 		if len(buf) > MaxFile {
 			return nil, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
 		}
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
+		}
+	}
+}
+
+// retry does a system call again when a signal came in between.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
 		}
 	}
 }

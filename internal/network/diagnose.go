@@ -79,6 +79,8 @@ type Network struct {
 	Routes  []Route
 	Rules   netfilter.Rules
 	legs    []leg
+	// unasked says that the container's Docker does not answer now: it is known from before, or by the interfaces alone.
+	unasked bool
 }
 
 // Alias is a prefix that stands for a subnet, or for the first part of it, address by address.
@@ -246,7 +248,7 @@ func (d *diagnosis) find(f finding.Finding) { d.report.Findings = append(d.repor
 func (d *diagnosis) network(c candidate) {
 	n := Network{
 		Container: c.container.ID, Name: c.network.Name, Driver: c.network.Driver, Bridge: c.network.Bridge,
-		Subnets: c.network.Subnets, Mode: ModeOff, Verdict: VerdictOK,
+		Subnets: c.network.Subnets, Mode: ModeOff, Verdict: VerdictOK, unasked: c.container.ByKernel || c.container.LastGood,
 	}
 	defer func() { d.report.Networks = append(d.report.Networks, n) }()
 	mode, why := d.modeOf(c)

@@ -117,6 +117,31 @@ func TestReachableByKernel(t *testing.T) {
 	}
 }
 
+// What is refused of a container whose Docker hangs is no part of what a plan depends on: one look may know of it and the
+// next not.
+func TestDigestWithoutKernelsNetworks(t *testing.T) {
+	digest := func(change func(c *Container)) string {
+		c := sampleContainer(t, 102, "172.18.0.0/24")
+		c.Docker, c.DockerErr = nil, context.DeadlineExceeded
+		change(&c)
+		p, err := PlanApply(Diagnose(sampleFacts(t, sampleContainer(t, 101, "172.18.0.0/24"), c), DefaultPolicy()), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Digest
+	}
+	known := digest(func(c *Container) {
+		c.Interfaces[1].Interface = "docker0"
+		c.withKernel(nil)
+		if c.Docker == nil {
+			t.Error("its interfaces tell nothing")
+		}
+	})
+	if unknown := digest(func(c *Container) { c.Err = context.DeadlineExceeded }); unknown != known {
+		t.Error("the digest is another one")
+	}
+}
+
 // Something that plays Docker is not believed, and neither are its interfaces.
 func TestHostileIsNotReadByKernel(t *testing.T) {
 	c := sampleContainer(t, 101, "172.18.0.0/24")

@@ -170,7 +170,10 @@ func PlanApply(r *Report, on bool) (*plan.Plan, error) {
 			p.Subjects = append(p.Subjects, n.Subject())
 		}
 		if n.Verdict == VerdictRefused {
-			g.Refused[string(n.Subject())] = n.Reason
+			// What is left alone of a container whose Docker does not answer differs from look to look.
+			if !n.unasked {
+				g.Refused[string(n.Subject())] = n.Reason
+			}
 			p.Notes = append(p.Notes, fmt.Sprintf("%s is left alone: %s", n.Subject(), n.Reason))
 		}
 	}

@@ -307,11 +307,6 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 	return unwrap(c.api.Get(ctx, path, into))
 }
 
-// getAsRoot is get for what labd's own token may not see.
-func (c *Client) getAsRoot(ctx context.Context, path string, into any) error {
-	return unwrap(c.root.Get(ctx, path, into))
-}
-
 // unwrap takes the *APIError out of what net/http wrapped around it, which
 // would repeat method and address.
 func unwrap(err error) error {

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// The calls of this file need VM.Config.CDROM, VM.Config.Disk or
-// VM.Config.Options on /vms/ID and go through pvesh as root where it can be run.
+// The call of this file needs VM.Config.CDROM, VM.Config.Disk or
+// VM.Config.Options on /vms/ID and goes through pvesh as root where it can be run.
 
 // GuestRef names a guest and the node that it is on.
 type GuestRef struct {
@@ -31,18 +31,6 @@ func (g GuestRef) path() (string, error) {
 }
 
 var guestKeyPattern = regexp.MustCompile(`^[a-z][a-z_]*[0-9]*$`)
-
-// GuestConfig returns a guest's configuration with its pending changes applied,
-// and the "digest" of its file. Values are JSON strings and numbers.
-func (c *Client) GuestConfig(ctx context.Context, g GuestRef) (map[string]any, error) {
-	path, err := g.path()
-	if err != nil {
-		return nil, err
-	}
-	var out map[string]any
-	err = c.getAsRoot(ctx, path, &out)
-	return out, err
-}
 
 // UpdateGuest sets and unsets keys of a guest's configuration: a CD drive to
 // "none,media=cdrom" detaches its image, unsetting unusedN deletes that volume,

@@ -54,13 +54,6 @@ type pathReference struct {
 	storage string
 }
 
-// References returns the references to one storage; path is its directory or
-// mount point, or "". See ReadReferences for what is looked at.
-func References(fsys FS, storageID, path string) ([]Reference, error) {
-	x, err := ReadReferences(fsys)
-	return x.Of(storageID, path), err
-}
-
 // ReadReferences reads everything below /etc/pve that can name a storage: the
 // guests of all nodes (live, pending, snapshots, special sections), jobs.cfg,
 // vzdump.cron, storage.cfg (base, nested paths and datasets),

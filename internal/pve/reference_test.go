@@ -41,7 +41,7 @@ func TestReferences(t *testing.T) {
 			"lvm: onbase\n\tvgname vg\n\tbase usb1:0.0.0.scsi\n\n"),
 		"mapping/directory.cfg": file("share\n\tmap node=pve1,path=/mnt/pve/usb1/share\n"),
 	}
-	refs, err := References(fsys, "usb1", "/mnt/pve/usb1/")
+	refs, err := references(fsys, "usb1", "/mnt/pve/usb1/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +76,12 @@ vzdump.cron:2 [] dumpdir: fixable
 	}
 }
 
+// references are those to one storage.
+func references(fsys FS, storageID, path string) ([]Reference, error) {
+	x, err := ReadReferences(fsys)
+	return x.Of(storageID, path), err
+}
+
 // failingFS cannot read one file.
 type failingFS struct {
 	fstest.MapFS
@@ -91,7 +97,7 @@ func (f failingFS) ReadFile(name string) ([]byte, error) {
 
 func TestReferencesReportWhatCouldNotBeRead(t *testing.T) {
 	for _, name := range []string{"jobs.cfg", "nodes/pve1/lxc/100.conf"} {
-		_, err := References(failingFS{fstest.MapFS{name: file("x")}, name}, "usb1", "")
+		_, err := references(failingFS{fstest.MapFS{name: file("x")}, name}, "usb1", "")
 		if err == nil || !strings.Contains(err.Error(), "permission") {
 			t.Errorf("%s unreadable: error = %v", name, err)
 		}
@@ -104,7 +110,7 @@ func TestReferencesOfPoolsAndLocks(t *testing.T) {
 			"rbd: ceph\n\tpool tank/x\n\n"),
 		"nodes/pve1/lxc/100.conf": file("lock: backup\nrootfs: tank:subvol-100-disk-0,size=1G\n"),
 	}
-	refs, err := References(fsys, "tank", "")
+	refs, err := references(fsys, "tank", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +120,7 @@ func TestReferencesOfPoolsAndLocks(t *testing.T) {
 	if refs[0].Lock != "backup" {
 		t.Errorf("lock = %q", refs[0].Lock)
 	}
-	if refs, _ := References(fsys, "vms", ""); len(refs) != 0 {
+	if refs, _ := references(fsys, "vms", ""); len(refs) != 0 {
 		t.Errorf("a parent counts as a reference: %s", brief(refs))
 	}
 }

@@ -47,6 +47,8 @@ resync = "1s"
 [network]
 mode = "reconcile"
 resync = "1s"
+[notify]
+grace = "5s"
 `
 
 func run(ctx context.Context, bin, unit string, duration time.Duration, seed uint64) (err error) {
