@@ -16,6 +16,7 @@ const scrapes = 50
 // A share whose server is gone hangs everybody who touches it. labd does not: reports and scrapes come as if it were not
 // there, no thread is lost, and what is down is left alone.
 func TestStorageDeadShare(t *testing.T) {
+	lab.Require(t, "curl")
 	l := lab.New(t, "e2e-share")
 	release, err := l.MountHung("/mnt/pve/nas")
 	if err != nil {
