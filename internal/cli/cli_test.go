@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -294,4 +297,24 @@ func FuzzEscape(f *testing.F) {
 			t.Errorf("writeJSON(%q) = %q", s, &b)
 		}
 	})
+}
+
+// A file that cannot be opened is no silence of labd's, though every errno is a net.Error.
+func TestErrorsOfFilesAndSockets(t *testing.T) {
+	_, noFile := os.Open(filepath.Join(t.TempDir(), "none"))
+	_, noSocket := net.Dial("unix", filepath.Join(t.TempDir(), "none"))
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{noFile, apiv1.ErrorInternal},
+		{fmt.Errorf("read it: %w", &os.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}), apiv1.ErrorInternal},
+		{noSocket, apiv1.ErrorUnreachable},
+		{&url.Error{Op: "Get", URL: "http://labd/", Err: context.DeadlineExceeded}, apiv1.ErrorUnreachable},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EACCES)}, apiv1.ErrorNotPermitted},
+	} {
+		if got := toError(t.Context(), tt.err); got.Code != tt.want {
+			t.Errorf("%v: %s, want %s", tt.err, got.Code, tt.want)
+		}
+	}
 }

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
-	"syscall"
 
 	apiv1 "labd/api/v1"
 )
@@ -71,17 +71,23 @@ func report(ctx context.Context, stderr io.Writer, asJSON bool, err error) int {
 	return ExitError
 }
 
+// fromSocket tells errors of talking to labd from those of files: as a net.Error every errno would do.
+func fromSocket(err error) bool {
+	var request *url.Error
+	var socket *net.OpError
+	return errors.As(err, &request) || errors.As(err, &socket)
+}
+
 func toError(ctx context.Context, err error) *Error {
 	var e *Error
-	var netErr net.Error
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return &Error{apiv1.ErrorInterrupted, "interrupted", "a change that had begun finishes its step; labctl journal shows what was done"}
 	case errors.As(err, &e):
 		return e
-	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EACCES):
+	case fromSocket(err) && errors.Is(err, os.ErrPermission):
 		return &Error{apiv1.ErrorNotPermitted, "not permitted to talk to labd: " + err.Error(), "run it as root, or: usermod -aG labd USER"}
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr):
+	case fromSocket(err), errors.Is(err, context.DeadlineExceeded):
 		return &Error{apiv1.ErrorUnreachable, "labd does not answer: " + err.Error(), "journalctl -u labd; --timeout waits longer"}
 	default:
 		return &Error{apiv1.ErrorInternal, err.Error(), ""}

@@ -187,7 +187,6 @@ func (a *app) writeSupport(b *bundle, file string) error {
 	}
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		// Not as an error of the kernel's: those are taken for labd's silence.
 		return &Error{apiv1.ErrorInternal, "write the support bundle: " + err.Error(), "name another file: labctl support FILE"}
 	}
 	_, err = f.Write(packed.Bytes())
