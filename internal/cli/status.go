@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -192,8 +194,17 @@ func (a *app) findingTable(findings []apiv1.Finding) {
 	}
 }
 
-// news tells what came and what went away within a day, the latest first.
+// news tells what came and what went away within a day, the latest first; what has the same minute, by subject.
 func (a *app) news(history []apiv1.HistoryItem, now time.Time) {
+	minute := func(i apiv1.HistoryItem) time.Time {
+		if i.Cleared != nil {
+			return i.Cleared.Truncate(time.Minute)
+		}
+		return i.Since.Truncate(time.Minute)
+	}
+	history = slices.SortedStableFunc(slices.Values(history), func(a, b apiv1.HistoryItem) int {
+		return cmp.Or(minute(b).Compare(minute(a)), strings.Compare(a.Subject, b.Subject))
+	})
 	var lines []painted
 	for _, i := range history {
 		what := i.Subject + ": " + i.Title

@@ -42,9 +42,6 @@ func (d *daemon) build() error {
 	applier.Edit = func(ctx context.Context, change func([]byte) ([]byte, error)) error {
 		return pve.StorageFile{Root: d.host.PVE, Major: d.major()}.Edit(ctx, change)
 	}
-	applier.Edit = func(ctx context.Context, change func([]byte) ([]byte, error)) error {
-		return pve.StorageFile{Root: d.cfg.Paths.PVE, Major: d.major()}.Edit(ctx, change)
-	}
 	if err := ops.Add(applier.Ops()); err != nil {
 		return err
 	}
@@ -60,7 +57,8 @@ func (d *daemon) build() error {
 	d.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(d.cfg.Paths.State, "journal"), time.Now), Ops: ops}
 	d.server = server.New(server.Config{
 		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d, StorageConfig: d,
-		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Notifications: d.service.teller, Configuration: d.Configuration, AfterApply: d.lookAgain, Log: d.log,
+		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Notifications: d.service.teller, Configuration: d.Configuration,
+		LoopNotes: func() []string { return loopNotes(d.loops) }, AfterApply: d.lookAgain, Log: d.log,
 	})
 	d.noteLastPlan()
 	d.metrics = newRegistry(d.version, d.host.Hung, d.loops, d.service.reloads, d.service.keeper, d.service.teller,

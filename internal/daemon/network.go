@@ -30,9 +30,8 @@ type networkLoop struct {
 	loop     *reconcile.Loop
 
 	mu sync.Mutex
-	// unsettled is what is not as wanted by the report of version.
-	version   uint64
-	unsettled network.Unsettled
+	// followed is the version of the report of which all keys were told.
+	followed uint64
 }
 
 func (d *daemon) buildNetwork(tracker *finding.Registry, state *network.State) {
@@ -135,21 +134,22 @@ func (n *networkLoop) keep(ctx context.Context, key string, r *network.Report, k
 // concerns tells whether something of the key is not as wanted. Where the report is new, the other keys of which
 // something is not come too: a prefix that one container lost is another's.
 func (n *networkLoop) concerns(key string, r *network.Report) bool {
+	unsettled := n.daemon.control.Unsettled(r)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if r.Version() != n.version {
-		n.version, n.unsettled = r.Version(), r.Unsettled()
-		for _, id := range n.unsettled.Containers {
+	if n.followed != r.Version() {
+		n.followed = r.Version()
+		for _, id := range unsettled.Containers {
 			if containerKey(id) != key {
 				n.loop.Nudge(containerKey(id))
 			}
 		}
-		if n.unsettled.Orphans && key != reconcile.HostKey {
+		if unsettled.Orphans && key != reconcile.HostKey {
 			n.loop.Nudge(reconcile.HostKey)
 		}
 	}
 	if key == reconcile.HostKey {
-		return n.unsettled.Routes
+		return unsettled.Routes
 	}
-	return slices.ContainsFunc(n.unsettled.Containers, func(id int) bool { return containerKey(id) == key })
+	return slices.ContainsFunc(unsettled.Containers, func(id int) bool { return containerKey(id) == key })
 }

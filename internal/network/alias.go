@@ -138,9 +138,26 @@ func sortedPrefixes(owners Owners) []netip.Prefix {
 
 // disown gives up the prefixes of a network that are not its any more: those of another mode or length.
 func (d *diagnosis) disown(owner Owner, keep []leg) {
-	for prefix, o := range d.report.Want.Owners {
-		if o == owner && !slices.ContainsFunc(keep, func(l leg) bool { return l.reach == prefix }) {
+	for _, prefix := range d.ownedBy[owner] {
+		if d.report.Want.Owners[prefix] == owner && !slices.ContainsFunc(keep, func(l leg) bool { return l.reach == prefix }) {
 			delete(d.report.Want.Owners, prefix)
 		}
+	}
+}
+
+// claim gives a prefix to a network.
+func (d *diagnosis) claim(prefix netip.Prefix, owner Owner) {
+	if d.report.Want.Owners[prefix] == owner {
+		return
+	}
+	d.report.Want.Owners[prefix] = owner
+	d.noteOwner(prefix, owner)
+}
+
+// noteOwner makes the owner of a prefix quick to find. What is given up later stays noted, and is asked for in the end.
+func (d *diagnosis) noteOwner(prefix netip.Prefix, owner Owner) {
+	d.ownedBy[owner] = append(d.ownedBy[owner], prefix)
+	if i, there := slices.BinarySearchFunc(d.owned, prefix, netip.Prefix.Compare); !there {
+		d.owned = slices.Insert(d.owned, i, prefix)
 	}
 }

@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 	os.Exit(cmd.ProcessState.ExitCode())
 }
 
-func needNamespace(t *testing.T) {
+func needNamespace(t testing.TB) {
 	t.Helper()
 	if os.Getenv(inNamespace) != "" {
 		return
@@ -60,11 +60,11 @@ func needNamespace(t *testing.T) {
 
 // space is a network namespace held by a process.
 type space struct {
-	t   *testing.T
+	t   testing.TB
 	pid int
 }
 
-func newSpace(t *testing.T) space {
+func newSpace(t testing.TB) space {
 	t.Helper()
 	cmd := exec.Command("sleep", "infinity")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}

@@ -114,6 +114,10 @@ func Diagnose(f *Facts, p Policy) *Report {
 	for _, r := range f.Host.Own {
 		d.own[r] = true
 	}
+	d.ownedBy = make(map[Owner][]netip.Prefix, len(d.report.Want.Owners))
+	for prefix, owner := range d.report.Want.Owners {
+		d.noteOwner(prefix, owner)
+	}
 	d.sources = p.From
 	if len(d.sources) == 0 {
 		for _, uplink := range f.Host.Uplinks {
@@ -164,6 +168,9 @@ type diagnosis struct {
 	own     map[Route]bool // labd's routes that are there
 	wanted  map[int]int    // how many networks are wanted, by container
 	taken   []netip.Prefix // what no alias may overlap, beside what is owned
+	// owned are the prefixes that are or were owned, sorted, ownedBy the same by owner: a host may have thousands.
+	owned   []netip.Prefix
+	ownedBy map[Owner][]netip.Prefix
 }
 
 // forwarding says what the host does not forward.
@@ -300,7 +307,7 @@ func (d *diagnosis) leg(n *Network, l leg) {
 	if l.mode == ModeAlias {
 		n.Aliases = append(n.Aliases, Alias{Prefix: l.reach, Subnet: l.target})
 	}
-	d.report.Want.Owners[l.reach] = l.owner()
+	d.claim(l.reach, l.owner())
 	if l.family == netfilter.IPv6 {
 		d.report.Want.Forwarding6 = true
 		return

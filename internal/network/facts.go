@@ -29,7 +29,7 @@ type Facts struct {
 	// ForwardingSet are the host's interfaces that labd made forward.
 	ForwardingSet []string
 	// Looked is when each container was last looked into, Fights what was taken away again and again. Version changes with
-	// everything but the times.
+	// everything but times and counts.
 	Looked  map[int]time.Time
 	Fights  []Fight
 	Version uint64

@@ -256,7 +256,7 @@ func (e *engine) publish() (*Report, error) {
 	}
 	e.report = Diagnose(f, e.policy)
 	if e.report.Active {
-		u := e.report.Unsettled()
+		u := e.control.Unsettled(e.report)
 		for _, id := range u.Containers {
 			e.loop.Nudge(key(id))
 		}

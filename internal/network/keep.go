@@ -1,8 +1,10 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"sync"
@@ -26,6 +28,17 @@ type keeping struct {
 	madeRoutes map[Route]time.Time
 	pace       map[turn]*reconcile.Bucket
 	figures    Figures
+	// todo is what the report of a version says.
+	version uint64
+	todo    *todo
+}
+
+// todo is what is to be changed, taken apart once for all passes of a version.
+type todo struct {
+	Unsettled
+	rules  map[int]rulesParams
+	all    routesParams
+	routes map[int]routesParams // by container
 }
 
 // Figures count what was done to keep routes and rules so, since labd started.
@@ -78,12 +91,18 @@ func (c *Controller) Figures() Figures {
 // finds the door open. It does nothing where labctl net off was stored meanwhile. It returns how many changes it made; a
 // *reconcile.LaterError says that it is not the time for one.
 func (c *Controller) ReconcileContainer(ctx context.Context, r *Report, id int) (repairs int, err error) {
+	t := c.todo(r)
+	if !r.Active || !slices.Contains(t.Containers, id) {
+		return 0, nil
+	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	repairs, err = c.reconcileRules(ctx, r, id)
-	if err == nil {
+	if p, ok := t.rules[id]; ok {
+		repairs, err = c.reconcileRules(ctx, r, p)
+	}
+	if p, ok := t.routes[id]; ok && err == nil {
 		var n int
-		n, err = c.reconcileRoutes(r, func(route Route) bool { return r.belongs(route, id) })
+		n, err = c.reconcileRoutes(r, p, false)
 		repairs += n
 	}
 	c.count(ctx, repairs)
@@ -92,9 +111,13 @@ func (c *Controller) ReconcileContainer(ctx context.Context, r *Report, id int) 
 
 // ReconcileRoutes keeps all routes of the host so, as ReconcileContainer does.
 func (c *Controller) ReconcileRoutes(ctx context.Context, r *Report) (repairs int, err error) {
+	t := c.todo(r)
+	if !r.Active || !t.Routes {
+		return 0, nil
+	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	repairs, err = c.reconcileRoutes(r, nil)
+	repairs, err = c.reconcileRoutes(r, t.all, true)
 	c.count(ctx, repairs)
 	return repairs, err
 }
@@ -151,13 +174,8 @@ func (c *Controller) take(t turn, why string) error {
 }
 
 // reconcileRules keeps the rules of one container so.
-func (c *Controller) reconcileRules(ctx context.Context, r *Report, id int) (repairs int, err error) {
-	list := diffRules(r.facts, r)
-	i := slices.IndexFunc(list, func(p rulesParams) bool { return p.Container == id })
-	if i < 0 {
-		return 0, nil
-	}
-	p := list[i]
+func (c *Controller) reconcileRules(ctx context.Context, r *Report, p rulesParams) (repairs int, err error) {
+	id := p.Container
 	if ok, err := c.may(r, r.facts.Looked[id]); !ok {
 		return 0, err
 	}
@@ -197,13 +215,8 @@ func (c *Controller) noteLoss(f *Facts, id int) {
 	}
 }
 
-// reconcileRoutes keeps the routes that mine tells so; nil tells all.
-func (c *Controller) reconcileRoutes(r *Report, mine func(Route) bool) (repairs int, err error) {
-	p := diffRoutes(r.facts, r)
-	if mine != nil {
-		others := func(route Route) bool { return !mine(route) }
-		p.Add, p.Remove = slices.DeleteFunc(p.Add, others), slices.DeleteFunc(p.Remove, others)
-	}
+// reconcileRoutes changes routes; all says that they are those of the whole host.
+func (c *Controller) reconcileRoutes(r *Report, p routesParams, all bool) (repairs int, err error) {
 	if len(p.Add)+len(p.Remove) == 0 && maps.Equal(p.Owners, c.state.owners()) {
 		return 0, nil
 	}
@@ -212,7 +225,7 @@ func (c *Controller) reconcileRoutes(r *Report, mine func(Route) bool) (repairs 
 	}
 	c.keep.routes.Lock()
 	defer c.keep.routes.Unlock()
-	if p.Add, err = c.noteRoutes(r.facts, mine == nil, p.Add); err != nil {
+	if p.Add, err = c.noteRoutes(r.facts, all, p.Add); err != nil {
 		return 0, err
 	}
 	changed, err := c.changeRoutes(p)
@@ -263,19 +276,6 @@ func (c *Controller) noteRoutes(f *Facts, all bool, add []Route) ([]Route, error
 	return missing, nil
 }
 
-// belongs tells whether a route is of a container: by its way, or by who had its prefix first.
-func (r *Report) belongs(route Route, id int) bool {
-	if r.facts.Owners[route.Dst].container() == id || r.Want.Owners[route.Dst].container() == id {
-		return true
-	}
-	for i := range r.facts.Containers {
-		if c := &r.facts.Containers[i]; c.ID == id {
-			return route.Via.IsValid() && (c.Address == route.Via || c.Address6 == route.Via)
-		}
-	}
-	return false
-}
-
 // Unsettled is what is not as wanted.
 type Unsettled struct {
 	// Containers are those whose rules or routes are not, sorted.
@@ -285,28 +285,59 @@ type Unsettled struct {
 }
 
 // Unsettled compares what is wanted with what was seen.
-func (r *Report) Unsettled() (u Unsettled) {
-	u.Orphans = !maps.Equal(r.Want.Owners, r.facts.Owners)
-	u.Routes = u.Orphans
+func (c *Controller) Unsettled(r *Report) Unsettled { return c.todo(r).Unsettled }
+
+func (c *Controller) todo(r *Report) *todo {
+	c.keep.mu.Lock()
+	defer c.keep.mu.Unlock()
+	if c.keep.todo == nil || c.keep.version != r.Version() {
+		c.keep.version, c.keep.todo = r.Version(), newTodo(r)
+	}
+	return c.keep.todo
+}
+
+func newTodo(r *Report) *todo {
+	t := &todo{rules: map[int]rulesParams{}, routes: map[int]routesParams{}, all: diffRoutes(r.facts, r)}
+	t.Orphans = !maps.Equal(r.Want.Owners, r.facts.Owners)
+	t.Routes = t.Orphans || len(t.all.Add)+len(t.all.Remove) > 0
 	for _, p := range diffRules(r.facts, r) {
-		u.Containers = append(u.Containers, p.Container)
+		t.rules[p.Container] = p
+		t.Containers = append(t.Containers, p.Container)
 	}
-	routes := diffRoutes(r.facts, r)
-	for _, route := range slices.Concat(routes.Add, routes.Remove) {
-		u.Routes = true
-		owner := r.Want.Owners[route.Dst].container()
-		if owner == 0 {
-			owner = r.facts.Owners[route.Dst].container()
+	byAddress := map[netip.Addr]int{}
+	for i := range r.facts.Containers {
+		c := &r.facts.Containers[i]
+		byAddress[c.Address], byAddress[c.Address6] = c.ID, c.ID
+	}
+	delete(byAddress, netip.Addr{})
+	// A route is the container's that owns its prefix, else the one's that it leads to.
+	of := func(route Route) (routesParams, int) {
+		id := cmp.Or(r.Want.Owners[route.Dst].container(), r.facts.Owners[route.Dst].container())
+		if _, running := r.facts.Looked[id]; !running {
+			id = byAddress[route.Via]
 		}
-		if _, running := r.facts.Looked[owner]; running {
-			u.Containers = append(u.Containers, owner)
+		if id == 0 {
+			t.Orphans = true
 		} else {
-			u.Orphans = true
+			t.Containers = append(t.Containers, id)
 		}
+		p := t.routes[id]
+		p.Owners = t.all.Owners
+		return p, id
 	}
-	slices.Sort(u.Containers)
-	u.Containers = slices.Compact(u.Containers)
-	return u
+	for _, route := range t.all.Add {
+		p, id := of(route)
+		p.Add = append(p.Add, route)
+		t.routes[id] = p
+	}
+	for _, route := range t.all.Remove {
+		p, id := of(route)
+		p.Remove = append(p.Remove, route)
+		t.routes[id] = p
+	}
+	slices.Sort(t.Containers)
+	t.Containers = slices.Compact(t.Containers)
+	return t
 }
 
 // Version is the version of the facts that the report was made from.
@@ -315,6 +346,6 @@ func (r *Report) Version() uint64 { return r.facts.Version }
 // Again is the report of facts with the same Version.
 func (r *Report) Again(f *Facts) *Report {
 	again := *r
-	again.At, again.facts = f.At, f
+	again.At, again.Repairs, again.facts = f.At, f.Repairs, f
 	return &again
 }

@@ -24,9 +24,8 @@ type picture struct {
 	// containers are those that run, looked when each was looked into.
 	containers map[int]Container
 	looked     map[int]time.Time
-	// state is the stamp of what is stored, repairs their number, fights those that are told of.
+	// state is the stamp of what is stored, fights are those that are told of.
 	state   string
-	repairs uint64
 	fights  []Fight
 	version uint64
 }
@@ -172,7 +171,7 @@ func (o *Observer) Running() []int {
 	return slices.Clone(o.seen.running)
 }
 
-// Facts are what was last seen of everything. Two with the same Version differ in nothing but the times.
+// Facts are what was last seen of everything. Two with the same Version differ in nothing but times and counts.
 func (o *Observer) Facts() (*Facts, error) {
 	stamp, repairs, fights := o.state.stamp(), o.state.repairs.Load(), o.state.fights.current(o.now())
 	stored, err := o.state.Switch()
@@ -186,8 +185,8 @@ func (o *Observer) Facts() (*Facts, error) {
 	if !s.whole {
 		return nil, fmt.Errorf("the networks were not looked at yet")
 	}
-	s.change(stamp != s.state || repairs != s.repairs || !slices.Equal(fights, s.fights))
-	s.state, s.repairs, s.fights = stamp, repairs, fights
+	s.change(stamp != s.state || !slices.Equal(fights, s.fights))
+	s.state, s.fights = stamp, fights
 	f := &Facts{
 		At: s.at, Host: s.host, Switch: stored, Owners: owners, Gone: s.gone, ForwardingSet: forwarding,
 		Looked: maps.Clone(s.looked), Fights: fights, Version: s.version, Repairs: repairs, Containers: make([]Container, 0, len(s.containers)),

@@ -255,13 +255,9 @@ func observeLinks(ct container, c *Container) error {
 	if err := handle.SetSocketTimeout(linkTimeout); err != nil {
 		return fmt.Errorf("set the time for netlink in container %d: %w", c.ID, err)
 	}
-	links, err := dump(handle.LinkList)
+	names, err := linkNames(ct.NetNS())
 	if err != nil {
 		return fmt.Errorf("list the interfaces of container %d: %w", c.ID, err)
-	}
-	names := map[int]string{}
-	for _, l := range links {
-		names[l.Attrs().Index] = l.Attrs().Name
 	}
 	addrs, err := dump(func() ([]netlink.Addr, error) { return handle.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {

@@ -280,7 +280,7 @@ func (r Route) String() string {
 // could not be asked keeps its routes.
 func diffRoutes(f *Facts, r *Report) routesParams {
 	out := routesParams{Add: []Route{}, Remove: []Route{}, Owners: r.Want.Owners}
-	there, wanted := map[Route]bool{}, map[Route]bool{}
+	there, wanted := make(map[Route]bool, len(f.Host.Own)), make(map[Route]bool, len(r.Want.Routes))
 	for _, have := range f.Host.Own {
 		there[have] = true
 	}

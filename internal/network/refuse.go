@@ -3,6 +3,7 @@ package network
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"labd/internal/finding"
@@ -106,12 +107,20 @@ func (d *diagnosis) overlaps(l leg) string {
 // holder is another owner of a prefix that overlaps the subnet, and the prefix: the first in the order of prefixes, so
 // that the same facts always give the same words.
 func (d *diagnosis) holder(self Owner, subnet netip.Prefix) (first netip.Prefix, owner Owner) {
-	for prefix, o := range d.report.Want.Owners {
-		if prefix.Overlaps(subnet) && o != self && (owner == "" || prefix.Compare(first) < 0) {
-			first, owner = prefix, o
+	// What overlaps it is wider, or it stands among those that begin within it.
+	for bits := range subnet.Bits() {
+		wider, err := subnet.Addr().Prefix(bits)
+		if o := d.report.Want.Owners[wider]; err == nil && o != "" && o != self {
+			return wider, o
 		}
 	}
-	return first, owner
+	i, _ := slices.BinarySearchFunc(d.owned, subnet, netip.Prefix.Compare)
+	for ; i < len(d.owned) && subnet.Overlaps(d.owned[i]); i++ {
+		if o := d.report.Want.Owners[d.owned[i]]; o != "" && o != self {
+			return d.owned[i], o
+		}
+	}
+	return netip.Prefix{}, ""
 }
 
 // refuseContainer says why this container cannot have it.

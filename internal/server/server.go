@@ -69,6 +69,8 @@ type Config struct {
 	Notifications Notifications
 	// Configuration is the effective configuration.
 	Configuration func() (apiv1.ConfigItem, error)
+	// LoopNotes say what keeps failing in labd's loops.
+	LoopNotes func() []string
 	// AfterApply is called after every apply and undo, so that the loops look again.
 	AfterApply func()
 	Log        *slog.Logger

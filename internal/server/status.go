@@ -38,6 +38,9 @@ func (s *Server) allFindings() (findings []finding.Finding, at time.Time, notes 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	s.observeOnce(r)
 	findings, at, notes := s.allFindings()
+	if s.LoopNotes != nil {
+		notes = append(notes, s.LoopNotes()...)
+	}
 	items := s.statusItems()
 	slices.SortStableFunc(items, func(a, b apiv1.StatusItem) int { return cmp.Compare(badness(b.Verdict), badness(a.Verdict)) })
 	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindStatusReport, at, items, findingsToAPI(findings), notes))

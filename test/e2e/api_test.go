@@ -35,7 +35,7 @@ func TestAPIRefusals(t *testing.T) {
 		{"steps of the caller's own", "POST", "/v1/plans/apply", `{"action":"storage.remove","steps":[{"op":"x"}]}`, 400, apiv1.ErrorUsage},
 		{"no JSON", "POST", "/v1/plans", `storage.remove`, 400, apiv1.ErrorUsage},
 		{"a body without end", "POST", "/v1/plans", `{"action":"` + strings.Repeat("x", 1<<20) + `"}`, 400, apiv1.ErrorUsage},
-		{"two storages at once", "POST", "/v1/plans", `{"action":"storage.remove","ids":["usb1","local"]}`, 400, apiv1.ErrorUsage},
+		{"a dead storage and a live one at once", "POST", "/v1/plans", `{"action":"storage.remove","ids":["usb1","local"]}`, 409, apiv1.ErrorRefused},
 		{"a storage that never was", "POST", "/v1/plans", `{"action":"storage.remove","ids":["../../etc"]}`, 409, apiv1.ErrorRefused},
 		{"undo of nothing", "POST", "/v1/journal/7/undo", `{"digest":"x"}`, 404, apiv1.ErrorNotFound},
 		{"undo of a path", "POST", "/v1/journal/..%2f1/undo", `{"digest":"x"}`, 404, apiv1.ErrorNotFound},

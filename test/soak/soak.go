@@ -126,6 +126,7 @@ func (s *soak) churn(ctx context.Context, until time.Time, kill bool) error {
 		{"drive", s.churnDrive},
 		{"ask", s.ask},
 		{"container", s.restartContainer},
+		{"reload", s.reload},
 	}
 	if kill {
 		events = append(events, event{"kill", s.kill})
@@ -204,6 +205,22 @@ func (s *soak) restartContainer(ctx context.Context) error {
 		return err
 	}
 	return s.ct.WaitDocker(ctx)
+}
+
+// reload puts another configuration in force, after a wrong one was refused.
+func (s *soak) reload(ctx context.Context) error {
+	put := func(text string) error {
+		if err := s.lab.WriteFile("/etc/labd/labd.toml", []byte(text), 0o644); err != nil {
+			return err
+		}
+		_, err := s.lab.Run(ctx, "systemctl", "reload", "labd")
+		return err
+	}
+	if put(config+"nonsense = 1\n") == nil {
+		return errors.New("a wrong configuration was not refused")
+	}
+	// Another grace of notifications exchanges their targets too.
+	return put(strings.Replace(config, `grace = "5s"`, fmt.Sprintf("grace = \"%ds\"", 1+s.random.IntN(9)), 1))
 }
 
 func (s *soak) kill(ctx context.Context) error {
