@@ -88,9 +88,6 @@ type Port struct {
 	PublishedOn string
 }
 
-// Discover asks the daemon at the socket. ctx must have a deadline: the daemon may answer a byte a second.
-func Discover(ctx context.Context, s Socket) (*Info, error) { return NewSession(s).Discover(ctx) }
-
 // describe asks the daemon for its versions and its firewall backend.
 func describe(ctx context.Context, c *client.Client) (*Info, error) {
 	c.NegotiateAPIVersion(ctx)

@@ -69,7 +69,7 @@ func discover(t *testing.T, s Socket) (*Info, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	return Discover(ctx, s)
+	return NewSession(s).Discover(ctx)
 }
 
 const twoNetworks = `[

@@ -378,3 +378,14 @@ func TestMovedPathsChangeNothing(t *testing.T) {
 	}
 	b.wantPing("moved paths", true)
 }
+
+// addRoute adds one route, as the batch does.
+func addRoute(r Route) error {
+	batch, err := newRouteBatch()
+	if err != nil {
+		return err
+	}
+	defer batch.close()
+	_, err = batch.add([]Route{r})
+	return err
+}

@@ -50,18 +50,6 @@ func (c *Controller) changeRoutes(p routesParams) (changed int, err error) {
 	return changed, nil
 }
 
-// addRoute adds a route, or changes one with labd's mark to the same prefix. The kernel's replace looks at the prefix
-// and not at the protocol, so it is used only on what was seen to be labd's; a route of another stays and is an error.
-func addRoute(r Route) error {
-	batch, err := newRouteBatch()
-	if err != nil {
-		return err
-	}
-	defer batch.close()
-	_, err = batch.add([]Route{r})
-	return err
-}
-
 // checkRoutes is the precondition: no address and no route of others came into a prefix since the plan was made.
 func (c *Controller) checkRoutes(ctx context.Context, p routesParams) error {
 	h, err := observeHost(ctx, c.host, Policy{})

@@ -11,25 +11,28 @@ func TestParseJobs(t *testing.T) {
 	jobs := ParseJobs([]byte("vzdump: backup-1\n\tschedule 02:00\n\tstorage usb1\n\tfleecing enabled=1,storage=fast\n\tstorage other\n\n" +
 		"realm-sync: ldap\n\trealm x\n\nvzdump: backup-2\n\tenabled 0\n\nvzdump: backup-3\n\tdumpdir /mnt/x\n\nvzdump: backup-1\n\tstorage last\n\tenabled\n"))
 	type short struct {
-		Type, ID, Storage, Fleecing string
-		Line                        int
-		Enabled                     bool
+		Type, ID, Storage string
+		Line              int
+		Enabled           bool
 	}
 	var got []short
 	for _, j := range jobs {
-		got = append(got, short{j.Type, j.ID, j.Storage(), j.FleecingStorage(), j.Line, j.Enabled})
+		id, _ := j.Section.Get("storage")
+		got = append(got, short{j.Type, j.ID, id, j.Line, j.Enabled})
 	}
 	want := []short{
-		{"vzdump", "backup-1", "last", "", 16, true}, // the second section of that name takes the place of the first
-		{"realm-sync", "ldap", "", "", 7, true},
-		{"vzdump", "backup-2", "local", "", 10, false},
-		{"vzdump", "backup-3", "", "", 13, true},
+		{"vzdump", "backup-1", "last", 16, true}, // the second section of that name takes the place of the first
+		{"realm-sync", "ldap", "", 7, true},
+		{"vzdump", "backup-2", "", 10, false},
+		{"vzdump", "backup-3", "", 13, true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if f := ParseJobs([]byte("vzdump: backup-1\n\tfleecing 1,storage=fast\n"))[0].FleecingStorage(); f != "fast" {
-		t.Errorf("fleecing on %q", f)
+	for _, value := range []string{"enabled=1,storage=fast", "1, storage=fast"} {
+		if f := fleecingStorage(value); f != "fast" {
+			t.Errorf("fleecing %s: on %q", value, f)
+		}
 	}
 }
 
@@ -61,10 +64,13 @@ func TestParseDirectoryMappings(t *testing.T) {
 
 func TestParseVzdumpConfig(t *testing.T) {
 	c := ParseVzdumpConfig([]byte("# vzdump default settings\n\n#storage: old\nstorage: usb1\n  tmpdir:/mnt/pve/usb1/tmp \r\nno colon\nbad key: x\nfleecing: enabled=1,storage=fast\nstorage: usb2\n: x\n"))
-	for key, want := range map[string]string{"storage": "usb2", "tmpdir": "/mnt/pve/usb1/tmp", "fleecing": "enabled=1,storage=fast"} {
-		if got, ok := c.Get(key); !ok || got != want {
-			t.Errorf("%s = %q, want %q", key, got, want)
-		}
+	last := map[string]string{}
+	for _, property := range c.Properties {
+		last[property.Key] = property.Value
+	}
+	want := map[string]string{"storage": "usb2", "tmpdir": "/mnt/pve/usb1/tmp", "fleecing": "enabled=1,storage=fast"}
+	if diff := cmp.Diff(want, last); diff != "" {
+		t.Error(diff)
 	}
 	if len(c.Properties) != 4 || c.Properties[0].Line != 4 {
 		t.Errorf("%+v", c.Properties)
@@ -93,7 +99,6 @@ func FuzzParseOtherFiles(f *testing.F) {
 		}
 		for _, j := range ParseJobs(data) {
 			check(j.Line)
-			_, _ = j.Storage(), j.FleecingStorage()
 		}
 		for _, j := range ParseReplicationConfig(data) {
 			check(j.Line)

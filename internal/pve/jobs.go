@@ -29,25 +29,6 @@ func ParseJobs(data []byte) []Job {
 	return out
 }
 
-// Storage is where a backup job writes; PVE's default is local. A job with a
-// directory of its own ("dumpdir") has none.
-func (j Job) Storage() string {
-	if id, ok := j.Section.Get("storage"); ok && id != "" {
-		return id
-	}
-	if dir, ok := j.Section.Get("dumpdir"); ok && dir != "" || j.Type != "vzdump" {
-		return ""
-	}
-	return LocalStorage
-}
-
-// FleecingStorage is where a backup job keeps what a running guest overwrites
-// meanwhile, or "".
-func (j Job) FleecingStorage() string {
-	value, _ := j.Section.Get("fleecing")
-	return fleecingStorage(value)
-}
-
 // fleecingStorage reads "enabled=1,storage=ID".
 func fleecingStorage(value string) string {
 	for item := range strings.SplitSeq(value, ",") {

@@ -27,13 +27,3 @@ func ParseVzdumpConfig(data []byte) VzdumpConfig {
 	}
 	return c
 }
-
-// Get returns the value that counts.
-func (c VzdumpConfig) Get(key string) (string, bool) {
-	for i := len(c.Properties) - 1; i >= 0; i-- {
-		if c.Properties[i].Key == key {
-			return c.Properties[i].Value, true
-		}
-	}
-	return "", false
-}
