@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,8 +29,10 @@ type Config struct {
 	Devices []string
 	// Disks are disk images to make in the guest's directory, in bytes by name.
 	Disks map[string]int64
-	// Programs are files that the guest has in /bin.
+	// Programs are files that the guest has in /bin; without Tree, with the libraries that they need.
 	Programs []string
+	// Links are symbolic links by their path, with their target.
+	Links map[string]string
 	// Agent is the agent's program.
 	Agent string
 	// Tree, when set, is the root of a Debian release with systemd, which then is the guest's first process; the agent is a
@@ -237,6 +242,15 @@ func initramfs(ctx context.Context, cfg Config) (string, error) {
 	files := map[string]string{}
 	if cfg.Tree == "" {
 		files["init"] = cfg.Agent
+		for _, program := range programs {
+			libraries, err := librariesOf(ctx, program)
+			if err != nil {
+				return "", err
+			}
+			for _, library := range libraries {
+				files[library] = library
+			}
+		}
 	} else {
 		if err := pack(ctx, cfg.Tree, pruned, image); err != nil {
 			return "", err
@@ -250,7 +264,7 @@ func initramfs(ctx context.Context, cfg Config) (string, error) {
 	for _, program := range programs {
 		files[filepath.Join(bin, filepath.Base(program))] = program
 	}
-	for _, module := range cfg.Kernel.Modules {
+	for _, module := range slices.Concat(cfg.Kernel.Modules, cfg.Kernel.Thin) {
 		files[filepath.Join("modules", filepath.Base(module))] = module
 	}
 	root := filepath.Join(cfg.Dir, "root")
@@ -268,6 +282,12 @@ func initramfs(ctx context.Context, cfg Config) (string, error) {
 			return "", err
 		}
 	}
+	for name, target := range cfg.Links {
+		link := filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(link), 0o755), os.Symlink(target, link)); err != nil {
+			return "", err
+		}
+	}
 	for _, dir := range []string{"etc", "tmp", "var/lib"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			return "", err
@@ -282,6 +302,29 @@ func initramfs(ctx context.Context, cfg Config) (string, error) {
 	}
 	// The kernel unpacks archives that follow each other.
 	return image, pack(ctx, root, "-print", image)
+}
+
+var library = regexp.MustCompile(`(?m)^\t(?:\S+ => )?(/\S+) \(`)
+
+// librariesOf are the libraries that a program of this machine needs, with their loader; a static one needs none.
+func librariesOf(ctx context.Context, program string) ([]string, error) {
+	file, err := elf.Open(program)
+	if err != nil {
+		return nil, fmt.Errorf("read the program %s: %w", program, err)
+	}
+	defer file.Close()
+	if !slices.ContainsFunc(file.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		return nil, nil
+	}
+	out, err := output(exec.CommandContext(ctx, "ldd", program))
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, m := range library.FindAllSubmatch(out, -1) {
+		found = append(found, string(m[1]))
+	}
+	return found, nil
 }
 
 func put(name string, data []byte, mode os.FileMode) error {

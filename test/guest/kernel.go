@@ -16,11 +16,13 @@ import (
 	"labd/test/lab"
 )
 
-// Kernel is a Debian kernel unpacked: the image, and the modules that its NVMe driver needs, in an order in which they load.
+// Kernel is a Debian kernel unpacked: the image, and the modules of its NVMe driver and of thin volumes, each in an order in
+// which they load.
 type Kernel struct {
 	Image   string
 	Release string
 	Modules []string
+	Thin    []string
 }
 
 // modules are those of the NVMe driver and what it needs, in the order in which the kernels from 6.1 on load them. Each
@@ -29,6 +31,15 @@ var modules = []string{
 	"crc64", "crc64-rocksoft", "crc64_rocksoft", "crc64-rocksoft-generic", "crc64_rocksoft_generic", "crct10dif_common", "crct10dif_generic", "crc-t10dif", "t10-pi",
 	"nvme-keyring", "nvme-auth", "nvme-common", "nvme-core", "nvme",
 }
+
+// thinModules are those of the device mapper's thin volumes; they load after the others.
+var thinModules = []string{"crc32c_generic", "libcrc32c", "dm-mod", "dm-bufio", "dm-bio-prison", "dm-persistent-data", "dm-thin-pool"}
+
+// kept says which modules were taken out of a package; a kernel in the cache from before another was wanted is fetched anew.
+var kept = strings.Join(slices.Concat(modules, thinModules), "\n")
+
+// keptFile holds kept, in the directory of a kernel.
+const keptFile = "kept"
 
 // UnpackKernel returns the newest kernel of a Debian release. It is fetched once and kept in the lab's cache.
 func UnpackKernel(ctx context.Context, suite string) (*Kernel, error) {
@@ -44,7 +55,7 @@ func UnpackKernel(ctx context.Context, suite string) (*Kernel, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(dir); err != nil {
+	if data, err := os.ReadFile(filepath.Join(dir, keptFile)); err != nil || string(data) != kept {
 		building := dir + ".building"
 		if err := os.RemoveAll(building); err != nil {
 			return nil, err
@@ -52,7 +63,7 @@ func UnpackKernel(ctx context.Context, suite string) (*Kernel, error) {
 		if err := fetch(ctx, suite, building); err != nil {
 			return nil, errors.Join(fmt.Errorf("fetch the kernel of %s: %w", suite, err), os.RemoveAll(building))
 		}
-		if err := os.Rename(building, dir); err != nil {
+		if err := errors.Join(os.RemoveAll(dir), os.Rename(building, dir)); err != nil {
 			return nil, err
 		}
 	}
@@ -106,6 +117,9 @@ func fetch(ctx context.Context, suite, dir string) error {
 	if err := keep(ctx, dir); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(dir, keptFile), []byte(kept), 0o644); err != nil {
+		return err
+	}
 	return errors.Join(os.RemoveAll(filepath.Join(dir, "root")), os.RemoveAll(filepath.Join(dir, "archives")), os.RemoveAll(filepath.Join(dir, "lists")))
 }
 
@@ -123,7 +137,7 @@ func keep(ctx context.Context, dir string) error {
 			return err
 		}
 		name := strings.TrimSuffix(strings.TrimSuffix(e.Name(), ".xz"), ".ko")
-		if !slices.Contains(modules, name) {
+		if !slices.Contains(modules, name) && !slices.Contains(thinModules, name) {
 			return nil
 		}
 		target := filepath.Join(dir, "modules", name+".ko")
@@ -144,13 +158,19 @@ func open(dir string) (*Kernel, error) {
 		return nil, fmt.Errorf("%s: %d kernel images: %w", dir, len(images), err)
 	}
 	k := &Kernel{Image: images[0], Release: strings.TrimPrefix(filepath.Base(images[0]), "vmlinuz-")}
-	for _, name := range modules {
+	k.Modules, k.Thin = files(dir, modules), files(dir, thinModules)
+	return k, nil
+}
+
+// files are those of the modules that the kernel in a directory has.
+func files(dir string, names []string) (out []string) {
+	for _, name := range names {
 		file := filepath.Join(dir, "modules", name+".ko")
 		if _, err := os.Stat(file); err == nil {
-			k.Modules = append(k.Modules, file)
+			out = append(out, file)
 		}
 	}
-	return k, nil
+	return out
 }
 
 // output runs a program and returns what it wrote; its errors carry what it said.

@@ -71,7 +71,7 @@ func bootWith(t *testing.T, suite string, cfg Config) *machine {
 		t.Fatal(err)
 	}
 	cfg.Kernel, cfg.Dir, cfg.Agent = kernel, t.TempDir(), filepath.Join(bin, "agent")
-	cfg.Programs = []string{filepath.Join(bin, "labd"), filepath.Join(bin, "labctl")}
+	cfg.Programs = append([]string{filepath.Join(bin, "labd"), filepath.Join(bin, "labctl")}, cfg.Programs...)
 	agent := "/init"
 	if cfg.Tree != "" {
 		agent = "/usr/bin/agent"
