@@ -100,7 +100,11 @@ func (n *networkLoop) pass(ctx context.Context, key string) error {
 		}
 	}
 	report, _, looked := n.daemon.network.Look(ctx, part)
-	if report == nil {
+	switch {
+	case report != nil:
+	case key != reconcile.HostKey && errors.Is(looked, network.ErrUnseen):
+		return nil // the first look at the host looks into all containers, and brings those back that need something
+	default:
 		return looked
 	}
 	err := n.keep(ctx, key, report, keep)

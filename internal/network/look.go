@@ -3,7 +3,6 @@ package network
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -12,6 +11,9 @@ import (
 
 	"labd/internal/lxc"
 )
+
+// ErrUnseen says that the host was not looked at yet.
+var ErrUnseen = errors.New("the networks were not looked at yet")
 
 // picture is what was last seen, part by part.
 type picture struct {
@@ -183,7 +185,7 @@ func (o *Observer) Facts() (*Facts, error) {
 	defer o.mu.Unlock()
 	s := &o.seen
 	if !s.whole {
-		return nil, fmt.Errorf("the networks were not looked at yet")
+		return nil, ErrUnseen
 	}
 	s.change(stamp != s.state || !slices.Equal(fights, s.fights))
 	s.state, s.fights = stamp, fights
