@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"labd/internal/pve"
 	"labd/test/pvesim"
 )
@@ -89,13 +87,7 @@ func TestClientLifeOfAStorage(t *testing.T) {
 	if err := c.DeleteStorage(ctx, "new1"); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(filepath.Join(root, "etc/pve/storage.cfg"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(storageCfg, string(data)); diff != "" {
-		t.Error(diff)
-	}
+	compare(t, root, "storage.cfg", storageCfg)
 }
 
 func TestClientPanelFailsOnAGoneDisk(t *testing.T) {

@@ -60,13 +60,7 @@ func TestShellLifeOfAStorage(t *testing.T) {
 	if err := c.DeleteStorage(ctx, "new1"); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(filepath.Join(root, "etc/pve/storage.cfg"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(storageCfg, string(data)); diff != "" {
-		t.Error(diff)
-	}
+	compare(t, root, "storage.cfg", storageCfg)
 }
 
 func TestShellErrors(t *testing.T) {
