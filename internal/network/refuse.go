@@ -73,7 +73,7 @@ func overlapFinding(l leg, with string) *finding.Finding {
 
 // overlaps names what the prefix by which a leg would be reached overlaps, or "".
 func (d *diagnosis) overlaps(l leg) string {
-	if with := d.facts.Host.overlap(l.reach); with != "" {
+	if with := d.facts.Host.Overlap(l.reach); with != "" {
 		return with
 	}
 	for _, c := range d.facts.Host.Cluster {
@@ -226,8 +226,8 @@ func bridgeCarries(c candidate, subnet netip.Prefix) bool {
 	return false
 }
 
-// overlap names an address or a route of the host that a subnet overlaps, or "". Labd's own routes do not count.
-func (h Host) overlap(subnet netip.Prefix) string {
+// Overlap names an address or a route of the host that a subnet overlaps, or "". Labd's own routes do not count.
+func (h Host) Overlap(subnet netip.Prefix) string {
 	for _, a := range h.Addresses {
 		if a.Prefix.Masked().Overlaps(subnet) {
 			return fmt.Sprintf("%s of the host's %s", a.Prefix, a.Interface)

@@ -57,7 +57,7 @@ func (c *Controller) checkRoutes(ctx context.Context, p routesParams) error {
 		return err
 	}
 	for _, r := range p.Add {
-		if with := h.overlap(r.Dst); with != "" {
+		if with := h.Overlap(r.Dst); with != "" {
 			return &plan.RefusedError{Reason: fmt.Sprintf("%s overlaps %s by now", r.Dst, with), Hint: "labctl net plan"}
 		}
 	}
