@@ -8,6 +8,7 @@ import (
 
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/route"
 )
 
 // RouterRoute is one route that the LAN's router needs.
@@ -83,7 +84,7 @@ func (a *RouterAdvice) warn(r *Report) {
 
 // endsNowhere tells whether the host has a route to nowhere for all of a prefix.
 func (h Host) endsNowhere(p netip.Prefix) bool {
-	return slices.ContainsFunc(h.Routes, func(r Route) bool {
+	return slices.ContainsFunc(h.Routes, func(r route.Route) bool {
 		return r.Nowhere && r.Dst.IsValid() && r.Dst.Bits() <= p.Bits() && r.Dst.Contains(p.Addr())
 	})
 }
@@ -125,11 +126,11 @@ func (r *Report) routerRoutes(f netfilter.Family, via netip.Addr) []RouterRoute 
 // poolOf is the pool that a prefix lies in, and whether the router may send all of it to the host.
 func (r *Report) poolOf(prefix netip.Prefix) (pool netip.Prefix, whole bool) {
 	for _, p := range r.pools {
-		if inPools([]netip.Prefix{p}, prefix) && (!pool.IsValid() || p.Bits() > pool.Bits()) {
+		if route.Within([]netip.Prefix{p}, prefix) && (!pool.IsValid() || p.Bits() > pool.Bits()) {
 			pool = p
 		}
 	}
-	if !pool.IsValid() || r.facts.Host.overlap(pool) != "" {
+	if !pool.IsValid() || route.Overlap(pool, r.facts.Host.Addresses, r.facts.Host.Routes) != "" {
 		return pool, false
 	}
 	meets := func(p netip.Prefix) bool { return p.Overlaps(pool) }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"labd/internal/netfilter"
+	"labd/internal/route"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -20,10 +21,10 @@ func routerReport(t *testing.T) *Report {
 	c, d, e := sampleContainer(t, 101, "172.18.0.0/24"), sampleContainer(t, 102, "172.19.0.0/24"), sampleContainer(t, 103, "192.168.60.0/24")
 	c.Address6, c.Rules6 = netip.MustParseAddr("fd77::101"), &netfilter.Ruleset{}
 	c.Docker.Networks[0].Subnets = append(c.Docker.Networks[0].Subnets, prefixes("fd18::/64")...)
-	c.Interfaces = append(c.Interfaces, Address{"br-web", netip.MustParsePrefix("fd18::1/64")})
+	c.Interfaces = append(c.Interfaces, route.Address{Interface: "br-web", Prefix: netip.MustParsePrefix("fd18::1/64")})
 	x := sampleContainer(t, 104, "172.18.0.0/24")
 	f := sampleFacts(t, c, d, e, x)
-	f.Host.Addresses = append(f.Host.Addresses, Address{"eno1", netip.MustParsePrefix("fd50::1/64")}, Address{"vmbr0", netip.MustParsePrefix("fd77::1/64")})
+	f.Host.Addresses = append(f.Host.Addresses, route.Address{Interface: "eno1", Prefix: netip.MustParsePrefix("fd50::1/64")}, route.Address{Interface: "vmbr0", Prefix: netip.MustParsePrefix("fd77::1/64")})
 	p := DefaultPolicy()
 	p.Pools = append(p.Pools, prefixes("fd18::/48")...)
 	p.AliasPools = prefixes("10.99.0.0/16")
@@ -79,10 +80,10 @@ func TestRouterRoutes(t *testing.T) {
 	}{
 		{"a pool", func(*Facts, *Policy) {}, "ip route add 172.16.0.0/12 via 192.168.50.1\npackets for addresses of 172.16.0.0/12 that no network has"},
 		{"a pool that ends", func(f *Facts, _ *Policy) {
-			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("172.16.0.0/12")[0], Nowhere: true, Table: mainTable})
+			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: prefixes("172.16.0.0/12")[0], Nowhere: true, Table: route.MainTable})
 		}, both},
 		{"the host has some of the pool elsewhere", func(f *Facts, _ *Policy) {
-			f.Host.Addresses = append(f.Host.Addresses, Address{"vmbr3", netip.MustParsePrefix("172.30.0.1/24")})
+			f.Host.Addresses = append(f.Host.Addresses, route.Address{Interface: "vmbr3", Prefix: netip.MustParsePrefix("172.30.0.1/24")})
 		}, both},
 		{"clients come from the pool", func(_ *Facts, p *Policy) { p.From = prefixes("172.31.0.0/24") }, both},
 		{"the cluster is in the pool", func(f *Facts, _ *Policy) {
