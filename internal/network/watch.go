@@ -1,8 +1,8 @@
 package network
 
 import (
-	"encoding/binary"
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"slices"
