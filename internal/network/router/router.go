@@ -11,6 +11,7 @@ import (
 	"labd/internal/finding"
 	"labd/internal/netfilter"
 	"labd/internal/network"
+	"labd/internal/route"
 )
 
 // Route is one route that the LAN's router needs.
@@ -86,7 +87,7 @@ func (a *Advice) warn(r *network.Report) {
 
 // endsNowhere tells whether the host has a route to nowhere for all of a prefix.
 func endsNowhere(h network.Host, p netip.Prefix) bool {
-	return slices.ContainsFunc(h.Routes, func(r network.Route) bool {
+	return slices.ContainsFunc(h.Routes, func(r route.Route) bool {
 		return r.Nowhere && r.Dst.IsValid() && r.Dst.Bits() <= p.Bits() && r.Dst.Contains(p.Addr())
 	})
 }
@@ -128,11 +129,11 @@ func routesOf(r *network.Report, f netfilter.Family, via netip.Addr) []Route {
 // poolOf is the pool that a prefix lies in, and whether the router may send all of it to the host.
 func poolOf(r *network.Report, prefix netip.Prefix) (pool netip.Prefix, whole bool) {
 	for _, p := range r.Pools() {
-		if p.Bits() <= prefix.Bits() && p.Contains(prefix.Addr()) && (!pool.IsValid() || p.Bits() > pool.Bits()) {
+		if route.Within([]netip.Prefix{p}, prefix) && (!pool.IsValid() || p.Bits() > pool.Bits()) {
 			pool = p
 		}
 	}
-	if !pool.IsValid() || r.Facts().Host.Overlap(pool) != "" {
+	if !pool.IsValid() || route.Overlap(pool, r.Facts().Host.Addresses, r.Facts().Host.Routes) != "" {
 		return pool, false
 	}
 	meets := func(p netip.Prefix) bool { return p.Overlaps(pool) }

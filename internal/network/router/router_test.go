@@ -15,6 +15,7 @@ import (
 	"labd/internal/docker"
 	"labd/internal/netfilter"
 	"labd/internal/network"
+	"labd/internal/route"
 )
 
 var update = flag.Bool("update", false, "write the golden files again")
@@ -43,7 +44,7 @@ func sampleContainer(t *testing.T, id int, subnet string) network.Container {
 	address := netip.AddrFrom4([4]byte{10, 77, 0, byte(id)})
 	return network.Container{
 		ID: id, NetNS: strconv.Itoa(id), Uplink: "eth0", Address: address, Backend: netfilter.NFT, Rules: rules,
-		Interfaces: []network.Address{{Interface: "eth0", Prefix: netip.PrefixFrom(address, 24)}, {Interface: "br-web", Prefix: netip.PrefixFrom(gateway, prefix.Bits())}},
+		Interfaces: []route.Address{{Interface: "eth0", Prefix: netip.PrefixFrom(address, 24)}, {Interface: "br-web", Prefix: netip.PrefixFrom(gateway, prefix.Bits())}},
 		Docker: &docker.Info{
 			Version: "28.5.2", FirewallBackend: "iptables",
 			Networks:   []docker.Network{{ID: "f00", Name: "web", Driver: "bridge", Bridge: "br-web", Subnets: []netip.Prefix{prefix}, GatewayMode: "nat"}},
@@ -57,8 +58,8 @@ func sampleFacts(containers ...network.Container) *network.Facts {
 	return &network.Facts{
 		Host: network.Host{
 			Uplinks:    []string{"eno1"},
-			Addresses:  []network.Address{{Interface: "lo", Prefix: prefixes("127.0.0.1/8")[0]}, {Interface: "eno1", Prefix: netip.MustParsePrefix("192.168.50.1/24")}, {Interface: "vmbr0", Prefix: netip.MustParsePrefix("10.77.0.1/24")}},
-			Routes:     []network.Route{{Via: netip.MustParseAddr("192.168.50.254"), Dev: "eno1", Table: unix.RT_TABLE_MAIN, Protocol: 3}, {Dst: prefixes("10.77.0.0/24")[0], Dev: "vmbr0", Table: unix.RT_TABLE_MAIN, Protocol: 2}},
+			Addresses:  []route.Address{{Interface: "lo", Prefix: prefixes("127.0.0.1/8")[0]}, {Interface: "eno1", Prefix: netip.MustParsePrefix("192.168.50.1/24")}, {Interface: "vmbr0", Prefix: netip.MustParsePrefix("10.77.0.1/24")}},
+			Routes:     []route.Route{{Via: netip.MustParseAddr("192.168.50.254"), Dev: "eno1", Table: unix.RT_TABLE_MAIN, Protocol: 3}, {Dst: prefixes("10.77.0.0/24")[0], Dev: "vmbr0", Table: unix.RT_TABLE_MAIN, Protocol: 2}},
 			Forwarding: map[string]bool{"eno1": true, "vmbr0": true},
 		},
 		Containers: containers, Owners: network.Owners{}, Gone: map[int]bool{},
@@ -70,10 +71,10 @@ func routerReport(t *testing.T) *network.Report {
 	c, d, e := sampleContainer(t, 101, "172.18.0.0/24"), sampleContainer(t, 102, "172.19.0.0/24"), sampleContainer(t, 103, "192.168.60.0/24")
 	c.Address6, c.Rules6 = netip.MustParseAddr("fd77::101"), &netfilter.Ruleset{}
 	c.Docker.Networks[0].Subnets = append(c.Docker.Networks[0].Subnets, prefixes("fd18::/64")...)
-	c.Interfaces = append(c.Interfaces, network.Address{Interface: "br-web", Prefix: netip.MustParsePrefix("fd18::1/64")})
+	c.Interfaces = append(c.Interfaces, route.Address{Interface: "br-web", Prefix: netip.MustParsePrefix("fd18::1/64")})
 	x := sampleContainer(t, 104, "172.18.0.0/24")
 	f := sampleFacts(c, d, e, x)
-	f.Host.Addresses = append(f.Host.Addresses, network.Address{Interface: "eno1", Prefix: netip.MustParsePrefix("fd50::1/64")}, network.Address{Interface: "vmbr0", Prefix: netip.MustParsePrefix("fd77::1/64")})
+	f.Host.Addresses = append(f.Host.Addresses, route.Address{Interface: "eno1", Prefix: netip.MustParsePrefix("fd50::1/64")}, route.Address{Interface: "vmbr0", Prefix: netip.MustParsePrefix("fd77::1/64")})
 	p := network.DefaultPolicy()
 	p.Pools = append(p.Pools, prefixes("fd18::/48")...)
 	p.AliasPools = prefixes("10.99.0.0/16")
@@ -129,10 +130,10 @@ func TestRouterRoutes(t *testing.T) {
 	}{
 		{"a pool", func(*network.Facts, *network.Policy) {}, "ip route add 172.16.0.0/12 via 192.168.50.1\npackets for addresses of 172.16.0.0/12 that no network has"},
 		{"a pool that ends", func(f *network.Facts, _ *network.Policy) {
-			f.Host.Routes = append(f.Host.Routes, network.Route{Dst: prefixes("172.16.0.0/12")[0], Nowhere: true, Table: unix.RT_TABLE_MAIN})
+			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: prefixes("172.16.0.0/12")[0], Nowhere: true, Table: unix.RT_TABLE_MAIN})
 		}, both},
 		{"the host has some of the pool elsewhere", func(f *network.Facts, _ *network.Policy) {
-			f.Host.Addresses = append(f.Host.Addresses, network.Address{Interface: "vmbr3", Prefix: netip.MustParsePrefix("172.30.0.1/24")})
+			f.Host.Addresses = append(f.Host.Addresses, route.Address{Interface: "vmbr3", Prefix: netip.MustParsePrefix("172.30.0.1/24")})
 		}, both},
 		{"clients come from the pool", func(_ *network.Facts, p *network.Policy) { p.From = prefixes("172.31.0.0/24") }, both},
 		{"the cluster is in the pool", func(f *network.Facts, _ *network.Policy) {
