@@ -5,18 +5,17 @@ import (
 	"net/netip"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"labd/internal/netfilter"
 	"labd/internal/network"
+	"labd/internal/route"
 )
 
 // lan is the network between the router and the host, as far as the host knows it.
 type lan struct {
 	// hop4 and hop6 are the host's addresses by which the router reaches it, with the prefix of the LAN.
 	hop4, hop6 netip.Prefix
-	// device is the interface of hop4.
-	device string
+	// device and device6 are their interfaces.
+	device, device6 string
 	// gateway is the LAN's router, as the host knows it; where it is not valid, why says the reason.
 	gateway netip.Addr
 	why     string
@@ -37,7 +36,7 @@ func lanOf(r *network.Report) lan {
 	h := r.Facts().Host
 	var l lan
 	l.hop4, l.device = nextHop(h, netfilter.IPv4)
-	l.hop6, _ = nextHop(h, netfilter.IPv6)
+	l.hop6, l.device6 = nextHop(h, netfilter.IPv6)
 	l.gateway, l.why = gateway(h, l.hop4, l.device)
 	for _, source := range r.Sources {
 		if l.hop4.IsValid() && source.Overlaps(l.hop4.Masked()) || l.hop6.IsValid() && source.Overlaps(l.hop6.Masked()) {
@@ -50,8 +49,8 @@ func lanOf(r *network.Report) lan {
 // nextHop returns the host's address by which the LAN reaches it, and its interface. Of several it is the one that the
 // default route leaves by, the best first.
 func nextHop(h network.Host, f netfilter.Family) (netip.Prefix, string) {
-	var first network.Address
-	for _, via := range append(defaults(h, f), network.DefaultRoute{}) {
+	var first route.Address
+	for _, via := range append(defaults(h, f), route.Default{}) {
 		for _, name := range h.Uplinks {
 			for _, a := range h.Addresses {
 				addr := a.Prefix.Addr()
@@ -71,14 +70,14 @@ func nextHop(h network.Host, f netfilter.Family) (netip.Prefix, string) {
 }
 
 // defaults returns the default routes of a family in the main table, the one that the kernel takes first.
-func defaults(h network.Host, f netfilter.Family) []network.DefaultRoute {
-	var out []network.DefaultRoute
+func defaults(h network.Host, f netfilter.Family) []route.Default {
+	var out []route.Default
 	for _, d := range h.Defaults {
-		if d.Table == unix.RT_TABLE_MAIN && d.IPv6 == (f == netfilter.IPv6) {
+		if d.Table == route.MainTable && d.IPv6 == (f == netfilter.IPv6) {
 			out = append(out, d)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b network.DefaultRoute) int { return a.Metric - b.Metric })
+	slices.SortStableFunc(out, func(a, b route.Default) int { return a.Metric - b.Metric })
 	return out
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"labd/internal/netfilter"
 	"labd/internal/network"
+	"labd/internal/route"
 )
 
 // Route is one route that the LAN's router needs.
@@ -79,17 +80,17 @@ func Advise(r *network.Report, req Request) (*Advice, error) {
 func routesOf(r *network.Report, f netfilter.Family, via netip.Addr, whole bool) []Route {
 	var out []Route
 	var pools []netip.Prefix
-	for _, route := range r.Want.Routes {
-		if netfilter.FamilyOf(route.Dst.Addr()) != f {
+	for _, want := range r.Want.Routes {
+		if netfilter.FamilyOf(want.Dst.Addr()) != f {
 			continue
 		}
-		pool := poolOf(r, route.Dst)
+		pool := poolOf(r, want.Dst)
 		switch {
 		case !whole || !pool.IsValid() || !isFree(r, pool):
-			out = append(out, Route{Prefix: route.Dst, Via: via})
+			out = append(out, Route{Prefix: want.Dst, Via: via})
 		case !slices.Contains(pools, pool):
 			pools = append(pools, pool)
-			out = append(out, Route{Prefix: pool, Via: via, Aggregate: pool != route.Dst})
+			out = append(out, Route{Prefix: pool, Via: via, Aggregate: pool != want.Dst})
 		}
 	}
 	slices.SortFunc(out, func(a, b Route) int { return a.Prefix.Compare(b.Prefix) })
@@ -118,10 +119,10 @@ func isFree(r *network.Report, p netip.Prefix) bool {
 			return false
 		}
 	}
-	for _, route := range h.Routes {
+	for _, other := range h.Routes {
 		// A default route cut in two, as VPNs do, is a default route.
-		isDefault := !route.Dst.IsValid() || route.Dst.Bits() <= 1
-		if !isDefault && route.Dst.Overlaps(p) && !(route.Nowhere && covers(route.Dst, p)) {
+		isDefault := !other.Dst.IsValid() || other.Dst.Bits() <= 1
+		if !isDefault && other.Dst.Overlaps(p) && (!other.Nowhere || !covers(other.Dst, p)) {
 			return false
 		}
 	}
@@ -131,7 +132,7 @@ func isFree(r *network.Report, p netip.Prefix) bool {
 
 // endsNowhere reports whether the host has a route to nowhere for all of a prefix.
 func endsNowhere(h network.Host, p netip.Prefix) bool {
-	return slices.ContainsFunc(h.Routes, func(r network.Route) bool {
+	return slices.ContainsFunc(h.Routes, func(r route.Route) bool {
 		return r.Nowhere && r.Dst.IsValid() && covers(r.Dst, p)
 	})
 }

@@ -53,7 +53,7 @@ var styles = []style{
 	{name: "client-linux", title: "one Linux client", tried: "Debian 12", sign: "#", apply: "as root, on the client; it holds until the next reboot", add: addLinuxClient, removal: removePlain},
 	{name: "client-macos", title: "one Mac", sign: "#", apply: "in a terminal of the Mac; it holds until the next reboot", add: addMacOS, removal: removeMacOS},
 	{name: "client-windows", title: "one Windows client", sign: "rem", apply: "in a command prompt (cmd) that was started as administrator; it lasts over reboots", add: addWindows, removal: removeWindows},
-	{name: "wireguard", title: "a WireGuard client", sign: "#", single: true, apply: "in the client's file, below the [Peer] that leads to your LAN; then wg-quick down and up", add: addWireGuard, removal: removePages("the AllowedIPs of the client"), undo: "take the prefixes out of AllowedIPs again; wg-quick down and up"},
+	{name: "wireguard", title: "a WireGuard client", sign: "#", single: true, apply: "in the client's file, below the [Peer] that leads to your LAN; then wg-quick down and up", add: addWireGuard, removal: removeWireGuard, undo: "take the prefixes out of AllowedIPs again; wg-quick down and up"},
 }
 
 // Styles returns the names of the styles, plain first.
@@ -76,7 +76,7 @@ type writer struct {
 // write writes the text of a style: where it comes from and goes to, the routes, how to test them and how to undo.
 func (w *writer) write() {
 	s := w.style
-	origin := "written by the maker's documentation; labd's tests cannot run it"
+	origin := "unproven: written from the maker's documentation, labd's tests cannot run it"
 	if s.tried != "" {
 		origin = "labd's tests run this text on " + s.tried
 	}
@@ -86,7 +86,7 @@ func (w *writer) write() {
 	}
 	s.add(w)
 	if at, who := sample(w.report); at.IsValid() {
-		w.remark("test, from a client of the LAN: ping %s (%s)", at, who)
+		w.remark("test, from a client: ping %s (%s)", at, who)
 	}
 	if s.onRouter && len(w.lan.direct) > 0 {
 		w.remark("test once more with one connection that stays open for more than a minute, such as ssh: a router that saw only one")
@@ -122,18 +122,15 @@ func (w *writer) warn() {
 	if w.style.onRouter && direct != "" {
 		w.note("clients in %s ask by way of the router and are answered directly, so the router sees one direction only; a router with a stateful firewall then drops TCP. Give the route to the clients instead (styles dnsmasq-121, openwrt-dhcp, pihole, adguard, client-linux, client-macos, client-windows), or put the containers and this host into a network that the router leads to", direct)
 	}
-	var pools []string
+	var pools, commands []string
 	for _, route := range w.advice.Routes {
 		if covered := poolOf(w.report, route.Prefix) == route.Prefix; covered && route.Aggregate && !endsNowhere(w.report.Facts().Host, route.Prefix) {
 			pools = append(pools, route.Prefix.String())
+			commands = append(commands, fmt.Sprintf("%s route replace unreachable %s", ipOf(route), route.Prefix))
 		}
 	}
-	for _, pool := range pools {
-		command := "ip route replace unreachable " + pool
-		if strings.Contains(pool, ":") {
-			command = "ip -6 route replace unreachable " + pool
-		}
-		w.note("packets for addresses of %s that no network has go back and forth between router and host until their time is over; '%s' on this host ends that, and 'post-up %s' below the bridge %s in /etc/network/interfaces does so after a reboot; labd lets such a route be", pool, command, command, cmp.Or(w.lan.device, "to the LAN"))
+	if len(pools) > 0 {
+		w.note("this host sends packets for addresses of %s that no network has back to the router; this ends that, on this host: %s. After a reboot, too: the same behind 'post-up' below %s in /etc/network/interfaces. labd lets such routes be", strings.Join(pools, ", "), strings.Join(commands, "; "), cmp.Or(w.lan.device, w.lan.device6, "the bridge to the LAN"))
 	}
 }
 

@@ -33,7 +33,6 @@ func (w *writer) classless(line func(classless) string) (classless, bool) {
 	return c, true
 }
 
-
 var dnsmasq121 = style{
 	name: "dnsmasq-121", title: "dnsmasq, DHCP option 121", tried: "dnsmasq 2.90 with udhcpc, dhcpcd and dhclient", sign: "#",
 	apply: "this is the file /etc/dnsmasq.d/labd.conf; then 'dnsmasq --test' and restart dnsmasq; clients get it at their next lease",

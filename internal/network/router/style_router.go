@@ -6,8 +6,10 @@ import (
 	"strings"
 )
 
-// openwrtOld lists the sections that an earlier paste made.
-const openwrtOld = `for section in $(uci -q show network | sed -n 's/^network\.\(labd_[A-Za-z0-9_]*\)=route6\{0,1\}$/\1/p'); do uci delete "network.$section"; done`
+// openwrtOld deletes the sections of one configuration that an earlier paste made.
+func openwrtOld(config string) string {
+	return fmt.Sprintf(`for section in $(uci -q show %[1]s | sed -n 's/^%[1]s\.\(labd_[A-Za-z0-9_]*\)=.*$/\1/p'); do uci delete "%[1]s.$section"; done`, config)
+}
 
 // openwrt names the sections by prefix and begins with deleting all of its own, so that a paste leaves what is wanted and
 // nothing else, whatever an earlier one left (OpenWrt, network.route and network.route6).
@@ -15,7 +17,7 @@ var openwrt = style{
 	name: "openwrt", title: "OpenWrt", tried: "a stand-in for uci only, not on a router", sign: "#", onRouter: true,
 	apply: "in a shell of the router; where the LAN's interface has another name than 'lan', put that name in its place",
 	add: func(w *writer) {
-		w.line("%s", openwrtOld)
+		w.line("%s", openwrtOld("network"))
 		for _, r := range w.advice.Routes {
 			section := "network.labd_" + identifier(r.Prefix)
 			if r.Prefix.Addr().Is6() {
@@ -33,16 +35,19 @@ var openwrt = style{
 		w.line("/etc/init.d/network reload")
 		if len(w.lan.direct) > 0 {
 			w.remark("only if 'uci -q get firewall.@defaults[0].drop_invalid' says 1, the firewall drops these connections; this lets them be:")
-			for i, r := range w.advice.Routes {
-				w.remark("  uci set firewall.labd_%d=rule; uci set firewall.labd_%d.src=lan; uci set firewall.labd_%d.dest_ip=%s; uci set firewall.labd_%d.proto=all; uci set firewall.labd_%d.target=NOTRACK", i, i, i, r.Prefix, i, i)
+			for _, r := range w.advice.Routes {
+				w.remark("  s=firewall.labd_%s; uci set $s=rule; uci set $s.src=lan; uci set $s.dest_ip=%s; uci set $s.proto=all; uci set $s.target=NOTRACK", identifier(r.Prefix), r.Prefix)
 			}
 			w.remark("  uci commit firewall; /etc/init.d/firewall reload")
 		}
 	},
 	removal: func(w *writer) {
-		w.line("%s", openwrtOld)
+		w.line("%s", openwrtOld("network"))
 		w.line("uci commit network")
 		w.line("/etc/init.d/network reload")
+		w.line("%s", openwrtOld("firewall"))
+		w.line("uci commit firewall")
+		w.line("/etc/init.d/firewall reload")
 	},
 }
 
@@ -196,8 +201,7 @@ func addUniFi(w *writer) {
 	}
 	w.remark("or by its API, POST to /proxy/network/api/s/default/rest/routing, one for each route; a second one with that name is a second route:")
 	for _, r := range w.advice.Routes {
-		kind := "static-route"
-		w.remark(`  {"enabled":true,"name":"labd %s","type":"%s","static-route_type":"nexthop-route","static-route_network":"%s","static-route_nexthop":"%s","static-route_distance":1}`, r.Prefix, kind, r.Prefix, r.Via)
+		w.remark(`  {"enabled":true,"name":"labd %s","type":"static-route","static-route_type":"nexthop-route","static-route_network":"%s","static-route_nexthop":"%s","static-route_distance":1}`, r.Prefix, r.Prefix, r.Via)
 	}
 	if len(w.lan.direct) > 0 {
 		w.remark("a policy that blocks invalid traffic inside the LAN's zone drops these connections: switch it off for the networks above")

@@ -51,6 +51,13 @@ func addWireGuard(w *writer) {
 	w.warnDocker("WireGuard clients")
 }
 
+func removeWireGuard(w *writer) {
+	if len(w.advice.Routes) > 0 {
+		w.remark("take these out of the client's AllowedIPs; then wg-quick down and up")
+		w.line("%s", prefixesOf(w.advice.Routes))
+	}
+}
+
 // compact returns a list without its blanks.
 func compact(list string) string {
 	out := make([]byte, 0, len(list))
