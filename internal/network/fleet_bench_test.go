@@ -99,14 +99,14 @@ func (e *engine) resync(b *testing.B) {
 	}
 }
 
-// programs is how many programs were started to read rules.
+// programs returns how many programs were started to read rules.
 func (e *engine) programs() (n uint64) {
-	h := e.observer.containers.(*holder)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, x := range h.held {
-		reads, _ := x.Rules().Reads()
-		n += reads
+	for _, id := range e.observer.Running() {
+		if ct, err := e.pool.Open(context.Background(), id); err == nil {
+			reads, _ := ct.Rules().Reads()
+			n += reads
+			_ = ct.Close()
+		}
 	}
 	return n
 }

@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"reflect"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"labd/internal/lxc"
+	"labd/internal/network/watch"
 )
 
 // ErrUnseen says that the host was not looked at yet.
@@ -98,9 +100,7 @@ func (o *Observer) lookAtHost(ctx context.Context) (fresh []int, err error) {
 		}
 	}
 	o.mu.Unlock()
-	if holder, ok := o.containers.(*holder); ok {
-		holder.keep(running)
-	}
+	o.containers.Keep(running)
 	return fresh, nil
 }
 
@@ -199,10 +199,12 @@ func (o *Observer) Facts() (*Facts, error) {
 	return f, nil
 }
 
-// Close lets go of what is held of containers.
+// Watch calls wake for what changes on the host and in running containers, until ctx ends and nothing watches any more.
+func (o *Observer) Watch(ctx context.Context, log *slog.Logger, wake watch.Wake) {
+	watch.Watcher{Host: o.host, Containers: o.containers, Timeout: time.Duration(o.policy.Timeout), Log: log, Wake: wake}.Run(ctx)
+}
+
+// Close closes the containers that are held open.
 func (o *Observer) Close() error {
-	if holder, ok := o.containers.(*holder); ok {
-		return holder.Close()
-	}
-	return nil
+	return o.containers.Close()
 }

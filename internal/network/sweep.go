@@ -12,6 +12,7 @@ import (
 	"labd/internal/host"
 	"labd/internal/lxc"
 	"labd/internal/netfilter"
+	"labd/internal/network/container"
 	"labd/internal/route"
 )
 
@@ -91,7 +92,7 @@ func (c *Controller) eachNamespace(ctx context.Context, do func(context.Context,
 				return nil // its namespace is gone, and everything in it
 			}
 			if err == nil {
-				err = errors.Join(do(ctx, namespaceOf(c.host, ct)), ct.Close())
+				err = errors.Join(do(ctx, container.Namespace(c.host, ct)), ct.Close())
 			}
 			if err != nil {
 				errs[i+2] = fmt.Errorf("in container %d: %w", id, err)
