@@ -13,6 +13,7 @@ import (
 	"labd/internal/docker"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/network/container"
 	"labd/internal/route"
 )
 
@@ -77,7 +78,7 @@ func TestPodmanBridges(t *testing.T) {
 
 // A Podman without its service, and a Docker that hangs from the start: reached all the same, and said so.
 func TestReachableByKernel(t *testing.T) {
-	for name, asked := range map[string]error{"no socket": errNoSocket, "it hangs": context.DeadlineExceeded} {
+	for name, asked := range map[string]error{"no socket": container.ErrNoSocket, "it hangs": context.DeadlineExceeded} {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t, "podman", netfilter.NFT)
 			b.ct.ip("link set br-web down")
@@ -109,7 +110,7 @@ func TestReachableByKernel(t *testing.T) {
 			b.wantPing("Docker answers", true)
 			b.containers.docker = func(context.Context, int) (*docker.Info, error) { return nil, asked }
 			b.clock = lastGoodFor * 2
-			if asked == errNoSocket {
+			if asked == container.ErrNoSocket {
 				if n := b.network("web"); n.Verdict != VerdictOK {
 					t.Errorf("its name is forgotten: %+v", n)
 				}
