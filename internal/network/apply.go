@@ -22,13 +22,13 @@ type Controller struct {
 	containers container.Source
 
 	// mu keeps the operations of plans and the passes of the loop apart: those exclude all, these go side by side.
-	mu   sync.RWMutex
-	keep keeping
+	mu       sync.RWMutex
+	progress progress
 }
 
 // NewController returns a Controller of the containers of a source.
 func NewController(h *host.Host, state *State, containers container.Source) *Controller {
-	return &Controller{host: h, state: state, containers: containers, keep: newKeeping()}
+	return &Controller{host: h, state: state, containers: containers, progress: newProgress()}
 }
 
 // locked runs do alone.
@@ -98,9 +98,9 @@ func (c *Controller) Ops() plan.Ops {
 			},
 		},
 		opSysctl: c.sysctlOp(),
-		opSweep: plan.Typed[struct{}, struct{}]{
-			DoFunc:     func(ctx context.Context, _ struct{}) error { return c.Sweep(ctx) },
-			VerifyFunc: func(ctx context.Context, _ struct{}) error { return c.verifySwept(ctx) },
+		opCleanup: plan.Typed[struct{}, struct{}]{
+			DoFunc:     func(ctx context.Context, _ struct{}) error { return c.Cleanup(ctx) },
+			VerifyFunc: func(ctx context.Context, _ struct{}) error { return c.verifyCleanup(ctx) },
 		},
 	}
 }

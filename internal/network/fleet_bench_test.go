@@ -127,7 +127,7 @@ func BenchmarkFleet(b *testing.B) {
 			b.Fatalf("%d routes, want %d", n, fleetSize*fleetWidth)
 		}
 		plain = append(plain, programByHand(b, e, spaces, routes))
-		if err := e.control.Sweep(context.Background()); err != nil {
+		if err := e.control.Cleanup(context.Background()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -181,7 +181,7 @@ func programByHand(b *testing.B, e *engine, spaces []space, routes string) time.
 		}
 		scripts[i] = s.String()
 	}
-	if err := e.control.Sweep(context.Background()); err != nil {
+	if err := e.control.Cleanup(context.Background()); err != nil {
 		b.Fatal(err)
 	}
 	start := time.Now()

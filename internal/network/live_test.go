@@ -262,7 +262,7 @@ func TestRouteFollowsTheContainer(t *testing.T) {
 	if got := b.host.run("ip", "route", "show", "proto", "176"); got != "" {
 		t.Errorf("routes of a stopped container: %q", got)
 	}
-	if f := b.observe(); f.Owners[prefixes("172.18.0.0/24")[0]] != "101/web" {
+	if f := b.observe(); f.Owners[prefixes("172.18.0.0/24")[0]] != (Owner{101, "web"}) {
 		t.Errorf("owners %v", f.Owners)
 	}
 	b.containers.pids = pids
@@ -371,7 +371,7 @@ func TestMovedPathsChangeNothing(t *testing.T) {
 	paths := b.observer.host.Paths
 	paths.PVE = t.TempDir()
 	moved := NewController(host.New(paths, ""), b.observer.state, b.containers)
-	if err := moved.Sweep(t.Context()); !errors.Is(err, host.ErrNoPrograms) {
+	if err := moved.Cleanup(t.Context()); !errors.Is(err, host.ErrNoPrograms) {
 		t.Errorf("sweep: %v", err)
 	}
 	if _, err := moved.changeRoutes(routesParams{Remove: b.observe().Host.Own}); !errors.Is(err, host.ErrNoPrograms) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +33,7 @@ type Observer struct {
 	mu   sync.Mutex
 	busy map[int]chan struct{} // containers that are being looked into; closed at the end
 	good map[int]lastGood      // what was last seen of the running containers
-	seen picture
+	seen snapshot
 }
 
 type lastGood struct {
@@ -56,7 +55,7 @@ type Containers interface {
 func NewObserver(h *host.Host, policy Policy, state *State, containers Containers, now func() time.Time) *Observer {
 	return &Observer{
 		host: h, policy: policy, state: state, containers: containers, now: now,
-		slots: make(chan struct{}, maxAtOnce), busy: map[int]chan struct{}{}, good: map[int]lastGood{}, seen: newPicture(),
+		slots: make(chan struct{}, maxAtOnce), busy: map[int]chan struct{}{}, good: map[int]lastGood{}, seen: newSnapshot(),
 	}
 }
 
@@ -184,7 +183,7 @@ func (o *Observer) look(ctx context.Context, id int) Container {
 	<-asked
 	c.Docker = info
 	c.findBridges()
-	if c.Err == nil && info != nil && strings.HasPrefix(info.FirewallBackend, "nftables") {
+	if c.Err == nil && info != nil && info.FirewallBackend.OwnTables() {
 		c.Err = o.observeTables(ctx, ct, &c)
 	}
 	switch {

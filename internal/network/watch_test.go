@@ -115,7 +115,7 @@ func TestStopAndStart(t *testing.T) {
 	f.stop(ctID)
 	took := within(t, 2*time.Second+slack, "the route goes", func() bool { return !b.routed() })
 	t.Logf("the route is gone after %s", took.Round(time.Millisecond))
-	if owners := e.last().facts.Owners; owners[prefixes("172.18.0.0/24")[0]] != "101/web" {
+	if owners := e.last().facts.Owners; owners[prefixes("172.18.0.0/24")[0]] != (Owner{101, "web"}) {
 		t.Errorf("a stopped container loses its prefix: %v", owners)
 	}
 	// The same rules of Docker's in a fresh namespace.

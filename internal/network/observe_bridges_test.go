@@ -34,7 +34,7 @@ func TestByKernel(t *testing.T) {
 	}
 	stage := c.Rules.Tables["filter"]["DOCKER-ISOLATION-STAGE-1"]
 	stage.Rules = append(stage.Rules, netfilter.Rule{Args: strings.Fields("! -s 172.20.0.0/16 -o br-fedcba987654 -j DROP")})
-	owners := Owners{prefixes("172.19.0.0/16")[0]: "101/web_default", prefixes("172.17.0.0/16")[0]: "102/bridge"}
+	owners := Owners{prefixes("172.19.0.0/16")[0]: {101, "web_default"}, prefixes("172.17.0.0/16")[0]: {102, "bridge"}}
 	got := byKernel(&c, owners)
 	network := func(name, bridge string, internal bool, subnets ...string) docker.Network {
 		return docker.Network{Name: name, Driver: "bridge", Bridge: bridge, GatewayMode: "nat", GatewayMode6: "nat", Internal: internal, Subnets: prefixes(subnets...)}
