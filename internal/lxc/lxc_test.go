@@ -314,7 +314,7 @@ func TestPathsStayInside(t *testing.T) {
 	if data, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd())); err != nil || string(data) != "inside" {
 		t.Errorf("%q, %v", data, err)
 	}
-	c := &Container{ID: 101, root: root}
+	c := &Container{ID: 101, root: root, host: host.New(host.DefaultPaths(), "")}
 	if _, err := c.Socket(t.Context(), "file"); !errors.Is(err, ErrNotSocket) {
 		t.Errorf("a file instead of a socket: %v", err)
 	}
@@ -352,7 +352,7 @@ func TestForeignPeer(t *testing.T) {
 		{"another network", own, pidNS, false},
 		{"another PID namespace", netNS, own, false},
 	} {
-		c := &Container{ID: 101, root: root, net: tt.net, pidNS: tt.pid, proc: "/proc"}
+		c := &Container{ID: 101, root: root, net: tt.net, pidNS: tt.pid, host: host.New(host.DefaultPaths(), "")}
 		s, err := c.Socket(t.Context(), "docker.sock")
 		if err != nil {
 			t.Fatal(err)
