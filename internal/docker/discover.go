@@ -15,14 +15,27 @@ import (
 	"github.com/docker/docker/client"
 )
 
+// FirewallBackend is what a Docker daemon programs its packet filter with: iptables, iptables+firewalld or nftables, as
+// the driver in GET /info says (since API 1.49).
+type FirewallBackend string
+
+// The usual backends.
+const (
+	IPTables FirewallBackend = "iptables"
+	NFTables FirewallBackend = "nftables"
+)
+
+// OwnTables reports whether the daemon makes nftables tables of its own, in which nobody else has a place for rules.
+func (b FirewallBackend) OwnTables() bool { return strings.HasPrefix(string(b), string(NFTables)) }
+
 // Info is what a daemon says of itself, checked.
 type Info struct {
 	// Version and API are the daemon's versions, "28.5.2" and "1.51".
 	Version, API string
 	// Podman says that the daemon is Podman's: its API does not tell the bridges of networks.
 	Podman bool
-	// FirewallBackend is iptables, iptables+firewalld or nftables; iptables where an old daemon does not say.
-	FirewallBackend string
+	// FirewallBackend is what the daemon programs; iptables where an old one does not say.
+	FirewallBackend FirewallBackend
 	Networks        []Network
 	Containers      []Container
 	// Rejected says what of the answer was left out because it cannot be true, one sentence each, maxRejected of them
@@ -103,7 +116,7 @@ func describe(ctx context.Context, c *client.Client) (*Info, error) {
 	if err != nil {
 		return nil, explain("ask Docker for its version", err)
 	}
-	info := &Info{FirewallBackend: "iptables"}
+	info := &Info{FirewallBackend: IPTables}
 	info.Version = info.text("its version", version.Version)
 	info.API = info.text("the version of its API", version.APIVersion)
 	for _, component := range version.Components {
@@ -112,9 +125,11 @@ func describe(ctx context.Context, c *client.Client) (*Info, error) {
 	if system, err := c.Info(ctx); err != nil {
 		return nil, explain("ask Docker for its firewall backend", err)
 	} else if system.FirewallBackend != nil && system.FirewallBackend.Driver != "" {
-		if info.FirewallBackend = info.text("its firewall backend", system.FirewallBackend.Driver); info.FirewallBackend == "" {
+		backend := info.text("its firewall backend", system.FirewallBackend.Driver)
+		if backend == "" {
 			return nil, fmt.Errorf("ask Docker for its firewall backend: %w", ErrMalformed)
 		}
+		info.FirewallBackend = FirewallBackend(backend)
 	}
 	return info, nil
 }
