@@ -1,45 +1,30 @@
-package network
+package probe
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/vishvananda/netns"
 
 	"labd/internal/finding"
 	"labd/internal/netfilter"
-	"labd/internal/pve"
+	"labd/internal/network"
+	"labd/test/spaces"
 )
 
-func (b *bed) probe(target Target) *Probe {
-	b.t.Helper()
-	prober := NewProber(b.control.host, b.containers, time.Now)
-	_, r := b.look()
-	out, err := prober.Probe(b.t.Context(), r, target)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return out
-}
-
 // wantHops checks the states of the hops that are not ok.
-func wantHops(t *testing.T, when string, p *Probe, want map[string]string) {
+func wantHops(t *testing.T, when string, p *Result, want map[string]State) {
 	t.Helper()
-	got := map[string]string{}
+	got := map[string]State{}
 	for _, h := range p.Hops {
-		if h.State != HopOK {
+		if h.State != OK {
 			got[h.Name] = h.State
 		}
 	}
@@ -48,7 +33,7 @@ func wantHops(t *testing.T, when string, p *Probe, want map[string]string) {
 	}
 }
 
-func hop(t *testing.T, p *Probe, name string) Hop {
+func hop(t *testing.T, p *Result, name string) Hop {
 	t.Helper()
 	i := slices.IndexFunc(p.Hops, func(h Hop) bool { return h.Name == name })
 	if i < 0 {
@@ -59,77 +44,35 @@ func hop(t *testing.T, p *Probe, name string) Hop {
 
 var box = Target{Address: netip.MustParseAddr(boxAddr)}
 
-// serve says a word to whoever connects to port 80 of a box.
-func (b *bed) serve(box space, word string) {
-	b.t.Helper()
-	l, err := listenIn(box.pid, ":80")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(conn, word+"\n")
-			_ = conn.Close()
-		}
-	}()
-}
-
-// listenIn listens in the namespace of a process. The thread comes back: were it to end here, the processes that it
-// started would be killed with it (Pdeathsig).
-func listenIn(pid int, address string) (_ net.Listener, err error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	home, err := netns.Get()
-	if err != nil {
-		return nil, err
-	}
-	defer home.Close()
-	away, err := netns.GetFromPid(pid)
-	if err != nil {
-		return nil, err
-	}
-	defer away.Close()
-	if err := netns.Set(away); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, netns.Set(home)) }()
-	return net.Listen("tcp", address)
-}
-
 func TestProbe(t *testing.T) {
 	b := newBed(t, "docker-28.5", netfilter.NFT)
-	b.serve(b.box, "hello")
+	b.box.Serve(":80", "hello")
 
 	p := b.probe(box)
 	if p.Verdict != VerdictBlocked || p.Network != "network/101/web" || p.Docker != "shop" {
 		t.Fatalf("before: %+v", p)
 	}
-	wantHops(t, "before", p, map[string]string{"route": HopBlocking, "container-raw": HopBlocking, "container-forward": HopBlocking})
+	wantHops(t, "before", p, map[string]State{"route": Blocking, "container-raw": Blocking, "container-forward": Blocking})
 	if !slices.Contains(finding.Codes(p.Findings, p.Network), "net.no-answer") {
 		t.Errorf("findings %v", finding.Codes(p.Findings, p.Network))
 	}
 
 	// A route that somebody made brings the packets to where Docker drops them, and the counter tells.
-	b.host.ip("route add 172.18.0.0/24 via 10.77.0.101")
+	b.host.IP("route add 172.18.0.0/24 via 10.77.0.101")
 	p = b.probe(box)
 	raw := hop(t, p, "container-raw")
-	if raw.State != HopBlocking || raw.Counted == 0 || !strings.Contains(raw.Rule, "-A PREROUTING -d 172.18.0.2/32 ! -i br-web -j DROP") {
+	if raw.State != Blocking || raw.Counted == 0 || !strings.Contains(raw.Rule, "-A PREROUTING -d 172.18.0.2/32 ! -i br-web -j DROP") {
 		t.Errorf("raw: %+v", raw)
 	}
 	i := slices.IndexFunc(p.Findings, func(f finding.Finding) bool { return f.Code == finding.NetNoAnswer })
 	if i < 0 || p.Findings[i].Severity != finding.Fail || !strings.Contains(p.Findings[i].Cause, "PREROUTING in table raw") {
 		t.Errorf("findings %+v", p.Findings)
 	}
-	b.host.ip("route del 172.18.0.0/24")
+	b.host.IP("route del 172.18.0.0/24")
 
-	b.run(b.planApply(false))
+	b.apply()
 	p = b.probe(box)
-	wantHops(t, "applied", p, map[string]string{})
+	wantHops(t, "applied", p, map[string]State{})
 	if p.Verdict != VerdictOK || len(p.Packets) != 2 || !p.Packets[0].Answered || !p.Packets[1].Answered || p.Packets[1].Result != "connected" || p.Packets[1].Port != 80 {
 		t.Fatalf("applied: %+v", p)
 	}
@@ -150,27 +93,28 @@ func TestProbe(t *testing.T) {
 // and cannot cure is found all the same.
 func TestProbeFindsTheDrop(t *testing.T) {
 	b := newBed(t, "docker-28.5", netfilter.NFT)
-	b.run(b.planApply(false))
+	b.apply()
 	for _, tt := range []struct {
 		name, make, undo string
-		where            space
-		hop, state       string
+		where            spaces.Space
+		hop              string
+		state            State
 	}{
-		{"a rule before labd's jump", "iptables-nft -I FORWARD 1 -d 172.18.0.2 -j DROP", "iptables-nft -D FORWARD -d 172.18.0.2 -j DROP", b.ct, "container-forward", HopBlocking},
-		{"a rule with a condition that cannot be judged", "iptables-nft -I FORWARD 1 -m length --length 0:1500 -j DROP", "iptables-nft -D FORWARD -m length --length 0:1500 -j DROP", b.ct, "container-forward", HopBlocking},
-		{"the other backend", "iptables-legacy -t raw -I PREROUTING 1 -i eth0 -j DROP", "iptables-legacy -t raw -D PREROUTING -i eth0 -j DROP", b.ct, "container-raw", HopBlocking},
-		{"forwarding", "sysctl -q net.ipv4.conf.eth0.forwarding=0", "sysctl -q net.ipv4.conf.eth0.forwarding=1", b.ct, "container-forwarding", HopBlocking},
-		{"the bridge", "ip link set br-web down", "ip link set br-web up", b.ct, "bridge", HopBlocking},
-		{"the host's FORWARD", "iptables-nft -I FORWARD 1 -d 172.18.0.0/24 -j DROP", "iptables-nft -D FORWARD -d 172.18.0.0/24 -j DROP", b.host, "host-forward", HopBlocking},
-		{"the host's OUTPUT", "iptables-nft -I OUTPUT 1 -d 172.18.0.0/24 -j DROP", "iptables-nft -D OUTPUT -d 172.18.0.0/24 -j DROP", b.host, "host-forward", HopBlocking},
-		{"the host's forwarding", "sysctl -q net.ipv4.conf.eno1.forwarding=0", "sysctl -q net.ipv4.conf.eno1.forwarding=1", b.host, "host-forwarding", HopBlocking},
+		{"a rule before labd's jump", "iptables-nft -I FORWARD 1 -d 172.18.0.2 -j DROP", "iptables-nft -D FORWARD -d 172.18.0.2 -j DROP", b.ct, "container-forward", Blocking},
+		{"a rule with a condition that cannot be judged", "iptables-nft -I FORWARD 1 -m length --length 0:1500 -j DROP", "iptables-nft -D FORWARD -m length --length 0:1500 -j DROP", b.ct, "container-forward", Blocking},
+		{"the other backend", "iptables-legacy -t raw -I PREROUTING 1 -i eth0 -j DROP", "iptables-legacy -t raw -D PREROUTING -i eth0 -j DROP", b.ct, "container-raw", Blocking},
+		{"forwarding", "sysctl -q net.ipv4.conf.eth0.forwarding=0", "sysctl -q net.ipv4.conf.eth0.forwarding=1", b.ct, "container-forwarding", Blocking},
+		{"the bridge", "ip link set br-web down", "ip link set br-web up", b.ct, "bridge", Blocking},
+		{"the host's FORWARD", "iptables-nft -I FORWARD 1 -d 172.18.0.0/24 -j DROP", "iptables-nft -D FORWARD -d 172.18.0.0/24 -j DROP", b.host, "host-forward", Blocking},
+		{"the host's OUTPUT", "iptables-nft -I OUTPUT 1 -d 172.18.0.0/24 -j DROP", "iptables-nft -D OUTPUT -d 172.18.0.0/24 -j DROP", b.host, "host-forward", Blocking},
+		{"the host's forwarding", "sysctl -q net.ipv4.conf.eno1.forwarding=0", "sysctl -q net.ipv4.conf.eno1.forwarding=1", b.host, "host-forwarding", Blocking},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fields := strings.Fields(tt.make)
-			tt.where.run(fields[0], fields[1:]...)
+			tt.where.Run(fields[0], fields[1:]...)
 			defer func() {
 				fields := strings.Fields(tt.undo)
-				tt.where.run(fields[0], fields[1:]...)
+				tt.where.Run(fields[0], fields[1:]...)
 			}()
 			p := b.probe(box)
 			if got := hop(t, p, tt.hop); got.State != tt.state {
@@ -186,7 +130,7 @@ func TestProbeFindsTheDrop(t *testing.T) {
 	}
 	// Nobody has this address.
 	p := b.probe(Target{Address: netip.MustParseAddr("172.18.0.77")})
-	if got := hop(t, p, "docker-container"); got.State != HopBlocking || p.Packets[0].Answered {
+	if got := hop(t, p, "docker-container"); got.State != Blocking || p.Packets[0].Answered {
 		t.Errorf("%+v, %+v", got, p.Packets)
 	}
 	// What is in no Docker network gets no packet.
@@ -209,18 +153,18 @@ func writePVE(t *testing.T, b *bed, files map[string]string) {
 			t.Fatal(err)
 		}
 	}
-	b.control.host.PVE = root
-	b.control.host.Exec = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	b.machine.PVE = root
+	b.machine.Exec = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 }
 
 func TestProbePVEFirewall(t *testing.T) {
 	b := newBed(t, "docker-28.5", netfilter.NFT)
-	b.run(b.planApply(false))
+	b.apply()
 	const conf = "hostname: web\nnet0: name=eth0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:00:00:01,ip=10.77.0.101/24,type=veth\n"
 	files := map[string]string{"lxc/101.conf": conf, "firewall/cluster.fw": "[OPTIONS]\nenable: 1\n", "firewall/101.fw": "[OPTIONS]\nenable: 1\nipfilter: 1\n"}
 	writePVE(t, b, files)
 	p := b.probe(box)
-	wantHops(t, "closed", p, map[string]string{"pve-firewall": HopBlocking, "pve-ipfilter": HopBlocking})
+	wantHops(t, "closed", p, map[string]State{"pve-firewall": Blocking, "pve-ipfilter": Blocking})
 	if diff := cmp.Diff([]string{"/etc/pve/firewall/101.fw", "[RULES]", "IN ACCEPT -source 192.168.50.0/24 -dest 172.18.0.0/24 -log nolog"}, hop(t, p, "pve-firewall").Lines); diff != "" {
 		t.Error(diff)
 	}
@@ -230,72 +174,13 @@ func TestProbePVEFirewall(t *testing.T) {
 	if got := finding.Codes(p.Findings, p.Network); !slices.Contains(got, "net.pve-firewall") || !slices.Contains(got, "net.ipfilter") {
 		t.Errorf("findings %v", got)
 	}
-	b.wantVerdict("closed", VerdictUnreachable)
+	b.wantVerdict("closed", network.VerdictUnreachable)
 
 	// The very lines that the probe names open it.
 	files["firewall/101.fw"] += "[IPSET ipfilter-net0]\n" + strings.Join(hop(t, p, "pve-ipfilter").Lines[2:], "\n") + "\n[RULES]\n" + hop(t, p, "pve-firewall").Lines[2] + "\n"
 	writePVE(t, b, files)
-	wantHops(t, "with the lines", b.probe(box), map[string]string{})
-	b.wantVerdict("with the lines", VerdictOK)
-}
-
-func TestFirewallInbound(t *testing.T) {
-	d := func(rules string) *Firewall {
-		var f Firewall
-		f.Guest = pve.ParseFirewall([]byte("[OPTIONS]\nenable: 1\n" + rules))
-		return &f
-	}
-	all := flow{source: netip.MustParsePrefix("192.168.50.0/24"), dest: netip.MustParsePrefix("172.18.0.0/24")}
-	web := flow{source: netip.MustParsePrefix("192.168.50.2/32"), dest: netip.MustParsePrefix("172.18.0.2/32"), protocol: "tcp", port: 80}
-	for _, tt := range []struct {
-		rules   string
-		flow    flow
-		want    passage
-		because string
-	}{
-		{"", all, blocks, "policy_in: DROP"},
-		{"policy_in: ACCEPT\n", all, passes, "policy_in: ACCEPT"},
-		{"policy_in: REJECT\n", all, blocks, "policy_in: REJECT"},
-		{"[RULES]\nIN ACCEPT\n", all, passes, "IN ACCEPT"},
-		{"[RULES]\n|IN ACCEPT\n", all, blocks, "policy_in: DROP"},
-		{"[RULES]\nIN ACCEPT -i net1\n", all, blocks, "policy_in: DROP"},
-		{"[RULES]\nIN ACCEPT -source 192.168.0.0/16 -dest 172.16.0.0/12\n", all, passes, "IN ACCEPT -source 192.168.0.0/16 -dest 172.16.0.0/12"},
-		{"[RULES]\nIN ACCEPT -dest 172.18.0.2\n", all, unsure, "IN ACCEPT -dest 172.18.0.2"},
-		{"[RULES]\nIN ACCEPT -dest 172.18.0.2\n", web, passes, "IN ACCEPT -dest 172.18.0.2"},
-		{"[RULES]\nIN ACCEPT -p tcp -dport 80\n", web, passes, "IN ACCEPT -p tcp -dport 80"},
-		{"[RULES]\nIN ACCEPT -p tcp -dport 443\n", web, blocks, "policy_in: DROP"},
-		{"[RULES]\nIN ACCEPT -p tcp -dport 80\n", all, unsure, "IN ACCEPT -p tcp -dport 80"},
-		{"[RULES]\nIN HTTP(ACCEPT)\n", web, unsure, "IN HTTP(ACCEPT)"},
-		{"[RULES]\nGROUP web\n", web, unsure, "GROUP web"},
-		{"[RULES]\nIN ACCEPT -source dc/lan\n", web, unsure, "IN ACCEPT -source dc/lan"},
-		{"[RULES]\nIN DROP -dest 172.18.0.2\nIN ACCEPT\n", web, blocks, "IN DROP -dest 172.18.0.2"},
-		{"policy_in: ACCEPT\n[RULES]\nOUT DROP\n", web, passes, "policy_in: ACCEPT"},
-	} {
-		got, why := d(tt.rules).inbound("net0", tt.flow)
-		if got != tt.want || why != tt.because {
-			t.Errorf("%q: %v because of %q", tt.rules, got, why)
-		}
-	}
-}
-
-func TestFirewallOutbound(t *testing.T) {
-	subnet := netip.MustParsePrefix("172.18.0.0/24")
-	for text, want := range map[string]passage{
-		"":                                       passes,
-		"[OPTIONS]\nipfilter: 1\n":               blocks,
-		"[IPSET ipfilter-net0]\n":                blocks,
-		"[IPSET ipfilter-net1]\n":                passes,
-		"[IPSET ipfilter-net0]\n172.18.0.0/24\n": passes,
-		"[IPSET ipfilter-net0]\n172.16.0.0/12\n": passes,
-		"[IPSET ipfilter-net0]\n172.18.0.2\n":    blocks,
-		"[IPSET ipfilter-net0]\n172.16.0.0/12\n! 172.18.0.128/25\n": blocks,
-		"[IPSET ipfilter-net0]\ndc/docker\n":                        unsure,
-	} {
-		f := Firewall{Guest: pve.ParseFirewall([]byte(text))}
-		if got, _ := f.outbound("net0", subnet); got != want {
-			t.Errorf("%q: %v, want %v", text, got, want)
-		}
-	}
+	wantHops(t, "with the lines", b.probe(box), map[string]State{})
+	b.wantVerdict("with the lines", network.VerdictOK)
 }
 
 // The kernel's own ping answers what labd's echo request asks.
@@ -304,8 +189,8 @@ func TestEchoRequest(t *testing.T) {
 	if got != "0800170512340001"+"6c616264" {
 		t.Errorf("echo request %s", got)
 	}
-	needNamespace(t)
-	space{t, 0}.ip("link set lo up")
+	spaces.Need(t)
+	spaces.Space{T: t}.IP("link set lo up")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	for _, addr := range []string{"127.0.0.1", "::1"} {
