@@ -129,7 +129,7 @@ func (d *daemon) buildNVMe(tracker *finding.Registry) {
 		observe:  observer.Observe,
 		diagnose: func(f *disk.Facts) *disk.Report { return disk.Diagnose(f, d.cfg.NVMe) },
 		findings: func(r *disk.Report) []finding.Finding { return r.Findings },
-		kinds:    []string{"nvme"}, tracker: tracker,
+		kinds:    []finding.Kind{finding.KindNVMe}, tracker: tracker,
 	}
 }
 
@@ -146,7 +146,7 @@ func (d *daemon) buildStorage(tracker *finding.Registry, in storage.Inputs) {
 			return r
 		},
 		findings: func(r *storage.Report) []finding.Finding { return r.Findings },
-		kinds:    []string{"storage"}, tracker: tracker,
+		kinds:    []finding.Kind{finding.KindStorage}, tracker: tracker,
 	}
 }
 
