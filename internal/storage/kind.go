@@ -80,7 +80,7 @@ func (local) remote() bool                                     { return false }
 // unjudged is a type that labd does not know.
 type unjudged struct{ local }
 
-func (unjudged) observe(*questions, *pve.StorageSection)    {}
+func (unjudged) observe(*questions, *pve.StorageSection)   {}
 func (unjudged) backing(*pve.StorageSection) []layer.Layer { return nil }
 func (unjudged) lost() string                              { return "device" }
 

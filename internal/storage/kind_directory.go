@@ -13,9 +13,11 @@ import (
 // directory is the type whose volumes are files below a path.
 type directory struct{ local }
 
-func (directory) observe(q *questions, s *pve.StorageSection) { q.directories = append(q.directories, s) }
-func (directory) backing(*pve.StorageSection) []layer.Layer   { return nil }
-func (directory) lost() string                                { return "device" }
+func (directory) observe(q *questions, s *pve.StorageSection) {
+	q.directories = append(q.directories, s)
+}
+func (directory) backing(*pve.StorageSection) []layer.Layer { return nil }
+func (directory) lost() string                              { return "device" }
 
 // judge judges by the mount that it should be on. A device that is gone counts even when
 // the entry is switched off. A mount counts as dead only when its own device is gone as well: somebody may have mounted

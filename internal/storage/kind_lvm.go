@@ -14,8 +14,10 @@ import (
 // volumeGroup is the type whose volumes lie in an LVM volume group.
 type volumeGroup struct{ local }
 
-func (volumeGroup) observe(q *questions, s *pve.StorageSection) { q.groups = append(q.groups, s.Get("vgname")) }
-func (volumeGroup) lost() string                                { return "volume group" }
+func (volumeGroup) observe(q *questions, s *pve.StorageSection) {
+	q.groups = append(q.groups, s.Get("vgname"))
+}
+func (volumeGroup) lost() string { return "volume group" }
 
 func (volumeGroup) backing(s *pve.StorageSection) []layer.Layer {
 	return []layer.Layer{{Kind: layer.VolumeGroup, Name: s.Get("vgname")}}
@@ -66,7 +68,6 @@ func findGroup(f *Facts, e *Entry, name string) (VolumeGroup, bool) {
 	}
 	return VolumeGroup{}, false
 }
-
 
 // leaves names what LVM keeps of a dead volume, which does no harm.
 func (volumeGroup) leaves(e *Entry) []string {

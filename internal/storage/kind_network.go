@@ -18,7 +18,7 @@ type network struct {
 	servers     func(s *pve.StorageSection, cephMonitors []string) []string
 }
 
-func (network) observe(*questions, *pve.StorageSection)    {}
+func (network) observe(*questions, *pve.StorageSection)   {}
 func (network) backing(*pve.StorageSection) []layer.Layer { return nil }
 func (network) lost() string                              { return "server" }
 func (network) remote() bool                              { return true }

@@ -11,8 +11,10 @@ import (
 // pool is the type whose volumes lie in a ZFS pool or dataset.
 type pool struct{ local }
 
-func (pool) observe(q *questions, s *pve.StorageSection) { q.datasets = append(q.datasets, datasetOf(s)) }
-func (pool) lost() string                                { return "pool" }
+func (pool) observe(q *questions, s *pve.StorageSection) {
+	q.datasets = append(q.datasets, datasetOf(s))
+}
+func (pool) lost() string { return "pool" }
 
 func (pool) backing(s *pve.StorageSection) []layer.Layer {
 	return []layer.Layer{{Kind: layer.Pool, Name: poolOf(datasetOf(s))}}
