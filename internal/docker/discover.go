@@ -48,6 +48,9 @@ type Info struct {
 const (
 	DriverBridge    = "bridge"
 	GatewayIsolated = "isolated"
+	GatewayRouted   = "routed"
+	// GatewayUnprotected lets everything in.
+	GatewayUnprotected = "nat-unprotected"
 )
 
 // Network is one Docker network.

@@ -125,7 +125,7 @@ func TestProbe(t *testing.T) {
 	if i < 0 || p.Findings[i].Severity != finding.Fail || !strings.Contains(p.Findings[i].Cause, "PREROUTING in table raw") {
 		t.Errorf("findings %+v", p.Findings)
 	}
-	b.host.ip("route del 172.18.0.0/24")
+	b.host.ip("route del 172.18.0.0/24 table 176")
 
 	b.run(b.planApply(false))
 	p = b.probe(box)
