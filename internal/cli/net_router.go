@@ -14,10 +14,11 @@ func (a *app) netRouterCommand() *cobra.Command {
 	styles := apiv1.RouterStyles()
 	style := styles[0]
 	cmd := &cobra.Command{
-		Use: "router", Short: "Text for the LAN's router, so that it sends the Docker networks to this host", Args: noArgs,
-		Long: `Prints the routes that the LAN's router needs, in the words of that router, for pasting: one route for a whole pool where
-nothing else lies in it. Warnings come on standard error. It changes nothing, on this host or elsewhere.`,
-		Example: "labctl net router\nlabctl net router --style openwrt",
+		Use: "router", Short: "Routes for the router of your LAN, so that it sends the Docker networks to this host", Args: noArgs,
+		Long: `Prints the routes that the router of your LAN needs, written for that router, so that you can paste them. It is one route
+for a whole pool where nothing else lies in the pool. Warnings come on standard error. It changes nothing, on this host or
+elsewhere.`,
+		Example: "  labctl net router\n  labctl net router --style openwrt",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !slices.Contains(styles, style) {
 				return usageError("unknown style %q: one of %s", style, strings.Join(styles, ", "))
@@ -34,7 +35,7 @@ nothing else lies in it. Warnings come on standard error. It changes nothing, on
 				err := emit(a, report, func(i apiv1.RouterItem) string { return i.ID }, func(bool) {
 					for _, item := range report.Items {
 						for line := range strings.Lines(item.Text) {
-							a.printf("%s\n", strings.TrimSuffix(line, "\n"))
+							a.raw(line)
 						}
 					}
 				})
