@@ -56,9 +56,9 @@ func group(findings []apiv1.Finding) []findingGroup {
 
 // groupKey is the same for findings that one sentence can tell: what differs are the names and numbers in it.
 func groupKey(f apiv1.Finding) string {
-	parts := []string{f.Code, f.Severity, f.State, f.Confidence, subjectKind(f.Subject), shape(f.Title), shape(f.Cause)}
+	parts := []string{f.Code, string(f.Severity), string(f.State), string(f.Confidence), subjectKind(f.Subject), shape(f.Title), shape(f.Cause)}
 	for _, r := range f.Remedies {
-		parts = append(parts, shape(r.Title), r.Risk, itoa(len(r.Commands)))
+		parts = append(parts, shape(r.Title), string(r.Risk), itoa(len(r.Commands)))
 	}
 	if f.Silence != nil {
 		parts = append(parts, f.Silence.ID)
@@ -157,8 +157,8 @@ func (g findingGroup) subjects() []string {
 // head is the first line of a group.
 func (a *app) head(g findingGroup) {
 	f := g.findings[0]
-	for _, line := range hanging(fmt.Sprintf("%-5s ", strings.ToUpper(f.Severity)), escape(g.subject()+": "+g.title), a.width()) {
-		fmt.Fprintln(a.out, a.paint(f.Severity, line).text)
+	for _, line := range hanging(fmt.Sprintf("%-5s ", strings.ToUpper(string(f.Severity))), escape(g.subject()+": "+g.title), a.width()) {
+		fmt.Fprintln(a.out, a.paint(f.Severity.Health(), line).text)
 	}
 	if len(g.findings) > 1 {
 		for _, s := range g.subjects() {
@@ -190,7 +190,7 @@ func (a *app) explainGroup(g findingGroup) {
 	fmt.Fprintln(a.out)
 	a.head(g)
 	if g.cause != "" {
-		a.line("  cause:    ", g.cause+" ("+f.Confidence+")")
+		a.line("  cause:    ", g.cause+" ("+string(f.Confidence)+")")
 	} else {
 		a.line("  cause:    ", "unknown")
 	}
@@ -207,7 +207,7 @@ func (a *app) explainGroup(g findingGroup) {
 		a.line("  hidden:   ", "not there for long enough to know whether it lasts")
 	}
 	for i, r := range f.Remedies {
-		a.line("  remedy "+itoa(i+1)+": ", g.remedyTitle(i)+" (risk: "+r.Risk+")")
+		a.line("  remedy "+itoa(i+1)+": ", g.remedyTitle(i)+" (risk: "+string(r.Risk)+")")
 		for _, c := range g.commands(i) {
 			a.command(6, c)
 		}
@@ -270,7 +270,7 @@ func (g findingGroup) commands(i int) []string {
 // findingList lists what is to be seen, with the first thing to do, and counts the rest.
 func (a *app) findingList(findings []apiv1.Finding) {
 	var shown []apiv1.Finding
-	hidden := map[string]int{}
+	hidden := map[apiv1.State]int{}
 	for _, f := range findings {
 		if f.State != "" && f.State != apiv1.StateActive {
 			hidden[f.State]++
@@ -294,7 +294,10 @@ func (a *app) findingList(findings []apiv1.Finding) {
 		a.printf("\nNothing is wrong.\n")
 	}
 	var also []string
-	for _, s := range []struct{ state, one, many string }{
+	for _, s := range []struct {
+		state     apiv1.State
+		one, many string
+	}{
 		{apiv1.StateConsequence, "consequence of these", "consequences of these"},
 		{apiv1.StateSilenced, "silenced", "silenced"},
 		{apiv1.StatePending, "too new to be certain", "too new to be certain"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -83,6 +84,10 @@ func (a *app) printf(format string, args ...any) {
 			args[i] = escape(v.Error())
 		case fmt.Stringer:
 			args[i] = escape(v.String())
+		default:
+			if value := reflect.ValueOf(arg); value.Kind() == reflect.String { // a word of the API
+				args[i] = escape(value.String())
+			}
 		}
 	}
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
@@ -126,17 +131,17 @@ func (a *app) remarks(notes []string) {
 	}
 }
 
-// paint colours escaped text by a severity or verdict, where colours are on.
-func (a *app) paint(verdict, escaped string) painted {
+// paint colours escaped text by how well what it speaks of is, where colours are on.
+func (a *app) paint(health apiv1.Health, escaped string) painted {
 	code := ""
-	switch verdict {
-	case "fail", "gone", "malformed", "masked":
+	switch health {
+	case apiv1.HealthFail:
 		code = "31"
-	case "warn", "down", "drift", "refused", "unreachable", "orphan-node", "unsupported":
+	case apiv1.HealthWarn:
 		code = "33"
-	case "ok":
+	case apiv1.HealthOK:
 		code = "32"
-	case "info", "planned":
+	case apiv1.HealthInfo:
 		code = "36"
 	}
 	if code == "" || !a.colour() {
@@ -168,7 +173,7 @@ func (a *app) command(indent int, text string) {
 func (a *app) printPlan(p apiv1.Plan) {
 	a.line("", p.Title)
 	for i, s := range p.Steps {
-		a.line("  "+itoa(i+1)+". ", s.Title+" (risk: "+s.Risk+")")
+		a.line("  "+itoa(i+1)+". ", s.Title+" (risk: "+string(s.Risk)+")")
 		a.line("       how:    ", s.How)
 		a.line("       verify: ", s.Verify)
 		switch {

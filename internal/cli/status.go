@@ -93,9 +93,9 @@ func (a *app) showStatus(ctx context.Context, c *client) error {
 		a.headline(status)
 		rows := make([][]string, 0, len(status.Items))
 		for _, i := range status.Items {
-			rows = append(rows, []string{i.ID, i.Verdict, i.Summary, age(i.ObservedAt)})
+			rows = append(rows, []string{i.ID, string(i.Verdict), i.Summary, age(i.ObservedAt)})
 		}
-		a.tableRows([]string{"JOB", "VERDICT", "SUMMARY", "SEEN"}, rows, func(r int) string { return status.Items[r].Verdict })
+		a.tableRows([]string{"JOB", "VERDICT", "SUMMARY", "SEEN"}, rows, func(r int) apiv1.Health { return status.Items[r].Verdict })
 		if wide {
 			a.explain(status.Findings, true)
 		} else {
@@ -122,20 +122,23 @@ func counted(findings []apiv1.Finding) []apiv1.Finding {
 
 // headline is the whole host in one line.
 func (a *app) headline(status apiv1.Envelope[apiv1.StatusItem]) {
-	counts := map[string]int{}
+	counts := map[apiv1.Severity]int{}
 	for _, f := range status.Findings {
 		if f.State == "" || f.State == apiv1.StateActive {
 			counts[f.Severity]++
 		}
 	}
-	verdict, text := "ok", "all is well"
+	verdict, text := apiv1.HealthOK, "all is well"
 	var parts []string
-	for _, s := range []struct{ severity, one, many string }{
+	for _, s := range []struct {
+		severity  apiv1.Severity
+		one, many string
+	}{
 		{apiv1.SeverityFail, "failure", "failures"}, {apiv1.SeverityWarn, "warning", "warnings"}, {apiv1.SeverityInfo, "remark", "remarks"},
 	} {
 		if n := counts[s.severity]; n > 0 {
 			if len(parts) == 0 {
-				verdict = s.severity
+				verdict = s.severity.Health()
 			}
 			parts = append(parts, amount(n, s.one, s.many))
 		}
@@ -167,18 +170,21 @@ func (a *app) news(history []apiv1.HistoryItem, now time.Time) {
 	history = slices.SortedStableFunc(slices.Values(history), func(a, b apiv1.HistoryItem) int {
 		return cmp.Or(minute(b).Compare(minute(a)), strings.Compare(a.Subject, b.Subject))
 	})
-	type piece struct{ verdict, lead, text string }
+	type piece struct {
+		health     apiv1.Health
+		lead, text string
+	}
 	var lines []piece
 	for _, i := range history {
 		what := i.Subject + ": " + i.Title
 		switch {
 		case i.Cleared != nil && now.Sub(*i.Cleared) < newsSpan:
-			lines = append(lines, piece{"ok", "  - " + stamp(*i.Cleared) + "  ", what + " (it was there for " + span(i.Cleared.Sub(i.Since)) + ")"})
+			lines = append(lines, piece{apiv1.HealthOK, "  - " + stamp(*i.Cleared) + "  ", what + " (it was there for " + span(i.Cleared.Sub(i.Since)) + ")"})
 		case i.Cleared == nil && now.Sub(i.Since) < newsSpan:
 			if i.Episodes > 1 {
 				what += " (it came " + itoa(i.Episodes) + " times so far)"
 			}
-			lines = append(lines, piece{i.Severity, "  + " + stamp(i.Since) + "  ", what})
+			lines = append(lines, piece{i.Severity.Health(), "  + " + stamp(i.Since) + "  ", what})
 		}
 	}
 	if len(lines) == 0 {
@@ -191,7 +197,7 @@ func (a *app) news(history []apiv1.HistoryItem, now time.Time) {
 			return
 		}
 		for _, l := range hanging(line.lead, escape(line.text), a.width()) {
-			fmt.Fprintln(a.out, a.paint(line.verdict, l).text)
+			fmt.Fprintln(a.out, a.paint(line.health, l).text)
 		}
 	}
 }

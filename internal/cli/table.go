@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	apiv1 "labd/api/v1"
 )
 
 // columnGap is the space between two columns of a table.
@@ -14,7 +16,7 @@ const longWord = 30
 
 // tableRows prints aligned columns. Where they do not fit, the widest are wrapped at their words; where even that is too
 // wide, each row becomes a paragraph of its own.
-func (a *app) tableRows(header []string, rows [][]string, severity func(row int) string) {
+func (a *app) tableRows(header []string, rows [][]string, health func(row int) apiv1.Health) {
 	cells := make([][]string, 0, len(rows)+1)
 	for _, row := range append([][]string{header}, rows...) {
 		line := make([]string, len(header))
@@ -28,8 +30,8 @@ func (a *app) tableRows(header []string, rows [][]string, severity func(row int)
 	}
 	paint := func(row int, line string) string {
 		line = strings.ReplaceAll(line, noBreak, " ")
-		if row > 0 && severity != nil {
-			return a.paint(severity(row-1), line).text
+		if row > 0 && health != nil {
+			return a.paint(health(row-1), line).text
 		}
 		return line
 	}
