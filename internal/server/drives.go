@@ -156,15 +156,12 @@ func storagesOn(ns disk.Namespace, storages *storage.Report) []string {
 	if storages == nil {
 		return nil
 	}
-	holds := map[layer.Layer]bool{}
-	for _, l := range slices.Concat(ns.Users, ns.Contents) {
-		holds[l] = true
-	}
+	holds := slices.Concat(ns.Users, ns.Contents)
 	var out []string
 	for _, e := range storages.Entries {
-		b := storages.Backing(e)
-		if b.Point != "" && holds[layer.Layer{Kind: layer.Mount, Name: b.Point}] || b.Group != "" && holds[layer.Layer{Kind: layer.VolumeGroup, Name: b.Group}] ||
-			b.Pool != "" && holds[layer.Layer{Kind: layer.Pool, Name: b.Pool}] {
+		if slices.ContainsFunc(e.Layers, func(want layer.Layer) bool {
+			return slices.ContainsFunc(holds, func(have layer.Layer) bool { return have.Is(want) })
+		}) {
 			out = append(out, string(storages.Subject(e)))
 		}
 	}
