@@ -80,7 +80,7 @@ func (d Drive) Controller() *Controller {
 	return &d.Controllers[0]
 }
 
-// Diagnose is pure.
+// Diagnose returns what the facts mean: each drive with its first broken rung, and the findings. It does no I/O and has no clock.
 func Diagnose(f *Facts, p Policy) *Report {
 	r := &Report{At: f.At, Release: f.Release}
 	if len(f.Functions) == 0 {
@@ -107,7 +107,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 			Function: fn, Chip: chip(fn), history: ofDrive(f.Log, fn.Address), Known: f.known(fn, here), logWhole: f.LogErr == nil && !f.LogLost,
 		}
 		d.Incidents, d.stale = f.incidents(fn.Address, d.serial()), d.usersLeft(f.Stale)
-		c := &patient{facts: f, d: &d, events: lastProbe(d.history), release: r.running}
+		c := &diagnosis{facts: f, d: &d, events: lastProbe(d.history), release: r.running}
 		d.Quirks = c.quirks()
 		found := c.climb()
 		if len(found) > 0 {
@@ -190,8 +190,8 @@ func (d *Drive) worsen(severity finding.Severity) {
 	}
 }
 
-// patient is one drive with all that is known about it.
-type patient struct {
+// diagnosis is one drive with all that is known about it, while it is judged.
+type diagnosis struct {
 	facts *Facts
 	d     *Drive
 	// events are what the kernel log says of the drive since it was last found.
@@ -199,9 +199,9 @@ type patient struct {
 	release Release
 }
 
-func (c *patient) last(kinds ...EventKind) (Event, bool) { return last(c.events, kinds...) }
+func (c *diagnosis) last(kinds ...EventKind) (Event, bool) { return last(c.events, kinds...) }
 
-func (c *patient) quirks() []string {
+func (c *diagnosis) quirks() []string {
 	if ctrl := c.d.Controller(); ctrl != nil && ctrl.QuirksKnown {
 		return ctrl.Quirks
 	}
@@ -209,7 +209,7 @@ func (c *patient) quirks() []string {
 }
 
 // climb finds the first broken rung. sysfs alone decides; the log only says why.
-func (c *patient) climb() []finding.Finding {
+func (c *diagnosis) climb() []finding.Finding {
 	d := c.d
 	set := func(rung, verdict string) { d.Rung, d.Verdict = rung, verdict }
 	ctrl := d.Controller()
@@ -259,7 +259,7 @@ func (c *patient) climb() []finding.Finding {
 }
 
 // beside are the findings that do not break a rung.
-func (c *patient) beside() []finding.Finding {
+func (c *diagnosis) beside() []finding.Finding {
 	d := c.d
 	if d.Unread || d.passedThrough() || d.hides() {
 		return nil // a guest's drive is the guest's to judge
@@ -286,15 +286,15 @@ func (c *patient) beside() []finding.Finding {
 	return out
 }
 
-// passedThrough tells a function that is bound elsewhere on purpose.
+// passedThrough reports whether the function is meant for a guest.
 func (d Drive) passedThrough() bool {
 	return d.Driver == "vfio-pci" || d.Driver == "" && d.DriverOverride == "vfio-pci"
 }
 
-// hides tells a function that is no drive and keeps drives from the PCI bus.
+// hides reports whether the function is no drive and keeps drives from the PCI bus.
 func (d Drive) hides() bool { return d.Remapped > 0 || d.VMD && d.Driver != "vmd" }
 
-// empty tells whether every block device of the controller has no size: the drive dropped out.
+// empty reports whether every block device of the controller has no size: the drive dropped out.
 func (c *Controller) empty() bool {
 	return !slices.ContainsFunc(c.Namespaces, func(n Namespace) bool { return n.SizeBytes > 0 })
 }

@@ -25,7 +25,7 @@ func tree(t testing.TB, archive []byte, release string) (dir string, o *Observer
 	}
 	paths := host.DefaultPaths()
 	paths.Sysfs, paths.Kmsg, paths.Procfs = filepath.Join(dir, "sys"), filepath.Join(dir, "dmesg"), filepath.Join(dir, "proc")
-	return dir, NewObserver(host.New(paths, release), DefaultPolicy(), NewMemory(filepath.Join(dir, "state")), func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) })
+	return dir, NewObserver(host.New(paths, release), DefaultPolicy(), NewMemory(filepath.Join(dir, "state"), nil), func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) })
 }
 
 func archive(t testing.TB, name string) []byte {

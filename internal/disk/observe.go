@@ -22,21 +22,21 @@ type Observer struct {
 	host    *host.Host
 	timeout time.Duration
 	now     func() time.Time
-	names   *names
+	names   *pciNames
 	memory  *Memory
 	smart   *smart.Keeper // nil where drives are not asked
 	onDisk  *contents     // nil where disks are not read
 
 	mu      sync.Mutex
-	journal *journal
+	journal *kernelJournal
 	log     *logReader
 }
 
 // NewObserver returns an Observer. memory may be nil: nothing is remembered then.
 func NewObserver(h *host.Host, policy Policy, memory *Memory, now func() time.Time) *Observer {
 	o := &Observer{
-		host: h, timeout: time.Duration(policy.ReadTimeout), now: now, names: newNames(h), memory: memory, smart: newHealth(h, policy, now),
-		journal: newJournal(h, now), log: newLogReader(h.KernelLog()),
+		host: h, timeout: time.Duration(policy.ReadTimeout), now: now, names: newPCINames(h), memory: memory, smart: newHealth(h, policy, now),
+		journal: newKernelJournal(h, now), log: newLogReader(h.KernelLog()),
 	}
 	if d := host.DefaultPaths(); (h.Sysfs == d.Sysfs) == (h.Dev == d.Dev) {
 		o.onDisk = &contents{seen: map[string]signed{}}
@@ -80,7 +80,7 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 				})
 			})
 		case strings.HasPrefix(class, classRAID), strings.HasPrefix(class, classSATA):
-			results[i] = o.hider(bus, address)
+			results[i] = o.concealer(bus, address)
 		case class == "" && o.memory != nil && o.memory.knows(address):
 			// What it is cannot be read; a drive was there.
 			results[i] = &Function{Address: address, Unread: true, Hangs: bus.hung, Problems: []string{"its class cannot be read"}}
@@ -138,8 +138,8 @@ const vendorIntel = 0x8086
 // vmdDevices are the ids in the table of drivers/pci/controller/vmd.c, up to 6.12.
 var vmdDevices = []uint16{0x201d, 0x28c0, 0x467f, 0x4c3d, 0x7d0b, 0x9a0b, 0xa77f, 0xad0b, 0xb06f, 0xb60b}
 
-// hider reads a function that may hide drives; nil when it hides none.
-func (o *Observer) hider(a *attributes, address string) *Function {
+// concealer reads a function that may hide drives; nil when it hides none.
+func (o *Observer) concealer(a *attributes, address string) *Function {
 	dir := filepath.Join(o.busDir(), address)
 	if a.id(dir, "vendor") != vendorIntel {
 		return nil
