@@ -16,14 +16,27 @@ import (
 	"github.com/docker/docker/client"
 )
 
+// FirewallBackend is what a Docker daemon programs its packet filter with: iptables, iptables+firewalld or nftables, as
+// the driver in GET /info says (since API 1.49).
+type FirewallBackend string
+
+// The usual backends.
+const (
+	IPTables FirewallBackend = "iptables"
+	NFTables FirewallBackend = "nftables"
+)
+
+// OwnTables reports whether the daemon makes nftables tables of its own, in which nobody else has a place for rules.
+func (b FirewallBackend) OwnTables() bool { return strings.HasPrefix(string(b), string(NFTables)) }
+
 // Info is what a daemon says of itself, checked.
 type Info struct {
 	// Version and API are the daemon's versions, "28.5.2" and "1.51".
 	Version, API string
 	// Podman says that the daemon is Podman's: its API does not tell the bridges of networks.
 	Podman bool
-	// FirewallBackend is iptables, iptables+firewalld or nftables; iptables where an old daemon does not say.
-	FirewallBackend string
+	// FirewallBackend is what the daemon programs; iptables where an old one does not say.
+	FirewallBackend FirewallBackend
 	Networks        []Network
 	Containers      []Container
 	// Rejected says what of the answer was left out because it cannot be true, one sentence each.
@@ -95,14 +108,14 @@ func describe(ctx context.Context, c *client.Client) (*Info, error) {
 	if err != nil {
 		return nil, explain("ask Docker for its version", err)
 	}
-	info := &Info{Version: version.Version, API: version.APIVersion, FirewallBackend: "iptables"}
+	info := &Info{Version: version.Version, API: version.APIVersion, FirewallBackend: IPTables}
 	for _, component := range version.Components {
 		info.Podman = info.Podman || component.Name == "Podman Engine"
 	}
 	if system, err := c.Info(ctx); err != nil {
 		return nil, explain("ask Docker for its firewall backend", err)
 	} else if system.FirewallBackend != nil && system.FirewallBackend.Driver != "" {
-		info.FirewallBackend = system.FirewallBackend.Driver
+		info.FirewallBackend = FirewallBackend(system.FirewallBackend.Driver)
 	}
 	return info, nil
 }

@@ -16,7 +16,7 @@ var bridgeNames = regexp.MustCompile(`^(docker0|br-[0-9a-f]{12}|(cni-)?podman[0-
 // its service, a Docker that listens elsewhere or hangs. Names of networks, Docker containers and ports are not known
 // then; a network is called like its bridge, unless it had a prefix before.
 func byKernel(c *Container, owners Owners) *docker.Info {
-	info := &docker.Info{FirewallBackend: "iptables"}
+	info := &docker.Info{FirewallBackend: docker.IPTables}
 	for _, a := range c.Interfaces {
 		if !bridgeNames.MatchString(a.Interface) || a.Prefix.Addr().IsLinkLocalUnicast() || a.Interface == c.Uplink {
 			continue
@@ -31,15 +31,15 @@ func byKernel(c *Container, owners Owners) *docker.Info {
 		}
 		n := &info.Networks[i]
 		n.Subnets = append(n.Subnets, subnet)
-		if owner := owners[subnet]; owner.container() == c.ID && !slices.ContainsFunc(info.Networks, func(o docker.Network) bool { return o.Name == owner.network() }) {
-			n.Name = owner.network()
+		if owner := owners[subnet]; owner.Container == c.ID && !slices.ContainsFunc(info.Networks, func(o docker.Network) bool { return o.Name == owner.Network }) {
+			n.Name = owner.Network
 		}
 	}
 	if len(info.Networks) == 0 {
 		return nil
 	}
 	if c.programsNFT(info.Networks) {
-		info.FirewallBackend = "nftables"
+		info.FirewallBackend = docker.NFTables
 	}
 	return info
 }
@@ -60,7 +60,7 @@ func (c *Container) findBridges() {
 	}
 }
 
-// closesBridge tells whether Docker has the rule by which it keeps an internal network to itself: what comes to its
+// closesBridge reports whether Docker has the rule by which it keeps an internal network to itself: what comes to its
 // bridge from another network is dropped (moby, iptabler/network.go).
 func (c *Container) closesBridge(bridge string) bool {
 	if c.Rules == nil {
@@ -79,7 +79,7 @@ func (c *Container) closesBridge(bridge string) bool {
 	return false
 }
 
-// programsNFT tells whether the bridges are a Docker's that programs nftables: it makes no chain of iptables.
+// programsNFT reports whether the bridges are a Docker's that programs nftables: it makes no chain of iptables.
 func (c *Container) programsNFT(networks []docker.Network) bool {
 	docker := slices.ContainsFunc(networks, func(n docker.Network) bool { return !strings.Contains(n.Bridge, "podman") })
 	return docker && c.Backend == netfilter.NFT && c.Rules.Chain("filter", "DOCKER") == nil && c.Rules.Chain("filter", "DOCKER-USER") == nil

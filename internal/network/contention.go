@@ -16,64 +16,64 @@ import (
 )
 
 const (
-	// fightWindow is how long a loss is counted, foughtLosses how many of them within that are a fight.
-	fightWindow  = 10 * time.Minute
-	foughtLosses = 5
-	// keptLosses bounds what is remembered of one fight.
+	// contentionWindow is how long a loss is counted, contentionLosses how many of them within that are worth a finding.
+	contentionWindow = 10 * time.Minute
+	contentionLosses = 5
+	// keptLosses bounds what is remembered of one contention.
 	keptLosses = 64
 )
 
-// Fight is something of labd's that is taken away again and again.
-type Fight struct {
+// Contention is something of labd's that is taken away again and again.
+type Contention struct {
 	// Container is whose rules are taken away; 0 for a route, which is Prefix.
 	Container int
 	Prefix    netip.Prefix
-	// Losses is how often that was within fightWindow, Last what was found the last time.
+	// Losses is how often that was within contentionWindow, Last what was found the last time.
 	Losses int
 	Last   string
 }
 
-// subject is what is fought about.
-type subject struct {
+// contentionKey is what is fought about.
+type contentionKey struct {
 	container int
 	prefix    netip.Prefix
 }
 
-// fights counts what was lost although labd had made it and nothing else was wanted since. The zero value is empty.
-type fights struct {
+// contentions counts what was lost although labd had made it and nothing else was wanted since. The zero value is empty.
+type contentions struct {
 	mu     sync.Mutex
-	losses map[subject][]time.Time
-	last   map[subject]string
+	losses map[contentionKey][]time.Time
+	last   map[contentionKey]string
 }
 
 // lost notes a loss.
-func (f *fights) lost(now time.Time, s subject, what string) {
+func (f *contentions) lost(now time.Time, s contentionKey, what string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.losses == nil {
-		f.losses, f.last = map[subject][]time.Time{}, map[subject]string{}
+		f.losses, f.last = map[contentionKey][]time.Time{}, map[contentionKey]string{}
 	}
 	list := append(f.losses[s], now)
 	f.losses[s], f.last[s] = list[max(0, len(list)-keptLosses):], what
 }
 
-// current are the fights that go on, in a stable order.
-func (f *fights) current(now time.Time) []Fight {
+// current are the contentions that go on, in a stable order.
+func (f *contentions) current(now time.Time) []Contention {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var out []Fight
+	var out []Contention
 	for s, list := range f.losses {
-		list = slices.DeleteFunc(list, func(at time.Time) bool { return now.Sub(at) >= fightWindow })
+		list = slices.DeleteFunc(list, func(at time.Time) bool { return now.Sub(at) >= contentionWindow })
 		f.losses[s] = list
 		switch {
 		case len(list) == 0:
 			delete(f.losses, s)
 			delete(f.last, s)
-		case len(list) >= foughtLosses:
-			out = append(out, Fight{Container: s.container, Prefix: s.prefix, Losses: len(list), Last: f.last[s]})
+		case len(list) >= contentionLosses:
+			out = append(out, Contention{Container: s.container, Prefix: s.prefix, Losses: len(list), Last: f.last[s]})
 		}
 	}
-	slices.SortFunc(out, func(a, b Fight) int {
+	slices.SortFunc(out, func(a, b Contention) int {
 		return cmp.Or(cmp.Compare(a.Container, b.Container), a.Prefix.Compare(b.Prefix))
 	})
 	return out
@@ -116,28 +116,28 @@ func suspects(rs *netfilter.Ruleset) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// fought finds the fights.
-func (d *diagnosis) fought() {
-	for _, fight := range d.facts.Fights {
-		if fight.Container == 0 {
-			d.find(routeFought(fight))
+// fought finds the contentions.
+func (d *diagnosis) contention() {
+	for _, x := range d.facts.Contentions {
+		if x.Container == 0 {
+			d.find(routeContention(x))
 			continue
 		}
 		for i := range d.facts.Containers {
-			if c := &d.facts.Containers[i]; c.ID == fight.Container {
-				d.find(rulesFought(fight, c))
+			if c := &d.facts.Containers[i]; c.ID == x.Container {
+				d.find(rulesContention(x, c))
 			}
 		}
 	}
 }
 
-func rulesFought(fight Fight, c *Container) finding.Finding {
-	id := strconv.Itoa(fight.Container)
+func rulesContention(x Contention, c *Container) finding.Finding {
+	id := strconv.Itoa(x.Container)
 	f := finding.Finding{
 		Code: finding.NetRulesFought, Severity: finding.Warn, Subject: finding.LXC(id), Confidence: finding.Certain,
-		Title:    fmt.Sprintf("something in container %s takes labd's rules away: %d times in %d minutes", id, fight.Losses, int(fightWindow.Minutes())),
+		Title:    fmt.Sprintf("something in container %s takes labd's rules away: %d times in %d minutes", id, x.Losses, int(contentionWindow.Minutes())),
 		Cause:    "another program in the container rewrites the packet filter again and again",
-		Evidence: []finding.Evidence{{Source: "the last time", Text: fight.Last}},
+		Evidence: []finding.Evidence{{Source: "the last time", Text: x.Last}},
 		Remedies: []finding.Remedy{
 			{Title: "find the program that rewrites the rules and have it leave the chains LABD-* and their jumps alone", Risk: finding.RiskNone, Commands: []string{
 				fmt.Sprintf("pct exec %s -- systemctl list-timers", id), fmt.Sprintf("pct exec %s -- grep -rl iptables /etc/cron.d /etc/cron.daily /etc/network", id),
@@ -152,12 +152,12 @@ func rulesFought(fight Fight, c *Container) finding.Finding {
 	return f
 }
 
-func routeFought(fight Fight) finding.Finding {
+func routeContention(c Contention) finding.Finding {
 	return finding.Finding{
-		Code: finding.NetRulesFought, Severity: finding.Warn, Subject: finding.Route(fight.Prefix.String()), Confidence: finding.Certain,
-		Title:    fmt.Sprintf("something on the host takes labd's route to %s away: %d times in %d minutes", fight.Prefix, fight.Losses, int(fightWindow.Minutes())),
+		Code: finding.NetRulesFought, Severity: finding.Warn, Subject: finding.Route(c.Prefix.String()), Confidence: finding.Certain,
+		Title:    fmt.Sprintf("something on the host takes labd's route to %s away: %d times in %d minutes", c.Prefix, c.Losses, int(contentionWindow.Minutes())),
 		Cause:    "another program on the host removes routes that it does not know, as systemd-networkd does with ManageForeignRoutes, or an interface is made anew again and again",
-		Evidence: []finding.Evidence{{Source: "the last time", Text: fight.Last}},
+		Evidence: []finding.Evidence{{Source: "the last time", Text: c.Last}},
 		Remedies: []finding.Remedy{{
 			Title: "see who removes it, and have that program leave routes of protocol labd alone", Risk: finding.RiskNone,
 			Commands: []string{"ip monitor route", "networkctl list"},

@@ -12,7 +12,7 @@ const exampleMark = "0x1000000/0x1000000"
 
 // refuseBackend says what is to be set where Docker programs nftables itself and leaves no place for an accept rule: an
 // accept in another table does not override Docker's drop, and Docker rewrites its own tables.
-func (d *diagnosis) refuseBackend(l leg) *finding.Finding {
+func (d *diagnosis) refuseBackend(l subnetPath) *finding.Finding {
 	if !l.nftBackend() || l.openByItself() {
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 // refuse says why a subnet gets no route and no rules; nil when it may have them. What a container says must not be
 // able to take over, widen or cut anything: not an address, a route or a network of the host or of the cluster, nor one
 // of another container.
-func (d *diagnosis) refuse(l leg) *finding.Finding {
+func (d *diagnosis) refuse(l subnetPath) *finding.Finding {
 	subnet := l.subnet
 	outside := func(cause string) *finding.Finding {
 		return &finding.Finding{
@@ -37,7 +37,7 @@ func (d *diagnosis) refuse(l leg) *finding.Finding {
 	return d.refuseContainer(l)
 }
 
-// special tells whether an address is of a range with a meaning of its own: loopback, link-local, multicast, 0.0.0.0 and
+// special reports whether an address is of a range with a meaning of its own: loopback, link-local, multicast, 0.0.0.0 and
 // ::, and those that stand for IPv4 addresses.
 func special(addr netip.Addr) bool {
 	return addr.IsLoopback() || addr.IsMulticast() || addr.IsLinkLocalUnicast() || addr.IsUnspecified() || addr.Is4In6() || nat64.Contains(addr)
@@ -47,7 +47,7 @@ func special(addr netip.Addr) bool {
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
 // overlapFinding says with what the prefix by which a network would be reached overlaps.
-func overlapFinding(l leg, with string) *finding.Finding {
+func overlapFinding(l subnetPath, with string) *finding.Finding {
 	severity := finding.Warn
 	if !l.used() {
 		severity = finding.Info // nobody misses what nobody uses, as the docker0 of every container
@@ -72,8 +72,8 @@ func overlapFinding(l leg, with string) *finding.Finding {
 	return f
 }
 
-// overlaps names what the prefix by which a leg would be reached overlaps, or "".
-func (d *diagnosis) overlaps(l leg) string {
+// overlaps names what the prefix by which a subnet would be reached overlaps, or "".
+func (d *diagnosis) overlaps(l subnetPath) string {
 	if with := route.Overlap(l.reach, d.facts.Host.Addresses, d.facts.Host.Routes); with != "" {
 		return with
 	}
@@ -87,7 +87,7 @@ func (d *diagnosis) overlaps(l leg) string {
 			return fmt.Sprintf("%s, from where the containers are to be reached", source)
 		}
 	}
-	if other, owner := d.holder(l.owner(), l.reach); owner != "" {
+	if other, owner := d.holder(l.owner(), l.reach); owner != (Owner{}) {
 		return fmt.Sprintf("%s of network %s, which had it first", other, owner)
 	}
 	first := d.report.Want.Owners[l.reach] == l.owner()
@@ -111,21 +111,21 @@ func (d *diagnosis) holder(self Owner, subnet netip.Prefix) (first netip.Prefix,
 	// What overlaps it is wider, or it stands among those that begin within it.
 	for bits := range subnet.Bits() {
 		wider, err := subnet.Addr().Prefix(bits)
-		if o := d.report.Want.Owners[wider]; err == nil && o != "" && o != self {
+		if o := d.report.Want.Owners[wider]; err == nil && o != (Owner{}) && o != self {
 			return wider, o
 		}
 	}
 	i, _ := slices.BinarySearchFunc(d.owned, subnet, netip.Prefix.Compare)
 	for ; i < len(d.owned) && subnet.Overlaps(d.owned[i]); i++ {
-		if o := d.report.Want.Owners[d.owned[i]]; o != "" && o != self {
+		if o := d.report.Want.Owners[d.owned[i]]; o != (Owner{}) && o != self {
 			return d.owned[i], o
 		}
 	}
-	return netip.Prefix{}, ""
+	return netip.Prefix{}, Owner{}
 }
 
 // refuseContainer says why this container cannot have it.
-func (d *diagnosis) refuseContainer(l leg) *finding.Finding {
+func (d *diagnosis) refuseContainer(l subnetPath) *finding.Finding {
 	c, subnet, address := l.candidate, l.subnet, l.container.address(l.family)
 	hostile := func(title, cause string, remedy finding.Remedy) *finding.Finding {
 		return &finding.Finding{
@@ -208,7 +208,7 @@ func interfaces(list []route.Address) string {
 	return strings.Join(texts, ", ")
 }
 
-// bridgeCarries tells whether the bridge that Docker names is there and has an address within the subnet.
+// bridgeCarries reports whether the bridge that Docker names is there and has an address within the subnet.
 func bridgeCarries(c candidate, subnet netip.Prefix) bool {
 	for _, a := range c.container.Interfaces {
 		if a.Interface == c.network.Bridge && subnet.Contains(a.Prefix.Addr()) {

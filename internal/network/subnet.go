@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 
 	"labd/internal/docker"
 	"labd/internal/finding"
@@ -13,8 +12,8 @@ import (
 	"labd/internal/route"
 )
 
-// leg is one subnet of a candidate, IPv4 or IPv6, with the way to it.
-type leg struct {
+// subnetPath is one subnet of a candidate, IPv4 or IPv6, with the way to it.
+type subnetPath struct {
 	candidate
 	family netfilter.Family
 	subnet netip.Prefix
@@ -26,10 +25,10 @@ type leg struct {
 	rules         netfilter.Rules
 }
 
-// legsOf are the subnets of a network that may be programmed, or why there are none. A network has at most one of each
+// pathsOf are the subnets of a network that may be programmed, or why there are none. A network has at most one of each
 // family: Docker knows no more, and of Podman's the first counts.
-func (d *diagnosis) legsOf(c candidate, mode string) ([]leg, string) {
-	var legs []leg
+func (d *diagnosis) pathsOf(c candidate, mode string) ([]subnetPath, string) {
+	var paths []subnetPath
 	only6 := !slices.ContainsFunc(c.network.Subnets, func(s netip.Prefix) bool { return s.Addr().Is4() })
 	for _, family := range []netfilter.Family{netfilter.IPv4, netfilter.IPv6} {
 		i := slices.IndexFunc(c.network.Subnets, func(s netip.Prefix) bool { return netfilter.FamilyOf(s.Addr()) == family })
@@ -45,11 +44,11 @@ func (d *diagnosis) legsOf(c candidate, mode string) ([]leg, string) {
 			continue
 		}
 		subnet := c.network.Subnets[i]
-		legs = append(legs, leg{candidate: c, family: family, subnet: subnet, mode: mode, reach: subnet, target: subnet})
+		paths = append(paths, subnetPath{candidate: c, family: family, subnet: subnet, mode: mode, reach: subnet, target: subnet})
 	}
 	switch {
-	case len(legs) > 0:
-		return legs, ""
+	case len(paths) > 0:
+		return paths, ""
 	case only6 && len(c.network.Subnets) > 0:
 		return nil, "it has only IPv6 subnets, and no IPv6 prefix is among the pools"
 	default:
@@ -57,8 +56,8 @@ func (d *diagnosis) legsOf(c candidate, mode string) ([]leg, string) {
 	}
 }
 
-// routeOf is the route to a leg's prefix by way of the container.
-func (d *diagnosis) routeOf(l leg) route.Route {
+// routeOf returns the route to a subnet's prefix by way of the container.
+func (d *diagnosis) routeOf(l subnetPath) route.Route {
 	via := l.container.address(l.family)
 	return route.Route{Dst: l.reach, Via: via, Dev: route.Towards(d.facts.Host.Addresses, via), Table: route.MainTable, Protocol: route.Protocol}
 }
@@ -76,35 +75,35 @@ func ofFamily(list []netip.Prefix, f netfilter.Family) []netip.Prefix {
 	return out
 }
 
-// nftBackend tells whether Docker programs nftables itself; then there is no DOCKER-USER.
+// nftBackend reports whether Docker programs nftables itself; then there is no DOCKER-USER.
 func (c candidate) nftBackend() bool {
-	return strings.HasPrefix(c.container.Docker.FirewallBackend, "nftables")
+	return c.container.Docker.FirewallBackend.OwnTables()
 }
 
 // gatewayMode is the network's gateway mode of a family.
-func (l leg) gatewayMode() string {
+func (l subnetPath) gatewayMode() string {
 	if l.family == netfilter.IPv6 {
 		return l.network.GatewayMode6
 	}
 	return l.network.GatewayMode
 }
 
-// openByItself tells whether Docker's nftables backend lets routed packets in: the gateway modes that do (moby,
+// openByItself reports whether Docker's nftables backend lets routed packets in: the gateway modes that do (moby,
 // libnetwork/drivers/bridge).
-func (l leg) openByItself() bool {
+func (l subnetPath) openByItself() bool {
 	return l.nftBackend() && (l.gatewayMode() == "nat-unprotected" || l.gatewayMode() == "routed")
 }
 
-// mark is the mark by which Docker's nftables rules accept packets for the leg, where its daemon is set so. A drop before
+// mark is the mark by which Docker's nftables rules accept packets for the subnet, where its daemon is set so. A drop before
 // that, as Docker makes it for what is routed to the subnet itself, makes it useless.
-func (l leg) mark() (netfilter.Mark, bool) {
+func (l subnetPath) mark() (netfilter.Mark, bool) {
 	table := l.container.DockerTables[l.family]
 	mark, ok := table.Accepts[l.network.Bridge]
 	return mark, ok && !table.DropsRouted(l.reach)
 }
 
-// rulesOf are the rules of a leg, one of each kind for each source.
-func (l leg) rulesOf(sources []netip.Prefix) netfilter.Rules {
+// rulesOf returns the rules of a subnet, one of each kind for each source.
+func (l subnetPath) rulesOf(sources []netip.Prefix) netfilter.Rules {
 	if l.nftBackend() {
 		return netfilter.Rules{Table: l.tableRules(sources)}
 	}
@@ -115,11 +114,13 @@ func (l leg) rulesOf(sources []netip.Prefix) netfilter.Rules {
 	return netfilter.Rules{IPv4: chains}
 }
 
-func (l leg) comment() string { return fmt.Sprintf("labd:%d:%s", l.container.ID, l.network.Name) }
+func (l subnetPath) comment() string {
+	return fmt.Sprintf("labd:%d:%s", l.container.ID, l.network.Name)
+}
 
 // chainRules are the rules for a Docker that uses iptables. Behind an alias only what came for the alias is accepted, so
 // that the subnet itself is no more open than before.
-func (l leg) chainRules(sources []netip.Prefix) netfilter.Chains {
+func (l subnetPath) chainRules(sources []netip.Prefix) netfilter.Chains {
 	var out netfilter.Chains
 	comment := []string{"-m", "comment", "--comment", l.comment()}
 	accept := slices.Concat(comment, []string{"-j", "ACCEPT"})
@@ -140,7 +141,7 @@ func (l leg) chainRules(sources []netip.Prefix) netfilter.Chains {
 }
 
 // tableRules are the rules for a Docker that programs nftables.
-func (l leg) tableRules(sources []netip.Prefix) netfilter.Table {
+func (l subnetPath) tableRules(sources []netip.Prefix) netfilter.Table {
 	var out netfilter.Table
 	mark, marked := l.mark()
 	ip := "ip"

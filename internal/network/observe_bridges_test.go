@@ -13,6 +13,7 @@ import (
 	"labd/internal/docker"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/network/container"
 	"labd/internal/route"
 )
 
@@ -33,7 +34,7 @@ func TestByKernel(t *testing.T) {
 	}
 	stage := c.Rules.Tables["filter"]["DOCKER-ISOLATION-STAGE-1"]
 	stage.Rules = append(stage.Rules, netfilter.Rule{Args: strings.Fields("! -s 172.20.0.0/16 -o br-fedcba987654 -j DROP")})
-	owners := Owners{prefixes("172.19.0.0/16")[0]: "101/web_default", prefixes("172.17.0.0/16")[0]: "102/bridge"}
+	owners := Owners{prefixes("172.19.0.0/16")[0]: {101, "web_default"}, prefixes("172.17.0.0/16")[0]: {102, "bridge"}}
 	got := byKernel(&c, owners)
 	network := func(name, bridge string, internal bool, subnets ...string) docker.Network {
 		return docker.Network{Name: name, Driver: "bridge", Bridge: bridge, GatewayMode: "nat", GatewayMode6: "nat", Internal: internal, Subnets: prefixes(subnets...)}
@@ -77,7 +78,7 @@ func TestPodmanBridges(t *testing.T) {
 
 // A Podman without its service, and a Docker that hangs from the start: reached all the same, and said so.
 func TestReachableByKernel(t *testing.T) {
-	for name, asked := range map[string]error{"no socket": errNoSocket, "it hangs": context.DeadlineExceeded} {
+	for name, asked := range map[string]error{"no socket": container.ErrNoSocket, "it hangs": context.DeadlineExceeded} {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t, "podman", netfilter.NFT)
 			b.ct.ip("link set br-web down")
@@ -109,7 +110,7 @@ func TestReachableByKernel(t *testing.T) {
 			b.wantPing("Docker answers", true)
 			b.containers.docker = func(context.Context, int) (*docker.Info, error) { return nil, asked }
 			b.clock = lastGoodFor * 2
-			if asked == errNoSocket {
+			if asked == container.ErrNoSocket {
 				if n := b.network("web"); n.Verdict != VerdictOK {
 					t.Errorf("its name is forgotten: %+v", n)
 				}

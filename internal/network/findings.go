@@ -55,7 +55,7 @@ func (d *diagnosis) container(c Container) {
 }
 
 // explain says what keeps packets away from a network that is not programmed.
-func (d *diagnosis) explain(n *Network, l leg, routed, open bool) {
+func (d *diagnosis) explain(n *Network, l subnetPath, routed, open bool) {
 	c, route := l.candidate, l.route
 	remedy := []finding.Remedy{
 		{Title: "make the route and the rules", Risk: finding.RiskLow, Commands: []string{"labctl net plan", "labctl net apply"}},

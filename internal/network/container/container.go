@@ -1,4 +1,4 @@
-package network
+package container
 
 import (
 	"context"
@@ -19,59 +19,61 @@ import (
 	"labd/internal/netfilter"
 )
 
-// containers finds the running containers of this node.
-type containers interface {
-	// Running are the ids of the running containers, sorted.
+// Source finds the containers of a node.
+type Source interface {
+	// Running returns the ids of the running containers, sorted.
 	Running(ctx context.Context) ([]int, error)
 	// Open takes hold of a running container; the caller closes it. It fails with lxc.ErrNotRunning.
-	Open(ctx context.Context, id int) (container, error)
-	// Exists tells whether the container is there, running or not. It errs to yes.
+	Open(ctx context.Context, id int) (Handle, error)
+	// Exists reports whether the container is there, running or not. It errs to yes.
 	Exists(id int) bool
 }
 
-// container is a running container that is held.
-type container interface {
+// Handle is a running container that is held open.
+type Handle interface {
 	NetNS() *os.File
 	// NetNSID tells one start of the container from the next.
 	NetNSID() string
 	Netlink() (*netlink.Handle, error)
 	// ProcFile is a file below /proc/PID of the container's init.
 	ProcFile(name string) string
-	// Rules remembers the rules of the network namespace; nil where nothing does.
+	// Rules returns what remembers the rules of the network namespace; nil where nothing does.
 	Rules() *netfilter.Cache
-	// Docker asks the daemon in the container; errNoSocket says that there is none.
+	// Docker asks the daemon in the container; ErrNoSocket says that there is none.
 	Docker(ctx context.Context) (*docker.Info, error)
-	// DockerEvents hears the daemon's events until ctx ends or the stream fails; errNoSocket says that there is none. It
+	// DockerEvents hears the daemon's events until ctx ends or the stream fails; ErrNoSocket says that there is none. It
 	// calls changed when the stream stands and when something changed.
 	DockerEvents(ctx context.Context, headerTime time.Duration, changed func()) error
-	// Alive tells whether the container still runs, Wait waits until it does not.
+	// Alive reports whether the container still runs, Wait waits until it does not.
 	Alive() bool
 	Wait(ctx context.Context) error
 	Close() error
 }
 
-// lxcContainers are the LXC containers of the host.
-type lxcContainers struct{ host *host.Host }
+// LXC returns the LXC containers of the host.
+func LXC(h *host.Host) Source { return lxcSource{h} }
 
-func (l lxcContainers) Running(ctx context.Context) ([]int, error) { return lxc.Running(ctx, l.host) }
+type lxcSource struct{ host *host.Host }
 
-func (l lxcContainers) Open(ctx context.Context, id int) (container, error) {
+func (l lxcSource) Running(ctx context.Context) ([]int, error) { return lxc.Running(ctx, l.host) }
+
+func (l lxcSource) Open(ctx context.Context, id int) (Handle, error) {
 	c, err := lxc.Open(ctx, l.host, id)
 	if err != nil {
 		return nil, err
 	}
-	return &lxcContainer{Container: c, rules: netfilter.NewCache(c.NetNS())}, nil
+	return &lxcHandle{Container: c, rules: netfilter.NewCache(c.NetNS())}, nil
 }
 
 // PVE makes the directory with the container and takes it away when the container is destroyed or migrated (PVE::LXC,
 // destroy_lxc_container).
-func (l lxcContainers) Exists(id int) bool {
+func (l lxcSource) Exists(id int) bool {
 	_, err := os.Stat(filepath.Join(l.host.LXC, strconv.Itoa(id)))
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// lxcContainer is an LXC container with what is remembered of it while it is held.
-type lxcContainer struct {
+// lxcHandle is an open LXC container with what is remembered of it while it is held.
+type lxcHandle struct {
 	*lxc.Container
 	rules *netfilter.Cache
 
@@ -85,15 +87,15 @@ type dockerSession struct {
 	socket *lxc.Socket
 }
 
-func (c *lxcContainer) NetNSID() string {
+func (c *lxcHandle) NetNSID() string {
 	id := c.Container.NetNSID()
 	return fmt.Sprintf("%d:%d", id.Dev, id.Ino)
 }
 
-func (c *lxcContainer) Rules() *netfilter.Cache { return c.rules }
+func (c *lxcHandle) Rules() *netfilter.Cache { return c.rules }
 
 // Close releases the container.
-func (c *lxcContainer) Close() error {
+func (c *lxcHandle) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return errors.Join(c.forgetDocker(), c.rules.Close(), c.Container.Close())
@@ -102,10 +104,11 @@ func (c *lxcContainer) Close() error {
 // sockets are where Docker and Podman listen inside a container.
 var sockets = [...]string{"run/docker.sock", "var/run/docker.sock", "run/podman/podman.sock"}
 
-var errNoSocket = errors.New("no Docker socket")
+// ErrNoSocket says that no Docker or Podman listens in a container.
+var ErrNoSocket = errors.New("no Docker socket")
 
 // Docker asks the daemon that answered last, else the first one that listens in the container.
-func (c *lxcContainer) Docker(ctx context.Context) (*docker.Info, error) {
+func (c *lxcHandle) Docker(ctx context.Context) (*docker.Info, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.docker != nil {
@@ -118,7 +121,7 @@ func (c *lxcContainer) Docker(ctx context.Context) (*docker.Info, error) {
 			return nil, err
 		}
 	}
-	last := errNoSocket
+	last := ErrNoSocket
 	for _, path := range sockets {
 		socket, err := c.Socket(ctx, path)
 		switch {
@@ -142,7 +145,7 @@ func (c *lxcContainer) Docker(ctx context.Context) (*docker.Info, error) {
 }
 
 // forgetDocker ends the session.
-func (c *lxcContainer) forgetDocker() error {
+func (c *lxcHandle) forgetDocker() error {
 	if c.docker == nil {
 		return nil
 	}
@@ -152,8 +155,8 @@ func (c *lxcContainer) forgetDocker() error {
 }
 
 // DockerEvents hears the first daemon that listens.
-func (c *lxcContainer) DockerEvents(ctx context.Context, headerTime time.Duration, changed func()) error {
-	last := errNoSocket
+func (c *lxcHandle) DockerEvents(ctx context.Context, headerTime time.Duration, changed func()) error {
+	last := ErrNoSocket
 	for _, path := range sockets {
 		open, cancel := context.WithTimeout(ctx, headerTime)
 		socket, err := c.Socket(open, path)
@@ -172,7 +175,7 @@ func (c *lxcContainer) DockerEvents(ctx context.Context, headerTime time.Duratio
 	return last
 }
 
-// namespaceOf is the container's network namespace for reading and changing rules.
-func namespaceOf(h *host.Host, ct container) netfilter.Namespace {
+// Namespace returns a container's network namespace for reading and changing rules.
+func Namespace(h *host.Host, ct Handle) netfilter.Namespace {
 	return netfilter.Namespace{Host: h, NetNS: ct.NetNS(), Proc: ct.ProcFile("net"), Cache: ct.Rules()}
 }

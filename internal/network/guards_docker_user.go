@@ -22,7 +22,7 @@ var madeByEngine = [...]string{"DOCKER", "NETAVARK", "CNI-", "LIBVIRT_", "LABD-"
 // userDrop finds a DROP or REJECT of the user's own that packets for the subnet may meet, and which a rule of labd's
 // before it would undo: in DOCKER-USER, or in FORWARD where there is none, in the chains that these lead to, and in
 // the raw table. It errs to yes.
-func (d *diagnosis) userDrop(l leg) (foundDrop, bool) {
+func (d *diagnosis) userDrop(l subnetPath) (foundDrop, bool) {
 	start := "DOCKER-USER"
 	if l.container.rules(l.family).Chain("filter", start) == nil {
 		start = "FORWARD"
@@ -34,7 +34,7 @@ func (d *diagnosis) userDrop(l leg) (foundDrop, bool) {
 	return d.dropFrom(l, l.reach, "raw", "PREROUTING", map[string]bool{})
 }
 
-func (d *diagnosis) dropFrom(l leg, to netip.Prefix, table, chain string, seen map[string]bool) (foundDrop, bool) {
+func (d *diagnosis) dropFrom(l subnetPath, to netip.Prefix, table, chain string, seen map[string]bool) (foundDrop, bool) {
 	ch := l.container.rules(l.family).Chain(table, chain)
 	if ch == nil || seen[chain] {
 		return foundDrop{}, false
@@ -58,12 +58,12 @@ func (d *diagnosis) dropFrom(l leg, to netip.Prefix, table, chain string, seen m
 	return foundDrop{}, false
 }
 
-// mayMeet tells whether a packet from one of the sources to the prefix may match the rule.
-func (d *diagnosis) mayMeet(rule netfilter.Rule, l leg, to netip.Prefix) bool {
+// mayMeet reports whether a packet from one of the sources to the prefix may match the rule.
+func (d *diagnosis) mayMeet(rule netfilter.Rule, l subnetPath, to netip.Prefix) bool {
 	return rule.MayMeet(l.container.Uplink, to) && rule.MayLeaveBy(l.network.Bridge) && slices.ContainsFunc(d.sourcesOf(l.family), rule.MayComeFrom)
 }
 
-// guardsAccess tells whether a raw rule is Docker's own against direct access: for an address or the subnet, and for
+// guardsAccess reports whether a raw rule is Docker's own against direct access: for an address or the subnet, and for
 // whatever does not come in by one of its bridges (moby, daemon/libnetwork/drivers/bridge, filterDirectAccess).
 func (c candidate) guardsAccess(rule netfilter.Rule) bool {
 	name, ok := rule.NotIn()

@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"reflect"
 	"slices"
@@ -10,13 +11,14 @@ import (
 	"time"
 
 	"labd/internal/lxc"
+	"labd/internal/network/watch"
 )
 
 // ErrUnseen says that the host was not looked at yet.
 var ErrUnseen = errors.New("the networks were not looked at yet")
 
-// picture is what was last seen, part by part.
-type picture struct {
+// snapshot is what was last seen, part by part.
+type snapshot struct {
 	// whole says that everything was looked at at least once.
 	whole   bool
 	at      time.Time // of the host
@@ -26,14 +28,14 @@ type picture struct {
 	// containers are those that run, looked when each was looked into.
 	containers map[int]Container
 	looked     map[int]time.Time
-	// state is the stamp of what is stored, fights are those that are told of.
-	state   string
-	fights  []Fight
-	version uint64
+	// state is the stamp of what is stored, contentions are those that are told of.
+	state       string
+	contentions []Contention
+	version     uint64
 }
 
-func newPicture() picture {
-	return picture{gone: map[int]bool{}, containers: map[int]Container{}, looked: map[int]time.Time{}}
+func newSnapshot() snapshot {
+	return snapshot{gone: map[int]bool{}, containers: map[int]Container{}, looked: map[int]time.Time{}}
 }
 
 // Observe looks at everything once. A container that cannot be looked at, or not in time, spoils only its own facts;
@@ -98,9 +100,7 @@ func (o *Observer) lookAtHost(ctx context.Context) (fresh []int, err error) {
 		}
 	}
 	o.mu.Unlock()
-	if holder, ok := o.containers.(*holder); ok {
-		holder.keep(running)
-	}
+	o.containers.Keep(running)
 	return fresh, nil
 }
 
@@ -108,7 +108,7 @@ func (o *Observer) lookAtHost(ctx context.Context) (fresh []int, err error) {
 func (o *Observer) gone() map[int]bool {
 	gone, asked := map[int]bool{}, map[int]bool{}
 	for _, owner := range o.state.owners() {
-		id := owner.container()
+		id := owner.Container
 		if !asked[id] && !o.containers.Exists(id) {
 			gone[id] = true
 		}
@@ -153,7 +153,7 @@ func (o *Observer) LookInto(ctx context.Context, id int) error {
 	return c.DockerErr
 }
 
-func (s *picture) change(changed bool) {
+func (s *snapshot) change(changed bool) {
 	if changed {
 		s.version++
 	}
@@ -175,7 +175,7 @@ func (o *Observer) Running() []int {
 
 // Facts are what was last seen of everything. Two with the same Version differ in nothing but times and counts.
 func (o *Observer) Facts() (*Facts, error) {
-	stamp, repairs, fights := o.state.stamp(), o.state.repairs.Load(), o.state.fights.current(o.now())
+	stamp, repairs, contentions := o.state.stamp(), o.state.repairs.Load(), o.state.contentions.current(o.now())
 	stored, err := o.state.Switch()
 	if err != nil {
 		return nil, err
@@ -187,11 +187,11 @@ func (o *Observer) Facts() (*Facts, error) {
 	if !s.whole {
 		return nil, ErrUnseen
 	}
-	s.change(stamp != s.state || !slices.Equal(fights, s.fights))
-	s.state, s.fights = stamp, fights
+	s.change(stamp != s.state || !slices.Equal(contentions, s.contentions))
+	s.state, s.contentions = stamp, contentions
 	f := &Facts{
 		At: s.at, Host: s.host, Switch: stored, Owners: owners, Gone: s.gone, ForwardingSet: forwarding,
-		Looked: maps.Clone(s.looked), Fights: fights, Version: s.version, Repairs: repairs, Containers: make([]Container, 0, len(s.containers)),
+		Looked: maps.Clone(s.looked), Contentions: contentions, Version: s.version, Repairs: repairs, Containers: make([]Container, 0, len(s.containers)),
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.containers)) {
 		f.Containers = append(f.Containers, s.containers[id])
@@ -199,10 +199,12 @@ func (o *Observer) Facts() (*Facts, error) {
 	return f, nil
 }
 
-// Close lets go of what is held of containers.
+// Watch calls wake for what changes on the host and in running containers, until ctx ends and nothing watches any more.
+func (o *Observer) Watch(ctx context.Context, log *slog.Logger, wake watch.Wake) {
+	watch.Watcher{Host: o.host, Containers: o.containers, Timeout: time.Duration(o.policy.Timeout), Log: log, Wake: wake}.Run(ctx)
+}
+
+// Close closes the containers that are held open.
 func (o *Observer) Close() error {
-	if holder, ok := o.containers.(*holder); ok {
-		return holder.Close()
-	}
-	return nil
+	return o.containers.Close()
 }

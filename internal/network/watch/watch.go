@@ -1,4 +1,4 @@
-package network
+package watch
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 
 	"labd/internal/host"
 	"labd/internal/netfilter"
+	"labd/internal/network/container"
 )
 
 // Wake asks for a look at a container, or at the host where it is 0, because source says that something changed. It must
@@ -44,9 +45,19 @@ const (
 	dockerSlow  = 30 * time.Second
 )
 
-// Watch calls wake for what changes on the host and in running containers, until ctx ends and nothing watches any more.
-func (o *Observer) Watch(ctx context.Context, log *slog.Logger, wake Wake) {
-	w := &watcher{o: o, log: log, wake: wake, watched: map[int]*watched{}, links: make(chan struct{}, 1)}
+// Watcher watches the host and its running containers.
+type Watcher struct {
+	Host       *host.Host
+	Containers container.Source
+	// Timeout bounds one question to a container or its Docker.
+	Timeout time.Duration
+	Log     *slog.Logger
+	Wake    Wake
+}
+
+// Run calls Wake for what changes, until ctx ends and nothing watches any more.
+func (c Watcher) Run(ctx context.Context) {
+	w := &watcher{Watcher: c, watched: map[int]*watched{}, links: make(chan struct{}, 1)}
 	w.wg.Go(func() { w.host(ctx) })
 	w.wg.Go(func() { w.pve(ctx) })
 	w.running(ctx)
@@ -56,12 +67,10 @@ func (o *Observer) Watch(ctx context.Context, log *slog.Logger, wake Wake) {
 	w.wg.Wait()
 }
 
-// watcher watches the host and its containers.
+// watcher is a Watcher that runs.
 type watcher struct {
-	o    *Observer
-	log  *slog.Logger
-	wake Wake
-	wg   sync.WaitGroup
+	Watcher
+	wg sync.WaitGroup
 
 	watched map[int]*watched // by running alone
 	// links is poked when an interface of the host came or went, or a container ended.
@@ -85,7 +94,7 @@ var (
 // at the next resync.
 var routingDaemons = []byte{unix.RTPROT_ZEBRA, unix.RTPROT_BIRD, unix.RTPROT_BABEL, unix.RTPROT_BGP, unix.RTPROT_ISIS, unix.RTPROT_OSPF, unix.RTPROT_RIP, unix.RTPROT_EIGRP}
 
-// matters tells whether a message of the host's netlink may matter.
+// matters reports whether a message of the host's netlink may matter.
 func matters(message []byte) bool {
 	const kind, protocol = 4, unix.NLMSG_HDRLEN + 5
 	if len(message) <= protocol {
@@ -107,7 +116,7 @@ func (w *watcher) host(ctx context.Context) {
 		}
 		defer m.Close()
 		return m.Each(ctx, pause, matters, func() {
-			w.wake(0, sourceNetlink)
+			w.Wake(0, sourceNetlink)
 			w.lookForStarts()
 		})
 	})
@@ -121,7 +130,7 @@ func (w *watcher) again(ctx context.Context, what string, watch func() error) {
 			return
 		}
 		if !told {
-			w.log.Warn("changes are seen at the next resync only", "of", what, "err", err)
+			w.Log.Warn("changes are seen at the next resync only", "of", what, "err", err)
 			told = true
 		}
 		sleep(ctx, dockerSlow)
@@ -146,9 +155,9 @@ func (w *watcher) lookForStarts() {
 func (w *watcher) running(ctx context.Context) {
 	var before []int
 	for ctx.Err() == nil {
-		if ids, err := w.o.containers.Running(ctx); err == nil {
+		if ids, err := w.Containers.Running(ctx); err == nil {
 			if !slices.Equal(ids, before) {
-				w.wake(0, sourceRunning)
+				w.Wake(0, sourceRunning)
 			}
 			w.follow(ctx, ids)
 			before = ids
@@ -179,26 +188,26 @@ func (w *watcher) follow(ctx context.Context, ids []int) {
 		if w.watched[id] != nil {
 			continue
 		}
-		open, cancel := context.WithTimeout(ctx, time.Duration(w.o.policy.Timeout))
-		ct, err := w.o.containers.Open(open, id)
+		open, cancel := context.WithTimeout(ctx, w.Timeout)
+		ct, err := w.Containers.Open(open, id)
 		cancel()
 		if err != nil {
 			continue // it is tried again
 		}
-		inside, stop := context.WithCancel(ctx)
+		one, stop := context.WithCancel(ctx)
 		x := &watched{netNS: ct.NetNSID(), stop: stop, ended: make(chan struct{})}
 		w.watched[id] = x
 		w.wg.Go(func() {
 			defer close(x.ended)
 			defer ct.Close()
-			w.container(inside, stop, id, ct)
+			w.inside(one, stop, id, ct)
 		})
-		w.wake(id, sourceRunning)
+		w.Wake(id, sourceRunning)
 	}
 }
 
-// container watches one container until it ends or ctx does.
-func (w *watcher) container(ctx context.Context, stop context.CancelFunc, id int, ct container) {
+// inside watches one container until it ends or ctx does.
+func (w *watcher) inside(ctx context.Context, stop context.CancelFunc, id int, ct container.Handle) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { w.groups(ctx, id, ct, sourceNetlink, unix.NETLINK_ROUTE, containerGroups) })
@@ -207,33 +216,33 @@ func (w *watcher) container(ctx context.Context, stop context.CancelFunc, id int
 	wg.Go(func() { w.docker(ctx, id, ct) })
 	if ct.Wait(ctx) == nil {
 		// The host's routes to it go, and it is looked for again: a restart has another namespace.
-		w.wake(id, sourceRunning)
-		w.wake(0, sourceRunning)
+		w.Wake(id, sourceRunning)
+		w.Wake(0, sourceRunning)
 		w.lookForStarts()
 	}
 	stop()
 }
 
 // groups hears netlink groups in the container's network namespace.
-func (w *watcher) groups(ctx context.Context, id int, ct container, source string, protocol int, groups []int) {
+func (w *watcher) groups(ctx context.Context, id int, ct container.Handle, source string, protocol int, groups []int) {
 	w.again(ctx, containerName(id)+", "+source, func() error {
 		m, err := host.NewMulticast(ct.NetNS(), protocol, groups...)
 		if err != nil {
 			return err
 		}
 		defer m.Close()
-		return m.Each(ctx, pause, nil, func() { w.wake(id, source) })
+		return m.Each(ctx, pause, nil, func() { w.Wake(id, source) })
 	})
 }
 
 // legacy asks the container's legacy tables for changes.
-func (w *watcher) legacy(ctx context.Context, id int, ct container) {
-	space := namespaceOf(w.o.host, ct)
+func (w *watcher) legacy(ctx context.Context, id int, ct container.Handle) {
+	space := container.Namespace(w.Host, ct)
 	before, known := "", false
 	for ctx.Err() == nil {
 		if now, err := space.LegacyGeneration(ctx); err == nil {
 			if known && now != before {
-				w.wake(id, sourceLegacy)
+				w.Wake(id, sourceLegacy)
 			}
 			before, known = now, true
 		}
@@ -242,26 +251,26 @@ func (w *watcher) legacy(ctx context.Context, id int, ct container) {
 }
 
 // docker hears the events of the container's Docker. Where there is none, it looks for one now and then.
-func (w *watcher) docker(ctx context.Context, id int, ct container) {
+func (w *watcher) docker(ctx context.Context, id int, ct container.Handle) {
 	wait := dockerAgain
 	for ctx.Err() == nil {
 		stood := false
-		err := ct.DockerEvents(ctx, time.Duration(w.o.policy.Timeout), func() {
+		err := ct.DockerEvents(ctx, w.Timeout, func() {
 			stood, wait = true, dockerAgain
-			w.wake(id, sourceDocker)
+			w.Wake(id, sourceDocker)
 		})
 		if ctx.Err() != nil {
 			return
 		}
 		switch {
 		case stood: // it went away: what it says now is another daemon's, or nothing
-			w.wake(id, sourceDocker)
-		case errors.Is(err, errNoSocket):
+			w.Wake(id, sourceDocker)
+		case errors.Is(err, container.ErrNoSocket):
 			wait = dockerAgain
 		default:
 			wait = min(2*wait, dockerSlow)
 		}
-		w.log.Debug("no events of Docker", "container", id, "err", err)
+		w.Log.Debug("no events of Docker", "container", id, "err", err)
 		sleep(ctx, wait)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"labd/internal/route"
 )
 
-// keeping is what a Controller knows for keeping routes and rules so.
-type keeping struct {
+// progress is what a Controller remembers of the passes of its loop.
+type progress struct {
 	// routes lets one pass change routes at a time.
 	routes sync.Mutex
 
@@ -27,15 +27,15 @@ type keeping struct {
 	// made are the rules that were last made in each container, madeRoutes the routes that were, with the time.
 	made       map[int]rulesParams
 	madeRoutes map[route.Route]time.Time
-	pace       map[turn]*reconcile.Bucket
+	pace       map[paceKey]*reconcile.Bucket
 	figures    Figures
-	// todo is what the report of a version says.
+	// pending is what the report of a version says.
 	version uint64
-	todo    *todo
+	pending *pending
 }
 
-// todo is what is to be changed, taken apart once for all passes of a version.
-type todo struct {
+// pending is what is to be changed, taken apart once for all passes of a version.
+type pending struct {
 	Unsettled
 	rules  map[int]rulesParams
 	all    routesParams
@@ -50,9 +50,9 @@ type Figures struct {
 	Convergence reconcile.Histogram
 }
 
-func newKeeping() keeping {
-	return keeping{
-		made: map[int]rulesParams{}, madeRoutes: map[route.Route]time.Time{}, pace: map[turn]*reconcile.Bucket{},
+func newProgress() progress {
+	return progress{
+		made: map[int]rulesParams{}, madeRoutes: map[route.Route]time.Time{}, pace: map[paceKey]*reconcile.Bucket{},
 		figures: Figures{Convergence: reconcile.NewHistogram(0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 10, 30)},
 	}
 }
@@ -73,16 +73,16 @@ const (
 
 // touched notes that a plan changed something.
 func (c *Controller) touched() {
-	c.keep.mu.Lock()
-	defer c.keep.mu.Unlock()
-	c.keep.touched = time.Now()
+	c.progress.mu.Lock()
+	defer c.progress.mu.Unlock()
+	c.progress.touched = time.Now()
 }
 
 // Figures are the figures of the passes.
 func (c *Controller) Figures() Figures {
-	c.keep.mu.Lock()
-	defer c.keep.mu.Unlock()
-	f := c.keep.figures
+	c.progress.mu.Lock()
+	defer c.progress.mu.Unlock()
+	f := c.progress.figures
 	f.Convergence = f.Convergence.Clone()
 	return f
 }
@@ -92,7 +92,7 @@ func (c *Controller) Figures() Figures {
 // finds the door open. It does nothing where labctl net off was stored meanwhile. It returns how many changes it made; a
 // *reconcile.LaterError says that it is not the time for one.
 func (c *Controller) ReconcileContainer(ctx context.Context, r *Report, id int) (repairs int, err error) {
-	t := c.todo(r)
+	t := c.pending(r)
 	if !r.Active || !slices.Contains(t.Containers, id) {
 		return 0, nil
 	}
@@ -112,7 +112,7 @@ func (c *Controller) ReconcileContainer(ctx context.Context, r *Report, id int) 
 
 // ReconcileRoutes keeps all routes of the host so, as ReconcileContainer does.
 func (c *Controller) ReconcileRoutes(ctx context.Context, r *Report) (repairs int, err error) {
-	t := c.todo(r)
+	t := c.pending(r)
 	if !r.Active || !t.Routes {
 		return 0, nil
 	}
@@ -129,48 +129,48 @@ func (c *Controller) count(ctx context.Context, repairs int) {
 		return
 	}
 	c.state.repairs.Add(uint64(repairs))
-	c.keep.mu.Lock()
-	defer c.keep.mu.Unlock()
-	c.keep.figures.Convergence.Observe(time.Since(reconcile.AskedAt(ctx)))
+	c.progress.mu.Lock()
+	defer c.progress.mu.Unlock()
+	c.progress.figures.Convergence.Observe(time.Since(reconcile.AskedAt(ctx)))
 }
 
-// may tells whether something may be changed because of what was observed then.
+// may reports whether something may be changed because of what was observed then.
 func (c *Controller) may(r *Report, observed time.Time) (bool, error) {
 	if value, err := c.state.Switch(); err != nil || value == SwitchOff || !r.Active {
 		return false, err
 	}
-	c.keep.mu.Lock()
-	defer c.keep.mu.Unlock()
-	if observed.Before(c.keep.touched) {
+	c.progress.mu.Lock()
+	defer c.progress.mu.Unlock()
+	if observed.Before(c.progress.touched) {
 		return false, &reconcile.LaterError{After: retryStale, Reason: "something was changed since this was looked at"}
 	}
 	return true, nil
 }
 
-// turn is whose turn a change is: of a container, or of the host's routes where it is 0; to put back what was lost, or to
+// paceKey is whose turn a change is: of a container, or of the host's routes where it is 0; to put back what was lost, or to
 // make what is wanted now.
-type turn struct {
+type paceKey struct {
 	container int
 	lost      bool
 }
 
 // take takes the right to make one more change, or says when there is one.
-func (c *Controller) take(t turn, why string) error {
-	c.keep.mu.Lock()
-	defer c.keep.mu.Unlock()
-	bucket := c.keep.pace[t]
+func (c *Controller) take(t paceKey, why string) error {
+	c.progress.mu.Lock()
+	defer c.progress.mu.Unlock()
+	bucket := c.progress.pace[t]
 	if bucket == nil {
 		bucket = &reconcile.Bucket{Burst: changeBurst, Every: changeEvery}
 		if t.lost {
 			bucket = &reconcile.Bucket{Burst: repairBurst, Every: repairEvery}
 		}
-		c.keep.pace[t] = bucket
+		c.progress.pace[t] = bucket
 	}
 	wait := bucket.Take(time.Now())
 	if wait == 0 {
 		return nil
 	}
-	c.keep.figures.Delayed++
+	c.progress.figures.Delayed++
 	return &reconcile.LaterError{After: wait, Reason: why}
 }
 
@@ -181,7 +181,7 @@ func (c *Controller) reconcileRules(ctx context.Context, r *Report, p rulesParam
 		return 0, err
 	}
 	lost := c.wasMade(p)
-	if err := c.take(turn{id, lost}, "its rules were changed many times in a row"); err != nil {
+	if err := c.take(paceKey{id, lost}, "its rules were changed many times in a row"); err != nil {
 		return 0, err
 	}
 	if lost {
@@ -192,18 +192,18 @@ func (c *Controller) reconcileRules(ctx context.Context, r *Report, p rulesParam
 	if err := c.setRules(ctx, p); err != nil {
 		return 0, err
 	}
-	c.keep.mu.Lock()
-	defer c.keep.mu.Unlock()
-	c.keep.made[id] = p
-	c.keep.figures.Rules++
+	c.progress.mu.Lock()
+	defer c.progress.mu.Unlock()
+	c.progress.made[id] = p
+	c.progress.figures.Rules++
 	return 1, nil
 }
 
-// wasMade tells whether the same rules were made before, in this start of the container, and nothing else since.
+// wasMade reports whether the same rules were made before, in this start of the container, and nothing else since.
 func (c *Controller) wasMade(p rulesParams) bool {
-	c.keep.mu.Lock()
-	defer c.keep.mu.Unlock()
-	before, ok := c.keep.made[p.Container]
+	c.progress.mu.Lock()
+	defer c.progress.mu.Unlock()
+	before, ok := c.progress.made[p.Container]
 	return ok && reflect.DeepEqual(before, p)
 }
 
@@ -211,7 +211,7 @@ func (c *Controller) wasMade(p rulesParams) bool {
 func (c *Controller) noteLoss(f *Facts, id int) {
 	for i := range f.Containers {
 		if ct := &f.Containers[i]; ct.ID == id {
-			c.state.fights.lost(time.Now(), subject{container: id}, loss(ct.Rules))
+			c.state.contentions.lost(time.Now(), contentionKey{container: id}, loss(ct.Rules))
 		}
 	}
 }
@@ -224,21 +224,21 @@ func (c *Controller) reconcileRoutes(r *Report, p routesParams, all bool) (repai
 	if ok, err := c.may(r, r.facts.At); !ok {
 		return 0, err
 	}
-	c.keep.routes.Lock()
-	defer c.keep.routes.Unlock()
+	c.progress.routes.Lock()
+	defer c.progress.routes.Unlock()
 	if p.Add, err = c.noteRoutes(r.facts, all, p.Add); err != nil {
 		return 0, err
 	}
 	changed, err := c.changeRoutes(p)
-	c.keep.mu.Lock()
-	defer c.keep.mu.Unlock()
-	c.keep.figures.Routes += uint64(changed)
+	c.progress.mu.Lock()
+	defer c.progress.mu.Unlock()
+	c.progress.figures.Routes += uint64(changed)
 	for _, route := range p.Remove {
-		delete(c.keep.madeRoutes, route)
+		delete(c.progress.madeRoutes, route)
 	}
 	if err == nil {
 		for _, route := range p.Add {
-			c.keep.madeRoutes[route] = time.Now()
+			c.progress.madeRoutes[route] = time.Now()
 		}
 	}
 	return changed, err
@@ -249,10 +249,10 @@ func (c *Controller) reconcileRoutes(r *Report, p routesParams, all bool) (repai
 // others acted on, and where lost routes have to wait.
 func (c *Controller) noteRoutes(f *Facts, all bool, add []route.Route) ([]route.Route, error) {
 	var missing, lost []route.Route
-	c.keep.mu.Lock()
-	stale := all && f.Version < c.keep.acted
+	c.progress.mu.Lock()
+	stale := all && f.Version < c.progress.acted
 	for _, route := range add {
-		at, made := c.keep.madeRoutes[route]
+		at, made := c.progress.madeRoutes[route]
 		if made && !at.Before(f.At) {
 			continue
 		}
@@ -260,19 +260,19 @@ func (c *Controller) noteRoutes(f *Facts, all bool, add []route.Route) ([]route.
 			lost = append(lost, route)
 		}
 	}
-	c.keep.acted = max(c.keep.acted, f.Version)
-	c.keep.mu.Unlock()
+	c.progress.acted = max(c.progress.acted, f.Version)
+	c.progress.mu.Unlock()
 	if stale {
 		return nil, &reconcile.LaterError{After: retryStale, Reason: "another pass has acted on newer facts"}
 	}
 	if len(lost) == 0 {
 		return missing, nil
 	}
-	if err := c.take(turn{lost: true}, "routes were lost many times in a row"); err != nil {
+	if err := c.take(paceKey{lost: true}, "routes were lost many times in a row"); err != nil {
 		return nil, err
 	}
 	for _, route := range lost {
-		c.state.fights.lost(time.Now(), subject{prefix: route.Dst}, "the route "+route.String()+" was gone")
+		c.state.contentions.lost(time.Now(), contentionKey{prefix: route.Dst}, "the route "+route.String()+" was gone")
 	}
 	return missing, nil
 }
@@ -286,19 +286,19 @@ type Unsettled struct {
 }
 
 // Unsettled compares what is wanted with what was seen.
-func (c *Controller) Unsettled(r *Report) Unsettled { return c.todo(r).Unsettled }
+func (c *Controller) Unsettled(r *Report) Unsettled { return c.pending(r).Unsettled }
 
-func (c *Controller) todo(r *Report) *todo {
-	c.keep.mu.Lock()
-	defer c.keep.mu.Unlock()
-	if c.keep.todo == nil || c.keep.version != r.Version() {
-		c.keep.version, c.keep.todo = r.Version(), newTodo(r)
+func (c *Controller) pending(r *Report) *pending {
+	c.progress.mu.Lock()
+	defer c.progress.mu.Unlock()
+	if c.progress.pending == nil || c.progress.version != r.Version() {
+		c.progress.version, c.progress.pending = r.Version(), newPending(r)
 	}
-	return c.keep.todo
+	return c.progress.pending
 }
 
-func newTodo(r *Report) *todo {
-	t := &todo{rules: map[int]rulesParams{}, routes: map[int]routesParams{}, all: diffRoutes(r.facts, r)}
+func newPending(r *Report) *pending {
+	t := &pending{rules: map[int]rulesParams{}, routes: map[int]routesParams{}, all: diffRoutes(r.facts, r)}
 	t.Orphans = !maps.Equal(r.Want.Owners, r.facts.Owners)
 	t.Routes = t.Orphans || len(t.all.Add)+len(t.all.Remove) > 0
 	for _, p := range diffRules(r.facts, r) {
@@ -313,7 +313,7 @@ func newTodo(r *Report) *todo {
 	delete(byAddress, netip.Addr{})
 	// A route is the container's that owns its prefix, else the one's that it leads to.
 	of := func(route route.Route) (routesParams, int) {
-		id := cmp.Or(r.Want.Owners[route.Dst].container(), r.facts.Owners[route.Dst].container())
+		id := cmp.Or(r.Want.Owners[route.Dst].Container, r.facts.Owners[route.Dst].Container)
 		if _, running := r.facts.Looked[id]; !running {
 			id = byAddress[route.Via]
 		}

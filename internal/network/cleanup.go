@@ -12,15 +12,16 @@ import (
 	"labd/internal/host"
 	"labd/internal/lxc"
 	"labd/internal/netfilter"
+	"labd/internal/network/container"
 	"labd/internal/route"
 )
 
-// sweepTimeout bounds the search in one container.
-const sweepTimeout = 20 * time.Second
+// cleanupTimeout bounds the search in one container.
+const cleanupTimeout = 20 * time.Second
 
-// Sweep takes away everything with labd's mark: routes in every table, chains and tables on the host and in every
+// Cleanup takes away everything with labd's mark: routes in every table, chains and tables on the host and in every
 // running container. It finds them in the kernel and needs no state. It goes on after an error and returns all of them.
-func (c *Controller) Sweep(ctx context.Context) error {
+func (c *Controller) Cleanup(ctx context.Context) error {
 	if err := c.mayAct(); err != nil {
 		return err
 	}
@@ -43,12 +44,12 @@ func (c *Controller) mayAct() error {
 	return nil
 }
 
-// Off stores the off switch and sweeps, without a plan: for the removal of the package.
+// Off stores the off switch and cleans up, without a plan: for the removal of the package.
 func (c *Controller) Off(ctx context.Context) error {
-	return errors.Join(c.state.SetSwitch(SwitchOff), c.Sweep(ctx))
+	return errors.Join(c.state.SetSwitch(SwitchOff), c.Cleanup(ctx))
 }
 
-func (c *Controller) verifySwept(ctx context.Context) error {
+func (c *Controller) verifyCleanup(ctx context.Context) error {
 	n, err := route.CountMarked()
 	if err != nil {
 		return err
@@ -71,7 +72,7 @@ const maxAtOnce = 16
 // eachNamespace calls do for the host's network namespace and for that of every running container, many at once: one
 // that hangs must not keep the others waiting.
 func (c *Controller) eachNamespace(ctx context.Context, do func(context.Context, netfilter.Namespace) error) error {
-	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cleanupTimeout)
 	defer cancel()
 	ids, err := c.containers.Running(ctx)
 	errs := make([]error, len(ids)+2)
@@ -91,7 +92,7 @@ func (c *Controller) eachNamespace(ctx context.Context, do func(context.Context,
 				return nil // its namespace is gone, and everything in it
 			}
 			if err == nil {
-				err = errors.Join(do(ctx, namespaceOf(c.host, ct)), ct.Close())
+				err = errors.Join(do(ctx, container.Namespace(c.host, ct)), ct.Close())
 			}
 			if err != nil {
 				errs[i+2] = fmt.Errorf("in container %d: %w", id, err)

@@ -1,4 +1,4 @@
-package network
+package watch
 
 import (
 	"context"
@@ -18,10 +18,12 @@ func (w *watcher) pve(ctx context.Context) {
 		if before != nil {
 			ids := changedGuests(before, now)
 			if slices.Contains(ids, 0) {
-				ids = append(w.o.Running(), 0)
+				if running, err := w.Containers.Running(ctx); err == nil {
+					ids = append(running, 0)
+				}
 			}
 			for _, id := range ids {
-				w.wake(id, sourcePVE)
+				w.Wake(id, sourcePVE)
 			}
 		}
 		before = now
@@ -29,18 +31,18 @@ func (w *watcher) pve(ctx context.Context) {
 	}
 }
 
-// pveFiles are the files with what tells one state of each from another. What cannot be read in time is left out.
+// pveFiles returns the files with what tells one state of each from another. What cannot be read in time is left out.
 func (w *watcher) pveFiles() map[string]string {
-	reader := w.o.host.NewReader(time.Second)
+	reader := w.Host.NewReader(time.Second)
 	defer reader.Close()
 	files := map[string]string{}
 	stat := func(path string) {
-		if info, err := reader.Stat(filepath.Join(w.o.host.PVE, path)); err == nil && !info.IsDir() {
+		if info, err := reader.Stat(filepath.Join(w.Host.PVE, path)); err == nil && !info.IsDir() {
 			files[path] = fmt.Sprintf("%d %d", info.ModTime().UnixNano(), info.Size())
 		}
 	}
 	for _, dir := range []string{"lxc", "firewall"} {
-		names, _ := reader.Names(filepath.Join(w.o.host.PVE, dir))
+		names, _ := reader.Names(filepath.Join(w.Host.PVE, dir))
 		for _, name := range names {
 			stat(filepath.Join(dir, name))
 		}
@@ -51,7 +53,7 @@ func (w *watcher) pveFiles() map[string]string {
 	return files
 }
 
-// changedGuests are the containers whose files changed; 0 stands for the host, with what concerns all of them.
+// changedGuests returns the containers whose files changed; 0 stands for the host, with what concerns all of them.
 func changedGuests(before, now map[string]string) []int {
 	changed := map[int]bool{}
 	note := func(path string) {

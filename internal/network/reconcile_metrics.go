@@ -4,7 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Names of the metrics about keeping routes and rules so.
+// Names of the metrics of the reconcile loop.
 const (
 	MetricChanges     = "labd_network_changes_total"
 	MetricDelayed     = "labd_network_changes_delayed_total"
@@ -20,7 +20,7 @@ var (
 // figuresCollector gives the metrics of a Controller.
 type figuresCollector func() Figures
 
-// NewFiguresCollector gives the metrics about keeping routes and rules so.
+// NewFiguresCollector returns the collector of the metrics of the reconcile loop.
 func NewFiguresCollector(figures func() Figures) prometheus.Collector {
 	return figuresCollector(figures)
 }
