@@ -10,23 +10,29 @@ import (
 	"labd/internal/layer"
 )
 
+// Rung is a rung of the ladder from the PCI bus to the block device.
+type Rung string
+
 // Rungs of the ladder, from the bottom, and RungOK for a drive that has all of them.
 const (
-	RungPCI        = "pci"
-	RungDriver     = "driver"
-	RungController = "controller"
-	RungNamespace  = "namespace"
-	RungBlock      = "block"
-	RungOK         = "ok"
+	RungPCI        Rung = "pci"
+	RungDriver     Rung = "driver"
+	RungController Rung = "controller"
+	RungNamespace  Rung = "namespace"
+	RungBlock      Rung = "block"
+	RungOK         Rung = "ok"
 )
 
-// Verdicts of a Drive.
+// Verdict is how a drive is.
+type Verdict string
+
+// Verdicts of a Drive, the best first; unknown stands beside them.
 const (
-	VerdictOK      = "ok"
-	VerdictInfo    = "info"
-	VerdictWarn    = "warn"
-	VerdictFail    = "fail"
-	VerdictUnknown = "unknown"
+	VerdictOK      Verdict = "ok"
+	VerdictInfo    Verdict = "info"
+	VerdictWarn    Verdict = "warn"
+	VerdictFail    Verdict = "fail"
+	VerdictUnknown Verdict = "unknown"
 )
 
 // Report is what the facts mean.
@@ -47,7 +53,8 @@ type Report struct {
 // Drive is one PCI function with its first broken rung.
 type Drive struct {
 	Function
-	Rung, Verdict string
+	Rung    Rung
+	Verdict Verdict
 	// Chip is the controller chip, where it is known by its ids or its model.
 	Chip string
 	// Quirks are what the running kernel does differently for the drive: by its own word, or at least likely by its tables.
@@ -183,8 +190,8 @@ func (f *Facts) release() Release {
 
 // worsen makes the verdict at least as bad as a finding. What could not be read stays unknown.
 func (d *Drive) worsen(severity finding.Severity) {
-	order := []string{VerdictOK, VerdictInfo, VerdictWarn, VerdictFail}
-	now, bad := slices.Index(order, d.Verdict), slices.Index(order, severity.String())
+	order := []Verdict{VerdictOK, VerdictInfo, VerdictWarn, VerdictFail}
+	now, bad := slices.Index(order, d.Verdict), slices.Index(order, Verdict(severity.String()))
 	if now >= 0 && bad > now {
 		d.Verdict = order[bad]
 	}
@@ -211,7 +218,7 @@ func (c *diagnosis) quirks() []string {
 // climb finds the first broken rung. sysfs alone decides; the log only says why.
 func (c *diagnosis) climb() []finding.Finding {
 	d := c.d
-	set := func(rung, verdict string) { d.Rung, d.Verdict = rung, verdict }
+	set := func(rung Rung, verdict Verdict) { d.Rung, d.Verdict = rung, verdict }
 	ctrl := d.Controller()
 	switch {
 	case d.Unread:
@@ -234,7 +241,7 @@ func (c *diagnosis) climb() []finding.Finding {
 		return []finding.Finding{c.dead()}
 	case ctrl.State == "resetting" || ctrl.State == "connecting":
 		found := c.resetting()
-		set(RungController, found.Severity.String())
+		set(RungController, Verdict(found.Severity.String()))
 		return []finding.Finding{found}
 	case ctrl.State != "live" && ctrl.State != "":
 		// new, deleting: the controller is just coming or going

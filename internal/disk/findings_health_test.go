@@ -50,7 +50,7 @@ func TestHealth(t *testing.T) {
 		name    string
 		set     func(health, identity []byte)
 		codes   string
-		verdict string
+		verdict Verdict
 		text    string
 	}{
 		{"healthy", nil, "", VerdictOK, ""},

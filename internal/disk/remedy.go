@@ -137,7 +137,7 @@ var hostMemoryLimit = regexp.MustCompile(`min host memory \((\d+) MiB\) above li
 // noHostMemory returns the finding of a drive without memory of its own that did not get the host's: it works, and slowly.
 func (c *diagnosis) noHostMemory() (finding.Finding, bool) {
 	e, ok := c.last(EventNoHostMemory)
-	if !ok || c.d.Controllers[0].HostMemory == "on" {
+	if !ok || c.d.Controllers[0].HostMemory == HostMemoryOn {
 		return finding.Finding{}, false
 	}
 	out := finding.Finding{
