@@ -15,13 +15,15 @@ func (b *builder) leftovers(e *Entry) error {
 	}
 	if unit, links, ok := importerOf(b.f, e); ok {
 		if err := b.add(opImporter, unitParams{Unit: unit, Wants: links}, plan.Step{
-			Title: "Disable the unit that imports its pool at boot", How: "systemctl disable " + unit, Verified: "its links are gone", Undone: "make its links again",
+			Title: "Disable the unit that imports its pool at boot", How: "remove " + strings.Join(links, ", ") + "; daemon-reload", Verified: "its links are gone", Undone: "make its links again",
 		}); err != nil {
 			return err
 		}
 	}
 	if e.source.Unit == "" {
-		b.note(volumeNotes(e)...)
+		if kind, ok := kindOf(e.Type).(noter); ok {
+			b.note(kind.leaves(e)...)
+		}
 		return nil
 	}
 	if other, keeps := keepsUnit(b.f, e); keeps {
@@ -35,7 +37,7 @@ func (b *builder) leftovers(e *Entry) error {
 	}
 	if e.unit().File != "" {
 		if err := b.add(opRemoveUnit, e.unit(), plan.Step{
-			Title: "Disable and remove its mount unit, so that no boot waits for it", How: "systemctl disable " + e.source.Unit + "; remove " + e.source.File + "; daemon-reload; reset-failed",
+			Title: "Disable and remove its mount unit, so that no boot waits for it", How: "remove the links that enable it and " + e.source.File + "; daemon-reload; reset-failed",
 			Verified: "systemd no longer knows the unit", Undone: "write the unit file and its links again; daemon-reload",
 		}); err != nil {
 			return err
@@ -57,18 +59,6 @@ func (b *builder) leftovers(e *Entry) error {
 	}
 	if d := b.f.Directories[e.point]; !e.mounted && d.Entries > 0 {
 		b.note(fmt.Sprintf("%d entries lie in %s, on the file system below the mount point. They stay.", d.Entries, e.point))
-	}
-	return nil
-}
-
-// volumeNotes name what LVM and ZFS keep of a dead volume, which does no harm.
-func volumeNotes(e *Entry) []string {
-	switch e.Type {
-	case "lvm", "lvmthin":
-		group, _, _ := strings.Cut(e.volume, "/")
-		return []string{fmt.Sprintf("LVM's copy of the metadata, /etc/lvm/backup/%s, stays. Device nodes of volumes that were active when the disk went stay until a reboot, or: dmsetup ls | grep ^%s-", group, strings.ReplaceAll(group, "-", "--"))}
-	case "zfspool":
-		return []string{"If the pool is named in /etc/zfs/zpool.cache, that stays; the next import of any pool writes it anew."}
 	}
 	return nil
 }
