@@ -25,7 +25,9 @@ func tree(t testing.TB, archive []byte, release string) (dir string, o *Observer
 	}
 	paths := host.DefaultPaths()
 	paths.Sysfs, paths.Kmsg, paths.Procfs = filepath.Join(dir, "sys"), filepath.Join(dir, "dmesg"), filepath.Join(dir, "proc")
-	return dir, NewObserver(host.New(paths, release), DefaultPolicy(), NewMemory(filepath.Join(dir, "state"), nil), func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) })
+	o = NewObserver(host.New(paths, release), DefaultPolicy(), NewMemory(filepath.Join(dir, "state"), nil), func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) })
+	o.names.loading = true // as if somebody read the database, which takes longer than all else; TestPCINames has it read
+	return dir, o
 }
 
 func archive(t testing.TB, name string) []byte {
@@ -549,5 +551,16 @@ func TestPanicInOneDrive(t *testing.T) {
 	}
 	if len(r.Drives) < 2 || verdicts["0000:02:00.0"] != VerdictUnknown || verdicts["0000:01:00.0"] != VerdictOK {
 		t.Errorf("%v", verdicts)
+	}
+}
+
+// The PCI id database is read when a pair of ids is new, and once.
+func TestPCINames(t *testing.T) {
+	dir, _ := tree(t, fixture.P7000Z, "6.8.12-4-pve")
+	names := &pciNames{sysfs: filepath.Join(dir, "sys"), known: map[string][2]string{}}
+	functions := []Function{{Address: "0000:01:00.0", Vendor: 0x144d, Device: 0xa80a}, {Address: "0000:7f:00.0", Vendor: 0xfffe, Device: 1}}
+	names.fill(functions, time.Minute)
+	if names.loading || len(names.known) != 2 || names.load(functions) != nil {
+		t.Errorf("not read once: %v", names.known)
 	}
 }

@@ -22,7 +22,9 @@ func observerOf(dir, release string) *Observer {
 	paths := host.DefaultPaths()
 	paths.Sysfs, paths.Procfs, paths.Dev = filepath.Join(dir, "sys"), filepath.Join(dir, "proc"), filepath.Join(dir, "dev")
 	paths.Kmsg, paths.State = filepath.Join(dir, "dmesg"), filepath.Join(dir, "state")
-	return NewObserver(host.New(paths, release), DefaultPolicy(), NewMemory(paths.State, nil), func() time.Time { return today })
+	o := NewObserver(host.New(paths, release), DefaultPolicy(), NewMemory(paths.State, nil), func() time.Time { return today })
+	o.names.loading = true
+	return o
 }
 
 // The trees of testdata/lab are of real kernels in virtual machines, which test/guest captured, and of drives that no virtual
