@@ -103,7 +103,7 @@ const (
 func layers() []layer {
 	return []layer{
 		{title: programs, packages: []string{"cmd/labd", "cmd/labctl"}, below: []string{front, leaves}},
-		{title: front, packages: []string{"internal/daemon", "internal/server", "internal/cli", "internal/config", "internal/notify"}, below: []string{apiTypes, domains, common, systems, leaves}},
+		{title: front, packages: []string{"internal/daemon", "internal/server", "internal/placement", "internal/cli", "internal/config", "internal/notify"}, below: []string{apiTypes, domains, common, systems, leaves}},
 		{title: apiTypes, packages: []string{"api/v1"}, below: []string{leaves}},
 		{title: domains, packages: []string{"internal/disk", "internal/storage", "internal/network", "internal/setup"}, apart: true, below: []string{common, systems, leaves}},
 		{title: common, packages: []string{"internal/finding", "internal/plan", "internal/reconcile", "internal/policy", "internal/metric", "internal/statefile"}, below: []string{leaves}},
@@ -115,10 +115,11 @@ func layers() []layer {
 
 // exceptions are the arrows inside the front and from it that are not allowed although the layers would.
 var exceptions = map[string][]string{
-	"internal/cli":    {"internal/daemon", "internal/server", "internal/config", "internal/notify", domains, systems, common},
-	"internal/server": {"internal/daemon", "internal/cli"},
-	"internal/config": {"internal/daemon", "internal/cli", "internal/server"},
-	"internal/notify": {"internal/daemon", "internal/cli", "internal/server", "internal/config", apiTypes, domains, systems},
+	"internal/cli":       {"internal/daemon", "internal/server", "internal/placement", "internal/config", "internal/notify", domains, systems, common},
+	"internal/server":    {"internal/daemon", "internal/cli"},
+	"internal/placement": {"internal/daemon", "internal/cli", "internal/server", "internal/config", "internal/notify", apiTypes, systems},
+	"internal/config":    {"internal/daemon", "internal/cli", "internal/server"},
+	"internal/notify":    {"internal/daemon", "internal/cli", "internal/server", "internal/config", apiTypes, domains, systems},
 }
 
 // roomOf returns the layer of a package and the package that the layer lists for it; nothing for one that is in no layer.

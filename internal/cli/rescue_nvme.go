@@ -27,7 +27,7 @@ BDF is the PCI address, 0000:01:00.0 or 01:00.0.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			req := apiv1.PlanRequest{Action: apiv1.ActionNVMeRescue, IDs: []string{longAddress(args[0])}, Method: method}
+			req := apiv1.RescueRequest{Address: longAddress(args[0]), Method: apiv1.RescueMethod(method)}.PlanRequest()
 			return a.with(ctx, func(c *client) error {
 				if dryRun {
 					return a.showPlan(ctx, c, req)
