@@ -21,9 +21,7 @@ type drives struct {
 }
 
 func newDrives(life context.Context, cfg config.Config, h *host.Host, s *service, placed *placements) drives {
-	memory := disk.NewMemory(cfg.Paths.State)
-	// Only one labd of a host writes; another one reads what that remembers.
-	memory.MayWrite = s.mayWrite
+	memory := disk.NewMemory(cfg.Paths.State, s.mayWrite)
 	observer := disk.NewObserver(h, cfg.NVMe, memory, time.Now)
 	return drives{
 		memory: memory, observer: observer, applier: disk.NewApplier(h),

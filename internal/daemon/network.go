@@ -17,6 +17,7 @@ import (
 	"labd/internal/lxc"
 	"labd/internal/network"
 	"labd/internal/network/container"
+	"labd/internal/network/probe"
 	"labd/internal/reconcile"
 )
 
@@ -32,7 +33,7 @@ type networks struct {
 	job      *job[*network.Facts, network.Report]
 	observer *network.Observer
 	control  *network.Controller
-	prober   *network.Prober
+	prober   *probe.Prober
 	lock     *applyLock
 	log      *slog.Logger
 	loop     *reconcile.Loop
@@ -46,7 +47,7 @@ func newNetworks(life context.Context, cfg config.Config, h *host.Host, s *servi
 	containers, state := container.NewPool(container.LXC(h)), network.NewState(cfg.Paths.State)
 	observer := network.NewObserver(h, cfg.Network, state, containers, time.Now)
 	n := &networks{
-		observer: observer, control: network.NewController(h, state, containers), prober: network.NewProber(h, containers, time.Now),
+		observer: observer, control: network.NewController(h, state, containers), prober: probe.New(h, containers, time.Now),
 		lock: s.lock, log: s.log,
 		job: &job[*network.Facts, network.Report]{
 			life: life, observe: observer.Observe, snapshot: observer.Facts,
@@ -74,7 +75,7 @@ func newNetworks(life context.Context, cfg config.Config, h *host.Host, s *servi
 }
 
 // Probe finds out where packets to an address end, from fresh facts.
-func (n *networks) Probe(ctx context.Context, target network.Target) (*network.Probe, error) {
+func (n *networks) Probe(ctx context.Context, target probe.Target) (*probe.Result, error) {
 	report, err := n.job.Refresh(ctx)
 	if err != nil {
 		return nil, err

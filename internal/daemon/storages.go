@@ -20,19 +20,18 @@ type storages struct {
 }
 
 func newStorages(life context.Context, cfg config.Config, h *host.Host, s *service, versions *pveVersion, placed *placements) storages {
-	memory := storage.NewMemory(cfg.Paths.State)
-	// Only one labd of a host writes; another one reads what that remembers.
-	memory.MayWrite = s.mayWrite
-	observer := storage.NewObserver(h, cfg.PVE.Node, memory, time.Now)
-	// A labd that looks at another tree asks no servers of this machine's network.
-	observer.Probe, observer.Major = cfg.Storage.Probe && h.ExecPATH() != "", versions.installed
-	applier := storage.NewApplier(h, cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(cfg, h) })
-	applier.Major = versions.installed
-	applier.Edit = func(ctx context.Context, change func([]byte) ([]byte, error)) error {
+	in := storage.Inputs{
+		Host: h, Node: cfg.PVE.Node, Now: time.Now, Major: versions.installed, Memory: storage.NewMemory(cfg.Paths.State, s.mayWrite),
+		// A labd that looks at another tree asks no servers of this machine's network.
+		Probe: cfg.Storage.Probe && h.ExecPATH() != "",
+	}
+	observer := storage.NewObserver(in)
+	connect := func(context.Context) (storage.PVE, error) { return connectPVE(cfg, h) }
+	edit := func(ctx context.Context, change func([]byte) ([]byte, error)) error {
 		return pve.StorageFile{Root: h.PVE, Major: versions.installed()}.Edit(ctx, change)
 	}
 	return storages{
-		applier: applier,
+		applier: storage.NewApplier(in, connect, edit),
 		job: &job[*storage.Facts, storage.Report]{
 			life: life, observe: observer.Observe,
 			diagnose: func(f *storage.Facts) *storage.Report {
@@ -42,7 +41,7 @@ func newStorages(life context.Context, cfg config.Config, h *host.Host, s *servi
 			},
 			published: placed.storages,
 			remember: func(r *storage.Report) {
-				if err := memory.Note(r); err != nil {
+				if err := in.Memory.Note(r); err != nil {
 					s.log.Warn("grace of gone storages not remembered", "err", err)
 				}
 			},

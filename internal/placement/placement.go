@@ -47,7 +47,7 @@ func (p *Placement) storageFindings() []finding.Finding {
 		}
 		subject := p.Storages.Subject(e)
 		for _, d := range p.Drives.Drives {
-			if carries(d, on(p.Storages, e)) {
+			if carries(d, e.Layers) {
 				causes[subject] = append(causes[subject], lost(d, p.Drives.Findings)...)
 			}
 		}
@@ -75,7 +75,7 @@ func (p *Placement) where(lies func([]layer.Layer) bool) []finding.Subject {
 	}
 	var out []finding.Subject
 	for _, e := range p.Storages.Entries {
-		if lies(on(p.Storages, e)) {
+		if lies(e.Layers) {
 			out = append(out, p.Storages.Subject(e))
 		}
 	}
@@ -119,19 +119,4 @@ func meet(held, layers []layer.Layer) bool {
 	return slices.ContainsFunc(layers, func(want layer.Layer) bool {
 		return slices.ContainsFunc(held, func(have layer.Layer) bool { return have.Is(want) })
 	})
-}
-
-// on are the layers that an entry lies on.
-func on(r *storage.Report, e storage.Entry) []layer.Layer {
-	var out []layer.Layer
-	for _, text := range e.On() {
-		out = append(out, layer.Parse(text))
-	}
-	b := r.Backing(e)
-	for _, l := range []layer.Layer{{Kind: layer.Mount, Name: b.Point}, {Kind: layer.VolumeGroup, Name: b.Group}, {Kind: layer.Pool, Name: b.Pool}} {
-		if l.Name != "" {
-			out = append(out, l)
-		}
-	}
-	return out
 }
