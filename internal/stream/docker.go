@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"labd/internal/frame"
 )
 
 // Docker asks one daemon, a connection for each request: none is kept, so none can be mistaken for another's. The paths
@@ -145,9 +147,9 @@ func (d Docker) Logs(ctx context.Context, container string, o LogOptions, sink f
 		return refusal(resp)
 	}
 	if tty {
-		return Raw(resp.Body, sink)
+		return frame.Raw(resp.Body, sink)
 	}
-	return Demux(resp.Body, SystemError, sink)
+	return frame.Demux(resp.Body, frame.SystemError, sink)
 }
 
 // hasTTY reports whether a container's output is a terminal's: it then has no frames. The content type tells it only

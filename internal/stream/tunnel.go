@@ -17,7 +17,10 @@ type Counts struct {
 	ToBackend, ToCaller int64
 }
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, MaxFrame); return &b }}
+// bufferSize is that of one direction of a tunnel, in bytes.
+const bufferSize = 64 << 10
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
 
 // Tunnel copies between a caller and a backend until both are done, then closes both. The end of one direction is passed
 // on as a half-close; an error in one ends both. After the backend's end the caller has drain to finish. A caller that is

@@ -1,4 +1,4 @@
-package stream
+package frame
 
 import (
 	"bytes"
@@ -32,9 +32,9 @@ func demux(t *testing.T, r io.Reader, last byte) (pieces []piece, err error) {
 func TestFramesThereAndBack(t *testing.T) {
 	var b bytes.Buffer
 	w := NewWriter(&b)
-	long := strings.Repeat("x", 3*MaxFrame+7)
+	long := strings.Repeat("x", 3*Max+7)
 	for _, p := range []piece{{Stdout, "out"}, {Stderr, "err"}, {Stdout, long}, {Result, `{"exitCode":3}`}} {
-		if err := w.Frame(p.id, []byte(p.text)); err != nil {
+		if err := w.Write(p.id, []byte(p.text)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -51,8 +51,8 @@ func TestFramesThereAndBack(t *testing.T) {
 func TestACutFrameIsAnError(t *testing.T) {
 	var b bytes.Buffer
 	w := NewWriter(&b)
-	_ = w.Frame(Stdout, []byte("hello"))
-	_ = w.Frame(Result, []byte("{}"))
+	_ = w.Write(Stdout, []byte("hello"))
+	_ = w.Write(Result, []byte("{}"))
 	whole := []int{0, 13, 23}
 	for n := range b.Len() + 1 {
 		_, err := demux(t, bytes.NewReader(b.Bytes()[:n]), Result)
@@ -67,9 +67,9 @@ func TestHostileFrames(t *testing.T) {
 		in   string
 		want error
 	}{
-		"unknown stream":      {"\x07\x00\x00\x00\x00\x00\x00\x01x", ErrFrame},
-		"labd's own stream":   {"\x04\x00\x00\x00\x00\x00\x00\x02{}", ErrFrame},
-		"text, not frames":    {"HTTP/1.1 200 OK\r\n", ErrFrame},
+		"unknown stream":      {"\x07\x00\x00\x00\x00\x00\x00\x01x", ErrFormat},
+		"labd's own stream":   {"\x04\x00\x00\x00\x00\x00\x00\x02{}", ErrFormat},
+		"text, not frames":    {"HTTP/1.1 200 OK\r\n", ErrFormat},
 		"3 GiB announced":     {"\x01\x00\x00\x00\xc0\x00\x00\x00abc", ErrCut},
 		"error without end":   {"\x03\x00\x00\x00\xff\xff\xff\xff" + strings.Repeat("e", 100_000), nil},
 		"error of the daemon": {"\x03\x00\x00\x00\x00\x00\x00\x04oops", nil},
@@ -96,13 +96,13 @@ func FuzzDemux(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		total := 0
 		err := Demux(bytes.NewReader(in), Result, func(_ byte, p []byte) error {
-			if len(p) > MaxFrame {
+			if len(p) > Max {
 				t.Fatalf("a piece of %d bytes", len(p))
 			}
 			total += len(p)
 			return nil
 		})
-		if total > len(in) || err == nil && len(in) > 0 && len(in) < frameHeader {
+		if total > len(in) || err == nil && len(in) > 0 && len(in) < headerSize {
 			t.Fatalf("%d of %d bytes, %v", total, len(in), err)
 		}
 	})
