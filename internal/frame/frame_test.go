@@ -39,7 +39,7 @@ func TestFramesThereAndBack(t *testing.T) {
 		}
 	}
 	want := []piece{{Stdout, "out"}, {Stderr, "err"}, {Stdout, long}, {Result, `{"exitCode":3}`}}
-	for name, r := range map[string]io.Reader{"whole": bytes.NewReader(b.Bytes()), "a byte at a time": iotest.OneByteReader(bytes.NewReader(b.Bytes()))} {
+	for name, r := range map[string]io.Reader{"whole": bytes.NewReader(b.Bytes()), "in halves": iotest.HalfReader(bytes.NewReader(b.Bytes()))} {
 		got, err := demux(t, r, Result)
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %d pieces, %v", name, len(got), err)
