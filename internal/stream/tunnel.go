@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"labd/internal/frame"
 )
 
 // Counts are the bytes that went through a tunnel.
@@ -30,18 +32,65 @@ func Tunnel(ctx context.Context, caller, backend net.Conn, early io.Reader, drai
 	if early == nil {
 		early = caller
 	}
+	return run(ctx, caller, backend, drain,
+		func() (int64, error) { return pipe(backend, early) },
+		func() (int64, error) { return pipe(caller, backend) })
+}
+
+// Framed is Tunnel for the stream of a process: its output, frames of a daemon's or the raw bytes of a terminal, becomes
+// frames of labd's. result makes the last frame once the output has ended. Input that nobody wants any more is read and
+// dropped: a process may end before its input does, and what it wrote must still arrive.
+func Framed(ctx context.Context, caller, backend net.Conn, early io.Reader, terminal bool, result func(error) []byte) (Counts, error) {
+	if early == nil {
+		early = caller
+	}
+	out := frame.NewWriter(caller)
+	up := func() (int64, error) {
+		n, err := pipe(backend, early)
+		if err != nil {
+			_, _ = io.Copy(io.Discard, early)
+		}
+		return n, nil
+	}
+	down := func() (n int64, err error) {
+		sink := func(id byte, p []byte) error {
+			n += int64(len(p))
+			return out.Write(id, p)
+		}
+		if terminal {
+			err = frame.Raw(backend, sink)
+		} else {
+			err = frame.Demux(backend, frame.SystemError, sink)
+		}
+		if ctx.Err() != nil {
+			return n, context.Cause(ctx)
+		}
+		if err = out.Write(frame.Result, result(err)); err != nil {
+			return n, err
+		}
+		return n, closeWrite(caller)
+	}
+	return run(ctx, caller, backend, resultTime, up, down)
+}
+
+// resultTime is how long the caller of a process has to take its last frame and hang up.
+const resultTime = 10 * time.Second
+
+// run runs both directions: up to the backend, down to the caller.
+func run(ctx context.Context, caller, backend net.Conn, drain time.Duration, up, down func() (int64, error)) (Counts, error) {
 	var counts Counts
 	var wg sync.WaitGroup
-	up, down, gone := make(chan error, 1), make(chan error, 1), make(chan struct{})
-	copyTo := func(done chan<- error, n *int64, dst net.Conn, src io.Reader) {
-		wg.Go(func() {
-			var err error
-			*n, err = pipe(dst, src)
-			done <- err
-		})
-	}
-	copyTo(up, &counts.ToBackend, backend, early)
-	copyTo(down, &counts.ToCaller, caller, backend)
+	upDone, downDone, gone := make(chan error, 1), make(chan error, 1), make(chan struct{})
+	wg.Go(func() {
+		var err error
+		counts.ToBackend, err = up()
+		upDone <- err
+	})
+	wg.Go(func() {
+		var err error
+		counts.ToCaller, err = down()
+		downDone <- err
+	})
 	end := func(err error) (Counts, error) {
 		_ = caller.Close()
 		_ = backend.Close()
@@ -53,7 +102,7 @@ func Tunnel(ctx context.Context, caller, backend net.Conn, early io.Reader, drai
 	var drained <-chan time.Time
 	for !upEnded || !downEnded {
 		select {
-		case err := <-up:
+		case err := <-upDone:
 			if err != nil {
 				return end(err)
 			}
@@ -63,7 +112,7 @@ func Tunnel(ctx context.Context, caller, backend net.Conn, early io.Reader, drai
 					close(gone)
 				}
 			})
-		case err := <-down:
+		case err := <-downDone:
 			if err != nil {
 				return end(err)
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"labd/internal/frame"
 )
 
 // unixPair returns the two ends of a connected unix socket.
@@ -244,5 +247,80 @@ func TestUpgradeEndsWithItsContext(t *testing.T) {
 	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://docker/exec/x/start", http.NoBody)
 	if _, err := Upgrade(ctx, d, req, "tcp"); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+// framed returns the two ends of the stream of a process, and where its outcome comes.
+func framed(t *testing.T, terminal bool) (caller, backend net.Conn, done <-chan outcome) {
+	t.Helper()
+	caller, near := unixPair(t)
+	far, backend := unixPair(t)
+	out := make(chan outcome, 1)
+	go func() {
+		counts, err := Framed(t.Context(), near, far, nil, terminal, func(err error) []byte {
+			if err != nil {
+				return []byte(err.Error())
+			}
+			return []byte("ended")
+		})
+		out <- outcome{counts, err}
+	}()
+	return caller, backend, out
+}
+
+func readFrames(t *testing.T, r io.Reader) string {
+	t.Helper()
+	var b strings.Builder
+	if err := frame.Demux(r, frame.Result, func(id byte, p []byte) error { fmt.Fprintf(&b, "[%d %s]", id, p); return nil }); err != nil {
+		t.Error(err)
+	}
+	return b.String()
+}
+
+func TestFramedStreams(t *testing.T) {
+	for name, test := range map[string]struct {
+		terminal bool
+		output   string
+		want     string
+	}{
+		"frames":     {false, "\x01\x00\x00\x00\x00\x00\x00\x03out\x02\x00\x00\x00\x00\x00\x00\x03err", "[1 out][2 err][4 ended]"},
+		"a terminal": {true, "raw", "[1 raw][4 ended]"},
+		"cut":        {false, "\x01\x00\x00\x00\x00\x00\x00\x09out", "[1 out][4 " + frame.ErrCut.Error() + "]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			caller, backend, done := framed(t, test.terminal)
+			_, _ = io.WriteString(backend, test.output)
+			_ = backend.Close()
+			if got := readFrames(t, caller); got != test.want {
+				t.Errorf("got %s", got)
+			}
+			_ = caller.Close()
+			if o := wait(t, done); o.err != nil {
+				t.Error(o.err)
+			}
+		})
+	}
+}
+
+// yes | labctl exec … head -1: the process ends while its input goes on.
+func TestOutputArrivesThoughTheInputIsNotWanted(t *testing.T) {
+	caller, backend, done := framed(t, true)
+	flooded := make(chan error, 1)
+	go func() {
+		var err error
+		for line := bytes.Repeat([]byte("y\n"), 4096); err == nil; {
+			_, err = caller.Write(line)
+		}
+		flooded <- err
+	}()
+	_, _ = io.WriteString(backend, "first")
+	_ = backend.Close()
+	if got := readFrames(t, caller); got != "[1 first][4 ended]" {
+		t.Errorf("got %s", got)
+	}
+	_ = caller.Close()
+	<-flooded
+	if o := wait(t, done); o.err != nil {
+		t.Error(o.err)
 	}
 }
