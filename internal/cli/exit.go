@@ -56,6 +56,10 @@ func report(ctx context.Context, stderr io.Writer, asJSON bool, err error) int {
 	if errors.As(err, &verdict) {
 		return int(verdict)
 	}
+	var exit exitCode
+	if errors.As(err, &exit) {
+		return int(exit)
+	}
 	e := toError(ctx, err)
 	if asJSON {
 		writeJSON(stderr, apiv1.ErrorBody{Error: apiv1.ErrorDetail{Code: e.Code, Message: e.Message, Hint: e.Hint}})

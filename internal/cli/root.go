@@ -94,6 +94,7 @@ plan was made; 130 interrupted.`,
 	f.StringVar(&a.flags.socket, "socket", DefaultSocket, "where the running labd answers")
 	root.AddCommand(a.statusCommand(), a.nvmeCommand(), a.rescueCommand(), a.storageCommand(), a.netCommand(), a.treeCommand(), a.journalCommand(), a.undoCommand(), a.configCommand(), a.silenceCommand(), a.notifyCommand(), a.versionCommand())
 	root.AddCommand(a.lintStorageCommand(), a.setupCommand(), a.supportCommand())
+	root.AddCommand(a.execCommand(), a.logsCommand(), a.portForwardCommand())
 	root.CompletionOptions.HiddenDefaultCmd = false
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp))
 	return root

@@ -53,6 +53,8 @@ type Config struct {
 	Network Source[*network.Report]
 	// Drives forgets drives that are gone for good.
 	Drives interface{ Forget(serial string) error }
+	// Containers opens what streams lead to.
+	Containers Containers
 	// Prober finds out where packets to a Docker container end.
 	Prober  Prober
 	Planner Planner
@@ -79,7 +81,8 @@ type Config struct {
 // Server answers the API.
 type Server struct {
 	Config
-	mux *http.ServeMux
+	mux     *http.ServeMux
+	streams streams
 }
 
 // New returns a Server.

@@ -53,7 +53,7 @@ func TestMatch(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"web": "aaaaaaaaaaaaaaaa", "blog/web": "aaaaaaaaaaaaaaaa", "shop-web-2": "bbbbbbbbbbbbbbb2", "bbbbbbbbbbbbbbb1": "bbbbbbbbbbbbbbb1",
-		"aaaaaaaaaaaa": "cccccccccccccccc", // a full name goes before an id
+		"aaaaaaaaaaaa":  "cccccccccccccccc", // a full name goes before an id
 		"aaaaaaaaaaaaa": "aaaaaaaaaaaaaaaa",
 	} {
 		if got, err := match(list, name); err != nil || got != want {
@@ -126,7 +126,9 @@ func TestExec(t *testing.T) {
 }
 
 func TestExitCodeOfAProcessThatRunsOn(t *testing.T) {
-	d := daemon(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(t, w, map[string]any{"Running": true, "ExitCode": 0}) }))
+	d := daemon(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		answer(t, w, map[string]any{"Running": true, "ExitCode": 0})
+	}))
 	if _, err := d.ExitCode(t.Context(), "e1"); !errors.Is(err, ErrStillRuns) {
 		t.Errorf("%v", err)
 	}

@@ -118,7 +118,11 @@ func run(ctx context.Context, caller, backend net.Conn, drain time.Duration, up,
 			}
 			downEnded, drained = true, time.After(drain)
 		case <-gone:
-			return end(errCallerGone)
+			counts, err := end(nil)
+			if !downEnded && <-downDone != nil {
+				err = errCallerGone
+			}
+			return counts, err
 		case <-drained:
 			return end(nil)
 		case <-ctx.Done():
