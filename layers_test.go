@@ -64,7 +64,7 @@ func packages(t *testing.T) []goPackage {
 var (
 	front   = []string{"internal/daemon", "internal/server", "internal/cli", "internal/config", "internal/notify"}
 	domains = []string{"internal/disk", "internal/storage", "internal/network", "internal/setup"}
-	systems = []string{"internal/pve", "internal/lxc", "internal/docker", "internal/netfilter", "internal/smart", "internal/host"}
+	systems = []string{"internal/pve", "internal/lxc", "internal/docker", "internal/netfilter", "internal/route", "internal/smart", "internal/host"}
 	// leaf depends on nothing and may be used by all.
 	leaf   = []string{"internal/printable"}
 	common = []string{"internal/finding", "internal/plan", "internal/reconcile", "internal/policy", "internal/metric", "internal/statefile"}

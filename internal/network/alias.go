@@ -7,6 +7,7 @@ import (
 
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/route"
 )
 
 // mostTries bounds the search for a free alias.
@@ -25,7 +26,7 @@ func (d *diagnosis) alias(l *leg) *finding.Finding {
 		return nil // refused for its length
 	}
 	for _, prefix := range sortedPrefixes(d.report.Want.Owners) {
-		if d.report.Want.Owners[prefix] == l.owner() && prefix.Bits() == length && netfilter.FamilyOf(prefix.Addr()) == l.family && inPools(d.policy.AliasPools, prefix) {
+		if d.report.Want.Owners[prefix] == l.owner() && prefix.Bits() == length && netfilter.FamilyOf(prefix.Addr()) == l.family && route.Within(d.policy.AliasPools, prefix) {
 			l.reach = prefix
 			return nil
 		}
@@ -63,9 +64,9 @@ func (d *diagnosis) freeAlias(f netfilter.Family, length int) (netip.Prefix, boo
 				return netip.Prefix{}, false
 			}
 			// On to the next one behind what is in the way.
-			next := lastAddr(prefix).Next()
+			next := route.LastAddr(prefix).Next()
 			if blocker.Bits() < length {
-				next = lastAddr(blocker).Next()
+				next = route.LastAddr(blocker).Next()
 			}
 			if !next.IsValid() {
 				break
@@ -111,20 +112,6 @@ func (d *diagnosis) meets(prefix netip.Prefix) (netip.Prefix, bool) {
 		}
 	}
 	return netip.Prefix{}, false
-}
-
-// lastAddr is the last address of a prefix.
-func lastAddr(p netip.Prefix) netip.Addr {
-	bytes := p.Masked().Addr().AsSlice()
-	for i := range bytes {
-		for bit := range 8 {
-			if i*8+bit >= p.Bits() {
-				bytes[i] |= 0x80 >> bit
-			}
-		}
-	}
-	addr, _ := netip.AddrFromSlice(bytes)
-	return addr
 }
 
 func sortedPrefixes(owners Owners) []netip.Prefix {

@@ -15,6 +15,7 @@ import (
 	"labd/internal/docker"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/route"
 )
 
 func aliasPolicy(pools ...string) Policy {
@@ -38,9 +39,9 @@ func TestAliasAllocation(t *testing.T) {
 	same := "172.17.0.0/16"
 	f := sampleFacts(t, sampleContainer(t, 101, same), sampleContainer(t, 102, same), sampleContainer(t, 103, same))
 	// Taken already: by a route of the host, and by the address of a container.
-	f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("10.99.0.0/23")[0], Dev: "tun0", Table: mainTable})
+	f.Host.Routes = append(f.Host.Routes, route.Route{Dst: prefixes("10.99.0.0/23")[0], Dev: "tun0", Table: route.MainTable})
 	f.Containers[2].Address = netip.MustParseAddr("10.99.3.7")
-	f.Host.Addresses = append(f.Host.Addresses, Address{"vmbr1", netip.MustParsePrefix("10.99.3.1/26")})
+	f.Host.Addresses = append(f.Host.Addresses, route.Address{Interface: "vmbr1", Prefix: netip.MustParsePrefix("10.99.3.1/26")})
 	p := aliasPolicy("10.99.0.0/16")
 	r := Diagnose(f, p)
 	want := map[string]string{"101/web": "10.99.2.0/24=172.17.0.0/24 ", "102/web": "10.99.4.0/24=172.17.0.0/24 ", "103/web": "10.99.5.0/24=172.17.0.0/24 "}
@@ -87,7 +88,7 @@ func TestAliasRefusals(t *testing.T) {
 		{"no bridge", "172.17.0.0/16", nil, func(f *Facts) { f.Containers[0].Interfaces = f.Containers[0].Interfaces[:1] }, "net.hostile", "br-web"},
 		{"its alias is an address of the host by now", "172.17.0.0/16", nil, func(f *Facts) {
 			f.Owners[prefixes("10.99.0.0/24")[0]] = "101/web"
-			f.Host.Addresses = append(f.Host.Addresses, Address{"tun0", netip.MustParsePrefix("10.99.0.9/32")})
+			f.Host.Addresses = append(f.Host.Addresses, route.Address{Interface: "tun0", Prefix: netip.MustParsePrefix("10.99.0.9/32")})
 		}, "net.overlap", "tun0"},
 		{"the user's drop behind the alias", "172.17.0.0/16", nil, func(f *Facts) {
 			rs := f.Containers[0].Rules.Tables["filter"]["DOCKER-USER"]
@@ -133,26 +134,6 @@ func mustParse(t *testing.T, lines ...string) []netfilter.Rule {
 		t.Fatal(err)
 	}
 	return rules
-}
-
-func TestTranslate(t *testing.T) {
-	for _, tt := range []struct{ addr, from, to, want string }{
-		{"172.17.0.5", "172.17.0.0/24", "10.99.3.0/24", "10.99.3.5"},
-		{"172.17.9.5", "172.17.0.0/16", "10.99.0.0/16", "10.99.9.5"},
-		{"172.17.0.133", "172.17.0.128/27", "10.99.3.64/27", "10.99.3.69"},
-		{"fd00:1::5", "fd00:1::/64", "fd99::/64", "fd99::5"},
-	} {
-		from, to := netip.MustParsePrefix(tt.from), netip.MustParsePrefix(tt.to)
-		got := translate(netip.MustParseAddr(tt.addr), from, to)
-		if got.String() != tt.want || translate(got, to, from).String() != tt.addr {
-			t.Errorf("%s: %s, want %s", tt.addr, got, tt.want)
-		}
-	}
-	for text, want := range map[string]string{"10.0.0.0/24": "10.0.0.255", "10.0.0.0/30": "10.0.0.3", "fd00::/64": "fd00::ffff:ffff:ffff:ffff", "10.0.0.1/32": "10.0.0.1"} {
-		if got := lastAddr(netip.MustParsePrefix(text)).String(); got != want {
-			t.Errorf("%s ends with %s, want %s", text, got, want)
-		}
-	}
 }
 
 func TestModes(t *testing.T) {

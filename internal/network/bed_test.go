@@ -48,6 +48,9 @@ func TestMain(m *testing.M) {
 
 func needNamespace(t testing.TB) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: works on the kernel's own objects")
+	}
 	if os.Getenv(inNamespace) != "" {
 		return
 	}

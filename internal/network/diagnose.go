@@ -12,6 +12,7 @@ import (
 	"labd/internal/docker"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/route"
 )
 
 // Verdicts of a Network.
@@ -76,7 +77,7 @@ type Network struct {
 	Reason    string
 	// Aliases are by which prefixes its subnets are reached, in mode alias.
 	Aliases []Alias
-	Routes  []Route
+	Routes  []route.Route
 	Rules   netfilter.Rules
 	legs    []leg
 	// unasked says that the container's Docker does not answer now: it is known from before, or by the interfaces alone.
@@ -93,7 +94,7 @@ func (n Network) Subject() finding.Subject {
 
 // Desired is what labd wants to be there.
 type Desired struct {
-	Routes []Route
+	Routes []route.Route
 	// Rules are labd's rules by container; a container that is not in it has none.
 	Rules map[int]netfilter.Rules
 	// Owners are the owners of the prefixes.
@@ -110,7 +111,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 		facts: f, pools: slices.Concat(p.Pools, p.AliasPools), At: f.At, Switch: f.Switch, Active: p.Active(f.Switch), RoutesPresent: len(f.Host.Own), Repairs: f.Repairs,
 		Want: Desired{Rules: map[int]netfilter.Rules{}, Owners: f.standing(p)},
 	}}
-	d.own, d.wanted = make(map[Route]bool, len(f.Host.Own)), map[int]int{}
+	d.own, d.wanted = make(map[route.Route]bool, len(f.Host.Own)), map[int]int{}
 	for _, r := range f.Host.Own {
 		d.own[r] = true
 	}
@@ -121,7 +122,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 	d.sources = p.From
 	if len(d.sources) == 0 {
 		for _, uplink := range f.Host.Uplinks {
-			d.sources = append(d.sources, f.Host.connected(uplink)...)
+			d.sources = append(d.sources, route.Connected(f.Host.Addresses, uplink)...)
 		}
 	}
 	d.sources = slices.Clone(d.sources)
@@ -165,9 +166,9 @@ type diagnosis struct {
 	policy  Policy
 	sources []netip.Prefix
 	report  *Report
-	own     map[Route]bool // labd's routes that are there
-	wanted  map[int]int    // how many networks are wanted, by container
-	taken   []netip.Prefix // what no alias may overlap, beside what is owned
+	own     map[route.Route]bool // labd's routes that are there
+	wanted  map[int]int          // how many networks are wanted, by container
+	taken   []netip.Prefix       // what no alias may overlap, beside what is owned
 	// owned are the prefixes that are or were owned, sorted, ownedBy the same by owner: a host may have thousands.
 	owned   []netip.Prefix
 	ownedBy map[Owner][]netip.Prefix
@@ -318,9 +319,6 @@ func (d *diagnosis) leg(n *Network, l leg) {
 		}
 	}
 }
-
-// mainTable is the kernel's main routing table (RT_TABLE_MAIN).
-const mainTable = 254
 
 // judge compares what is wanted for a network with what is there.
 func (d *diagnosis) judge(n *Network) {

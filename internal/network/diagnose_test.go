@@ -15,6 +15,7 @@ import (
 	"labd/internal/docker"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/route"
 )
 
 func ruleset(t testing.TB, sample string) *netfilter.Ruleset {
@@ -40,7 +41,7 @@ func sampleContainer(t testing.TB, id int, subnet string) Container {
 	address := netip.AddrFrom4([4]byte{10, 77, 0, byte(id)})
 	return Container{
 		ID: id, NetNS: fmt.Sprint(id), Uplink: "eth0", Address: address, Backend: netfilter.NFT, Rules: ruleset(t, "docker-28.5"), Docker: info,
-		Interfaces: []Address{{"eth0", netip.PrefixFrom(address, 24)}, {"br-web", netip.PrefixFrom(gateway, prefix.Bits())}},
+		Interfaces: []route.Address{{Interface: "eth0", Prefix: netip.PrefixFrom(address, 24)}, {Interface: "br-web", Prefix: netip.PrefixFrom(gateway, prefix.Bits())}},
 	}
 }
 
@@ -48,8 +49,8 @@ func sampleFacts(t testing.TB, containers ...Container) *Facts {
 	return &Facts{
 		Host: Host{
 			Uplinks:    []string{"eno1"},
-			Addresses:  []Address{{"lo", prefixes("127.0.0.1/8")[0]}, {"eno1", netip.MustParsePrefix("192.168.50.1/24")}, {"vmbr0", netip.MustParsePrefix("10.77.0.1/24")}},
-			Routes:     []Route{{Via: netip.MustParseAddr("192.168.50.254"), Dev: "eno1", Table: mainTable, Protocol: 3}, {Dst: prefixes("10.77.0.0/24")[0], Dev: "vmbr0", Table: mainTable, Protocol: 2}},
+			Addresses:  []route.Address{{Interface: "lo", Prefix: prefixes("127.0.0.1/8")[0]}, {Interface: "eno1", Prefix: netip.MustParsePrefix("192.168.50.1/24")}, {Interface: "vmbr0", Prefix: netip.MustParsePrefix("10.77.0.1/24")}},
+			Routes:     []route.Route{{Via: netip.MustParseAddr("192.168.50.254"), Dev: "eno1", Table: route.MainTable, Protocol: 3}, {Dst: prefixes("10.77.0.0/24")[0], Dev: "vmbr0", Table: route.MainTable, Protocol: 2}},
 			Forwarding: map[string]bool{"eno1": true, "vmbr0": true},
 		},
 		Containers: containers, Owners: Owners{}, Gone: map[int]bool{},
@@ -65,8 +66,8 @@ func verdicts(r *Report) map[string]string {
 }
 
 func TestDiagnose(t *testing.T) {
-	route := func(dst, via string) Route {
-		return Route{Dst: netip.MustParsePrefix(dst), Via: netip.MustParseAddr(via), Dev: "vmbr0", Table: mainTable, Protocol: Protocol}
+	routeTo := func(dst, via string) route.Route {
+		return route.Route{Dst: netip.MustParsePrefix(dst), Via: netip.MustParseAddr(via), Dev: "vmbr0", Table: route.MainTable, Protocol: route.Protocol}
 	}
 	for _, tt := range []struct {
 		name    string
@@ -79,22 +80,22 @@ func TestDiagnose(t *testing.T) {
 		{"outside the pools", func(_ *Facts, p *Policy) { p.Pools = prefixes("10.118.0.0/16") }, VerdictRefused, []string{"net.outside-pool"}, ""},
 		{"wider than its pool", func(_ *Facts, p *Policy) { p.Pools = prefixes("172.18.0.0/25") }, VerdictRefused, []string{"net.outside-pool"}, ""},
 		{"an address of the host", func(f *Facts, _ *Policy) {
-			f.Host.Addresses = append(f.Host.Addresses, Address{"tun0", netip.MustParsePrefix("172.18.0.77/32")})
+			f.Host.Addresses = append(f.Host.Addresses, route.Address{Interface: "tun0", Prefix: netip.MustParsePrefix("172.18.0.77/32")})
 		}, VerdictRefused, []string{"net.overlap"}, "tun0"},
 		{"within a route of the host", func(f *Facts, _ *Policy) {
-			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("172.16.0.0/12")[0], Dev: "tun0", Table: mainTable, Protocol: 4})
+			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: prefixes("172.16.0.0/12")[0], Dev: "tun0", Table: route.MainTable, Protocol: 4})
 		}, VerdictRefused, []string{"net.overlap"}, "172.16.0.0/12"},
 		{"around a route of the host, in another table", func(f *Facts, _ *Policy) {
-			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("172.18.0.8/30")[0], Dev: "tun0", Table: 52, Protocol: 4})
+			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: prefixes("172.18.0.8/30")[0], Dev: "tun0", Table: 52, Protocol: 4})
 		}, VerdictRefused, []string{"net.overlap"}, "172.18.0.8/30"},
 		{"a default route in two halves", func(f *Facts, _ *Policy) {
-			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("0.0.0.0/1")[0], Dev: "tun0"}, Route{Dst: prefixes("128.0.0.0/1")[0], Dev: "tun0"})
+			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: prefixes("0.0.0.0/1")[0], Dev: "tun0"}, route.Route{Dst: prefixes("128.0.0.0/1")[0], Dev: "tun0"})
 		}, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
 		{"within a route to nowhere", func(f *Facts, _ *Policy) {
-			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("172.16.0.0/12")[0], Dev: "lo", Table: mainTable, Protocol: 4, Nowhere: true})
+			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: prefixes("172.16.0.0/12")[0], Dev: "lo", Table: route.MainTable, Protocol: 4, Nowhere: true})
 		}, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
 		{"a route to nowhere of that very prefix", func(f *Facts, _ *Policy) {
-			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("172.18.0.0/24")[0], Dev: "lo", Table: mainTable, Protocol: 4, Nowhere: true})
+			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: prefixes("172.18.0.0/24")[0], Dev: "lo", Table: route.MainTable, Protocol: 4, Nowhere: true})
 		}, VerdictRefused, []string{"net.overlap"}, "172.18.0.0/24"},
 		{"the LAN of the sources", func(_ *Facts, p *Policy) { p.From = prefixes("172.18.0.0/16") }, VerdictRefused, []string{"net.overlap"}, "reached"},
 		{"no source", func(f *Facts, _ *Policy) { f.Host.Uplinks = []string{"wlan0"} }, VerdictUnreachable, []string{"net.no-route"}, "source"},
@@ -113,14 +114,14 @@ func TestDiagnose(t *testing.T) {
 		{"nftables backend, open by itself", func(f *Facts, _ *Policy) {
 			f.Containers[0].Docker.FirewallBackend, f.Containers[0].Docker.Networks[0].GatewayMode = "nftables", "nat-unprotected"
 			f.Containers[0].Rules = &netfilter.Ruleset{}
-			f.Host.Own = []Route{route("172.18.0.0/24", "10.77.0.101")}
+			f.Host.Own = []route.Route{routeTo("172.18.0.0/24", "10.77.0.101")}
 		}, VerdictOK, []string{}, ""},
 		{"ignored", func(_ *Facts, p *Policy) { p.Ignore = []string{"network/101/w*"} }, VerdictOK, []string{}, "ignored"},
 		{"internal", func(f *Facts, _ *Policy) { f.Containers[0].Docker.Networks[0].Internal = true }, VerdictOK, []string{}, "internal"},
 		{"another driver", func(f *Facts, _ *Policy) { f.Containers[0].Docker.Networks[0].Driver = "macvlan" }, VerdictOK, []string{}, "macvlan"},
 		{"only IPv6", func(f *Facts, _ *Policy) { f.Containers[0].Docker.Networks[0].Subnets = prefixes("fd00::/64") }, VerdictOK, []string{}, "IPv6"},
-		{"a route alone", func(f *Facts, _ *Policy) { f.Host.Own = []Route{route("172.18.0.0/24", "10.77.0.101")} }, VerdictDrift, []string{"net.forward-drop", "net.raw-drop"}, "missing"},
-		{"a route to elsewhere", func(f *Facts, _ *Policy) { f.Host.Own = []Route{route("172.18.0.0/24", "10.77.0.9")} }, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
+		{"a route alone", func(f *Facts, _ *Policy) { f.Host.Own = []route.Route{routeTo("172.18.0.0/24", "10.77.0.101")} }, VerdictDrift, []string{"net.forward-drop", "net.raw-drop"}, "missing"},
+		{"a route to elsewhere", func(f *Facts, _ *Policy) { f.Host.Own = []route.Route{routeTo("172.18.0.0/24", "10.77.0.9")} }, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
 		{"a user's raw drop", func(f *Facts, _ *Policy) {
 			rs := f.Containers[0].Rules.Tables["raw"]["PREROUTING"]
 			rs.Rules = append(rs.Rules, netfilter.Rule{Args: strings.Fields("-s 192.168.50.66/32 -j DROP")})
@@ -183,7 +184,7 @@ func TestDiagnoseIPv6(t *testing.T) {
 		{"outside the pools", "fd18::/64", func(_ *Facts, p *Policy) { p.Pools = prefixes("fd00::/16") }, VerdictRefused, []string{"net.outside-pool"}},
 		{"the LAN", "fd50::/64", nil, VerdictRefused, []string{"net.overlap"}},
 		{"a route of the host", "fd18::/64", func(f *Facts, _ *Policy) {
-			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("fd18::/48")[0], Dev: "tun0", Table: mainTable})
+			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: prefixes("fd18::/48")[0], Dev: "tun0", Table: route.MainTable})
 		}, VerdictRefused, []string{"net.overlap"}},
 		{"no address of the container", "fd18::/64", func(f *Facts, _ *Policy) { f.Containers[0].Address6 = netip.Addr{} }, VerdictUnreachable, []string{"net.no-route"}},
 		{"no source", "fd18::/64", func(_ *Facts, p *Policy) { p.From = prefixes("192.168.50.0/24") }, VerdictUnreachable, []string{"net.no-route"}},
@@ -197,9 +198,9 @@ func TestDiagnoseIPv6(t *testing.T) {
 			c.Address6, c.Rules6 = netip.MustParseAddr("fd77::101"), &netfilter.Ruleset{}
 			subnet := netip.MustParsePrefix(tt.subnet)
 			c.Docker.Networks[0].Subnets = []netip.Prefix{subnet}
-			c.Interfaces = append(c.Interfaces, Address{"br-web", netip.PrefixFrom(subnet.Addr().Next(), subnet.Bits())})
+			c.Interfaces = append(c.Interfaces, route.Address{Interface: "br-web", Prefix: netip.PrefixFrom(subnet.Addr().Next(), subnet.Bits())})
 			f, p := sampleFacts(t, c), DefaultPolicy()
-			f.Host.Addresses = append(f.Host.Addresses, Address{"eno1", netip.MustParsePrefix("fd50::1/64")}, Address{"vmbr0", netip.MustParsePrefix("fd77::1/64")})
+			f.Host.Addresses = append(f.Host.Addresses, route.Address{Interface: "eno1", Prefix: netip.MustParsePrefix("fd50::1/64")}, route.Address{Interface: "vmbr0", Prefix: netip.MustParsePrefix("fd77::1/64")})
 			p.Pools = prefixes("fc00::/7", "2001:db8::/32", "fe80::/10", "ff00::/8", "64:ff9b::/96")
 			if tt.change != nil {
 				tt.change(f, &p)
@@ -224,7 +225,7 @@ func TestOwnership(t *testing.T) {
 		{"the lower id", func(*Facts) {}, "101/web"},
 		{"the one in use", func(f *Facts) { f.Containers[0].Docker.Containers = nil }, "102/web"},
 		{"the one with the route", func(f *Facts) {
-			f.Host.Own = []Route{{Dst: prefix, Via: f.Containers[1].Address, Dev: "vmbr0", Table: mainTable, Protocol: Protocol}}
+			f.Host.Own = []route.Route{{Dst: prefix, Via: f.Containers[1].Address, Dev: "vmbr0", Table: route.MainTable, Protocol: route.Protocol}}
 		}, "102/web"},
 		{"the first", func(f *Facts) { f.Owners[prefix] = "102/web" }, "102/web"},
 		{"the first, though stopped", func(f *Facts) { f.Owners[prefix] = "103/web" }, "103/web"},
@@ -258,15 +259,15 @@ func TestUnknownIsKept(t *testing.T) {
 	one, two := sampleContainer(t, 101, "172.18.0.0/24"), sampleContainer(t, 102, "172.19.0.0/24")
 	two.Docker, two.DockerErr = nil, fmt.Errorf("it hangs")
 	f := sampleFacts(t, one, two)
-	own := func(dst, via string) Route {
-		return Route{Dst: netip.MustParsePrefix(dst), Via: netip.MustParseAddr(via), Dev: "vmbr0", Table: mainTable, Protocol: Protocol}
+	own := func(dst, via string) route.Route {
+		return route.Route{Dst: netip.MustParsePrefix(dst), Via: netip.MustParseAddr(via), Dev: "vmbr0", Table: route.MainTable, Protocol: route.Protocol}
 	}
-	f.Host.Own = []Route{own("172.19.0.0/24", "10.77.0.102"), own("172.20.0.0/24", "10.77.0.103"), own("172.21.0.0/24", "10.77.0.102")}
+	f.Host.Own = []route.Route{own("172.19.0.0/24", "10.77.0.102"), own("172.20.0.0/24", "10.77.0.103"), own("172.21.0.0/24", "10.77.0.102")}
 	f.Owners[prefixes("172.21.0.0/24")[0]] = "104/web"
 	r := Diagnose(f, DefaultPolicy())
 	routes := diffRoutes(f, r)
 	want := routesParams{
-		Add: []Route{own("172.18.0.0/24", "10.77.0.101")}, Remove: []Route{own("172.20.0.0/24", "10.77.0.103"), own("172.21.0.0/24", "10.77.0.102")},
+		Add: []route.Route{own("172.18.0.0/24", "10.77.0.101")}, Remove: []route.Route{own("172.20.0.0/24", "10.77.0.103"), own("172.21.0.0/24", "10.77.0.102")},
 		Owners: r.Want.Owners,
 	}
 	if diff := cmp.Diff(want, routes, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})); diff != "" {
@@ -318,8 +319,8 @@ func TestNoRouteTakesAnything(t *testing.T) {
 	for range 3000 {
 		f := sampleFacts(t)
 		for range random.IntN(4) {
-			f.Host.Addresses = append(f.Host.Addresses, Address{"vmbr9", prefix()})
-			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefix().Masked(), Dev: "vmbr9", Table: 100 + random.IntN(200), Protocol: 4})
+			f.Host.Addresses = append(f.Host.Addresses, route.Address{Interface: "vmbr9", Prefix: prefix()})
+			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: prefix().Masked(), Dev: "vmbr9", Table: 100 + random.IntN(200), Protocol: 4})
 		}
 		for id := 100; id < 100+random.IntN(4); id++ {
 			c := sampleContainer(t, id, "172.18.0.0/24")
@@ -328,7 +329,7 @@ func TestNoRouteTakesAnything(t *testing.T) {
 			for n := range random.IntN(6) {
 				bridge, subnet := fmt.Sprintf("br-%d", n), prefix()
 				c.Docker.Networks = append(c.Docker.Networks, docker.Network{Name: bridge, Driver: "bridge", Bridge: bridge, Subnets: []netip.Prefix{subnet.Masked()}})
-				c.Interfaces = append(c.Interfaces, Address{bridge, subnet})
+				c.Interfaces = append(c.Interfaces, route.Address{Interface: bridge, Prefix: subnet})
 				if random.IntN(3) == 0 {
 					f.Owners[prefix().Masked()] = newOwner(99+random.IntN(5), bridge)
 				}
@@ -340,7 +341,7 @@ func TestNoRouteTakesAnything(t *testing.T) {
 		wanted += len(routes)
 		for i, r := range routes {
 			inside := slices.ContainsFunc(p.Pools, func(pool netip.Prefix) bool { return pool.Contains(r.Dst.Addr()) && pool.Bits() <= r.Dst.Bits() })
-			if !inside || r.Dst.Bits() < widestPrefix || r.Dst.Bits() > narrowestPrefix || r.Protocol != Protocol || r.Dst != r.Dst.Masked() {
+			if !inside || r.Dst.Bits() < widestPrefix || r.Dst.Bits() > narrowestPrefix || r.Protocol != route.Protocol || r.Dst != r.Dst.Masked() {
 				t.Fatalf("route %s", r)
 			}
 			for _, a := range f.Host.Addresses {
@@ -399,7 +400,7 @@ func TestOrderOfRules(t *testing.T) {
 	two := func(owners Owners) Desired {
 		c := sampleContainer(t, 101, "172.18.0.0/24")
 		c.Docker.Networks = append(c.Docker.Networks, docker.Network{Name: "bridge", Driver: "bridge", Bridge: "docker0", Subnets: prefixes("172.17.0.0/16")})
-		c.Interfaces = append(c.Interfaces, Address{"docker0", netip.MustParsePrefix("172.17.0.1/16")})
+		c.Interfaces = append(c.Interfaces, route.Address{Interface: "docker0", Prefix: netip.MustParsePrefix("172.17.0.1/16")})
 		f := sampleFacts(t, c)
 		f.Owners = owners
 		return Diagnose(f, DefaultPolicy()).Want
@@ -421,7 +422,7 @@ func BenchmarkDiagnose(b *testing.B) {
 		for n := range 16 {
 			bridge, subnet := fmt.Sprintf("br-%d", n), netip.PrefixFrom(netip.AddrFrom4([4]byte{172, byte(16 + n), byte(id), 1}), 24)
 			c.Docker.Networks = append(c.Docker.Networks, docker.Network{Name: bridge, Driver: "bridge", Bridge: bridge, Subnets: []netip.Prefix{subnet.Masked()}})
-			c.Interfaces = append(c.Interfaces, Address{bridge, subnet})
+			c.Interfaces = append(c.Interfaces, route.Address{Interface: bridge, Prefix: subnet})
 		}
 		f.Containers = append(f.Containers, c)
 	}

@@ -7,13 +7,7 @@ import (
 
 	"labd/internal/docker"
 	"labd/internal/netfilter"
-)
-
-// Protocol is the routing protocol number that marks labd's routes. ProtocolFile is what a file below
-// /etc/iproute2/rt_protos.d holds for ip(8) to show it by name.
-const (
-	Protocol     = 176
-	ProtocolFile = "176\tlabd\n"
+	"labd/internal/route"
 )
 
 // Facts are what was observed.
@@ -42,9 +36,9 @@ type Host struct {
 	// Uplinks are the interfaces to the LAN.
 	Uplinks []string
 	// Addresses are the host's addresses with their prefixes, by interface.
-	Addresses []Address
+	Addresses []route.Address
 	// Routes are the routes of all tables but the local one that are not labd's, Own are labd's, in any table.
-	Routes, Own []Route
+	Routes, Own []route.Route
 	// Forwarding tells for each interface whether it forwards IPv4.
 	Forwarding map[string]bool
 	// Forwarding6 tells whether the host forwards IPv6: the kernel asks only the setting for all interfaces.
@@ -62,23 +56,6 @@ type Host struct {
 type ClusterNetwork struct {
 	Prefix netip.Prefix
 	Source string
-}
-
-// Address is one address on an interface.
-type Address struct {
-	Interface string
-	Prefix    netip.Prefix
-}
-
-// Route is one route. Dst is the zero Prefix for the default route.
-type Route struct {
-	Dst      netip.Prefix
-	Via      netip.Addr
-	Dev      string
-	Table    int
-	Protocol int
-	// Nowhere says that what it covers is dropped or answered with an error: an unreachable, blackhole or prohibit route.
-	Nowhere bool `json:",omitempty"`
 }
 
 // Container is one running LXC container.
@@ -99,7 +76,7 @@ type Container struct {
 	Uplink            string
 	Address, Address6 netip.Addr
 	// Interfaces are the addresses of all interfaces.
-	Interfaces []Address
+	Interfaces []route.Address
 	Backend    netfilter.Backend
 	// Rules are its IPv4 rules, Rules6 its IPv6 rules: nil where it has no IPv6 address, or where Err6 says why they could
 	// not be read.
@@ -137,43 +114,21 @@ func (c *Container) rules(f netfilter.Family) *netfilter.Ruleset {
 // hasMark tells whether anything of labd's was seen in the container.
 func (c *Container) hasMark() bool { return c.Rules.HasMark() || c.Rules6.HasMark() || c.Table.There }
 
-// connected are the prefixes that an interface is directly connected to, without link-local ones.
-func (h Host) connected(name string) []netip.Prefix {
-	var prefixes []netip.Prefix
-	for _, a := range h.Addresses {
-		if a.Interface == name && !a.Prefix.Addr().IsLinkLocalUnicast() {
-			prefixes = append(prefixes, a.Prefix.Masked())
-		}
-	}
-	return prefixes
-}
-
-// towards is the interface that is directly connected to addr, or "".
-func (h Host) towards(addr netip.Addr) string {
-	best, bits := "", -1
-	for _, a := range h.Addresses {
-		if a.Prefix.Contains(addr) && a.Prefix.Bits() > bits {
-			best, bits = a.Interface, a.Prefix.Bits()
-		}
-	}
-	return best
-}
-
 // undecided tells whether it is not known what the container wants now; what it has is then left as it is.
 func (c *Container) undecided() bool {
 	return c.Err != nil || c.Expired || c.Docker == nil && c.DockerErr != nil
 }
 
 // undecided tells whether one of labd's routes may belong to a container of which it is not known what it wants.
-func (f *Facts) undecided(route Route) bool {
-	owner := f.Owners[route.Dst].container()
+func (f *Facts) undecided(r route.Route) bool {
+	owner := f.Owners[r.Dst].container()
 	for i := range f.Containers {
 		c := &f.Containers[i]
-		unread := c.Err6 != nil && route.Dst.Addr().Is6()
+		unread := c.Err6 != nil && r.Dst.Addr().Is6()
 		if !c.undecided() && !unread || owner != 0 && owner != c.ID {
 			continue
 		}
-		if addr := c.address(netfilter.FamilyOf(route.Dst.Addr())); !addr.IsValid() || addr == route.Via {
+		if addr := c.address(netfilter.FamilyOf(r.Dst.Addr())); !addr.IsValid() || addr == r.Via {
 			return true
 		}
 	}
@@ -185,7 +140,7 @@ func (f *Facts) undecided(route Route) bool {
 func (f *Facts) standing(p Policy) Owners {
 	out := Owners{}
 	for prefix, owner := range f.Owners {
-		if owner.container() != 0 && !f.Gone[owner.container()] && (inPools(p.Pools, prefix) || inPools(p.AliasPools, prefix)) && !f.lost(p, prefix, owner) {
+		if owner.container() != 0 && !f.Gone[owner.container()] && (route.Within(p.Pools, prefix) || route.Within(p.AliasPools, prefix)) && !f.lost(p, prefix, owner) {
 			out[prefix] = owner
 		}
 	}
@@ -194,7 +149,7 @@ func (f *Facts) standing(p Policy) Owners {
 
 // lost tells whether the owner's Docker was seen without the network.
 func (f *Facts) lost(p Policy, prefix netip.Prefix, owner Owner) bool {
-	alias := inPools(p.AliasPools, prefix)
+	alias := route.Within(p.AliasPools, prefix)
 	for i := range f.Containers {
 		c := &f.Containers[i]
 		if c.ID != owner.container() || c.undecided() || c.Docker == nil {

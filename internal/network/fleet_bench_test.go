@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"labd/internal/host"
+	"labd/internal/route"
 )
 
 const (
@@ -228,16 +229,16 @@ func BenchmarkRoutes10000(b *testing.B) {
 	b.Cleanup(func() { _, _ = h.output("", "ip", "link", "del", "vmbr9") })
 	h.ip("addr add 10.200.0.1/16 dev vmbr9")
 	h.ip("link set vmbr9 up")
-	routes := make([]Route, 10000)
+	routes := make([]route.Route, 10000)
 	var batch strings.Builder
 	for i := range routes {
 		dst := netip.PrefixFrom(netip.AddrFrom4([4]byte{172, byte(16 + i/4096), byte(i / 16), byte(i%16) << 4}), 28)
-		routes[i] = Route{Dst: dst, Via: netip.MustParseAddr("10.200.0.2"), Dev: "vmbr9", Table: mainTable, Protocol: Protocol}
+		routes[i] = route.Route{Dst: dst, Via: netip.MustParseAddr("10.200.0.2"), Dev: "vmbr9", Table: route.MainTable, Protocol: route.Protocol}
 		fmt.Fprintf(&batch, "route add %s via 10.200.0.2 dev vmbr9 proto 176\n", dst)
 	}
 	flush := func() { h.ip("route flush proto 176") }
 	b.Run("diff", func(b *testing.B) {
-		f := &Facts{Host: Host{Own: append([]Route(nil), routes[100:]...)}}
+		f := &Facts{Host: Host{Own: append([]route.Route(nil), routes[100:]...)}}
 		r := &Report{facts: f, Want: Desired{Routes: routes[:9900]}}
 		for b.Loop() {
 			if p := diffRoutes(f, r); len(p.Add) != 100 || len(p.Remove) != 100 {
@@ -247,14 +248,14 @@ func BenchmarkRoutes10000(b *testing.B) {
 	})
 	b.Run("apply", func(b *testing.B) {
 		for b.Loop() {
-			rb, err := newRouteBatch()
+			rb, err := route.NewBatch()
 			if err != nil {
 				b.Fatal(err)
 			}
-			if n, err := rb.add(routes); n != len(routes) || err != nil {
+			if n, err := rb.Add(routes); n != len(routes) || err != nil {
 				b.Fatal(n, err)
 			}
-			rb.close()
+			rb.Close()
 			b.StopTimer()
 			flush()
 			b.StartTimer()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"labd/internal/reconcile"
+	"labd/internal/route"
 )
 
 // keeping is what a Controller knows for keeping routes and rules so.
@@ -25,7 +26,7 @@ type keeping struct {
 	acted uint64
 	// made are the rules that were last made in each container, madeRoutes the routes that were, with the time.
 	made       map[int]rulesParams
-	madeRoutes map[Route]time.Time
+	madeRoutes map[route.Route]time.Time
 	pace       map[turn]*reconcile.Bucket
 	figures    Figures
 	// todo is what the report of a version says.
@@ -51,7 +52,7 @@ type Figures struct {
 
 func newKeeping() keeping {
 	return keeping{
-		made: map[int]rulesParams{}, madeRoutes: map[Route]time.Time{}, pace: map[turn]*reconcile.Bucket{},
+		made: map[int]rulesParams{}, madeRoutes: map[route.Route]time.Time{}, pace: map[turn]*reconcile.Bucket{},
 		figures: Figures{Convergence: reconcile.NewHistogram(0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 10, 30)},
 	}
 }
@@ -246,8 +247,8 @@ func (c *Controller) reconcileRoutes(r *Report, p routesParams, all bool) (repai
 // noteRoutes returns the routes to add without those that another pass made since the facts were observed, and counts
 // those that were made and are gone. It fails where a pass over all routes has facts that are older than those that
 // others acted on, and where lost routes have to wait.
-func (c *Controller) noteRoutes(f *Facts, all bool, add []Route) ([]Route, error) {
-	var missing, lost []Route
+func (c *Controller) noteRoutes(f *Facts, all bool, add []route.Route) ([]route.Route, error) {
+	var missing, lost []route.Route
 	c.keep.mu.Lock()
 	stale := all && f.Version < c.keep.acted
 	for _, route := range add {
@@ -311,7 +312,7 @@ func newTodo(r *Report) *todo {
 	}
 	delete(byAddress, netip.Addr{})
 	// A route is the container's that owns its prefix, else the one's that it leads to.
-	of := func(route Route) (routesParams, int) {
+	of := func(route route.Route) (routesParams, int) {
 		id := cmp.Or(r.Want.Owners[route.Dst].container(), r.facts.Owners[route.Dst].container())
 		if _, running := r.facts.Looked[id]; !running {
 			id = byAddress[route.Via]

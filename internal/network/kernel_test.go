@@ -13,22 +13,23 @@ import (
 	"labd/internal/docker"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/route"
 )
 
 // What the interfaces of a container tell of its networks where no Docker answers.
 func TestByKernel(t *testing.T) {
 	c := sampleContainer(t, 101, "172.18.0.0/24")
 	c.Docker = nil
-	c.Interfaces = []Address{
-		{"eth0", netip.MustParsePrefix("10.77.0.101/24")},
-		{"docker0", netip.MustParsePrefix("172.17.0.1/16")},
-		{"br-0123456789ab", netip.MustParsePrefix("172.19.0.1/16")},
-		{"br-0123456789ab", netip.MustParsePrefix("fd19::1/64")},
-		{"br-0123456789ab", netip.MustParsePrefix("fe80::1/64")},
-		{"br-fedcba987654", netip.MustParsePrefix("172.20.0.1/16")},
-		{"podman1", netip.MustParsePrefix("10.89.0.1/24")},
-		{"br-lan", netip.MustParsePrefix("172.21.0.1/16")},
-		{"virbr0", netip.MustParsePrefix("192.168.122.1/24")},
+	c.Interfaces = []route.Address{
+		{Interface: "eth0", Prefix: netip.MustParsePrefix("10.77.0.101/24")},
+		{Interface: "docker0", Prefix: netip.MustParsePrefix("172.17.0.1/16")},
+		{Interface: "br-0123456789ab", Prefix: netip.MustParsePrefix("172.19.0.1/16")},
+		{Interface: "br-0123456789ab", Prefix: netip.MustParsePrefix("fd19::1/64")},
+		{Interface: "br-0123456789ab", Prefix: netip.MustParsePrefix("fe80::1/64")},
+		{Interface: "br-fedcba987654", Prefix: netip.MustParsePrefix("172.20.0.1/16")},
+		{Interface: "podman1", Prefix: netip.MustParsePrefix("10.89.0.1/24")},
+		{Interface: "br-lan", Prefix: netip.MustParsePrefix("172.21.0.1/16")},
+		{Interface: "virbr0", Prefix: netip.MustParsePrefix("192.168.122.1/24")},
 	}
 	stage := c.Rules.Tables["filter"]["DOCKER-ISOLATION-STAGE-1"]
 	stage.Rules = append(stage.Rules, netfilter.Rule{Args: strings.Fields("! -s 172.20.0.0/16 -o br-fedcba987654 -j DROP")})
@@ -146,7 +147,7 @@ func TestDigestWithoutKernelsNetworks(t *testing.T) {
 func TestHostileIsNotReadByKernel(t *testing.T) {
 	c := sampleContainer(t, 101, "172.18.0.0/24")
 	c.Docker, c.Hostile, c.DockerErr = nil, true, docker.ErrTooMany
-	c.Interfaces = append(c.Interfaces, Address{"docker0", netip.MustParsePrefix("172.17.0.1/16")})
+	c.Interfaces = append(c.Interfaces, route.Address{Interface: "docker0", Prefix: netip.MustParsePrefix("172.17.0.1/16")})
 	c.withKernel(nil)
 	if c.Docker != nil {
 		t.Errorf("believed: %+v", c.Docker)

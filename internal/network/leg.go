@@ -10,6 +10,7 @@ import (
 	"labd/internal/docker"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/route"
 )
 
 // leg is one subnet of a candidate, IPv4 or IPv6, with the way to it.
@@ -21,7 +22,7 @@ type leg struct {
 	// reach is the prefix by which others reach it: the subnet itself, or its alias. target is the part of the subnet that
 	// the alias stands for.
 	reach, target netip.Prefix
-	route         Route
+	route         route.Route
 	rules         netfilter.Rules
 }
 
@@ -57,9 +58,9 @@ func (d *diagnosis) legsOf(c candidate, mode string) ([]leg, string) {
 }
 
 // routeOf is the route to a leg's prefix by way of the container.
-func (d *diagnosis) routeOf(l leg) Route {
+func (d *diagnosis) routeOf(l leg) route.Route {
 	via := l.container.address(l.family)
-	return Route{Dst: l.reach, Via: via, Dev: d.facts.Host.towards(via), Table: mainTable, Protocol: Protocol}
+	return route.Route{Dst: l.reach, Via: via, Dev: route.Towards(d.facts.Host.Addresses, via), Table: route.MainTable, Protocol: route.Protocol}
 }
 
 // sourcesOf are the sources of one family.

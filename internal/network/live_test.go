@@ -18,6 +18,7 @@ import (
 	"labd/internal/plan"
 	"labd/internal/policy"
 	"labd/internal/reconcile"
+	"labd/internal/route"
 )
 
 // The whole way with real packets, for the rule shapes of Docker before and from 28 on, on both iptables backends.
@@ -236,9 +237,9 @@ func TestForeignRouteStays(t *testing.T) {
 	}
 }
 
-func stale2route(t *testing.T, b *bed) Route {
+func stale2route(t *testing.T, b *bed) route.Route {
 	t.Helper()
-	return Route{Dst: prefixes("172.18.0.0/24")[0], Via: b.observe().Containers[0].Address, Dev: "vmbr0", Table: mainTable, Protocol: Protocol}
+	return route.Route{Dst: prefixes("172.18.0.0/24")[0], Via: b.observe().Containers[0].Address, Dev: "vmbr0", Table: route.MainTable, Protocol: route.Protocol}
 }
 
 // The container's address changes, as with DHCP: the route moves with it.
@@ -380,12 +381,12 @@ func TestMovedPathsChangeNothing(t *testing.T) {
 }
 
 // addRoute adds one route, as the batch does.
-func addRoute(r Route) error {
-	batch, err := newRouteBatch()
+func addRoute(r route.Route) error {
+	batch, err := route.NewBatch()
 	if err != nil {
 		return err
 	}
-	defer batch.close()
-	_, err = batch.add([]Route{r})
-	return err
+	defer batch.Close()
+	_, err = batch.Add([]route.Route{r})
+	return refusedRoute(err)
 }

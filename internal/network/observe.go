@@ -15,6 +15,7 @@ import (
 	"labd/internal/lxc"
 	"labd/internal/netfilter"
 	"labd/internal/reconcile"
+	"labd/internal/route"
 )
 
 // lastGoodFor is how long an earlier answer of Docker stands in for one that does not come.
@@ -242,9 +243,6 @@ func (o *Observer) observeTables(ctx context.Context, ct container, c *Container
 	return nil
 }
 
-// linkTimeout bounds one netlink request.
-const linkTimeout = time.Second
-
 // observeLinks reads the container's interfaces and its uplink by netlink in its namespace.
 func observeLinks(ct container, c *Container) error {
 	handle, err := ct.Netlink()
@@ -252,38 +250,34 @@ func observeLinks(ct container, c *Container) error {
 		return err
 	}
 	defer handle.Close()
-	if err := handle.SetSocketTimeout(linkTimeout); err != nil {
+	if err := handle.SetSocketTimeout(route.Timeout); err != nil {
 		return fmt.Errorf("set the time for netlink in container %d: %w", c.ID, err)
 	}
-	names, err := linkNames(ct.NetNS())
+	names, err := route.LinkNames(ct.NetNS())
 	if err != nil {
-		return fmt.Errorf("list the interfaces of container %d: %w", c.ID, err)
+		return fmt.Errorf("look into container %d: %w", c.ID, err)
 	}
-	addrs, err := dump(func() ([]netlink.Addr, error) { return handle.AddrList(nil, netlink.FAMILY_ALL) })
-	if err != nil {
-		return fmt.Errorf("list the addresses of container %d: %w", c.ID, err)
+	if c.Interfaces, err = route.ListAddresses(handle, names); err != nil {
+		return fmt.Errorf("look into container %d: %w", c.ID, err)
 	}
-	c.Interfaces = addresses(addrs, names)
 	return findUplink(handle, names, c)
 }
 
 // findUplink finds the interface of the default route, that of IPv4 before that of IPv6, and the addresses there.
 func findUplink(handle *netlink.Handle, names map[int]string, c *Container) error {
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := dump(func() ([]netlink.Route, error) { return handle.RouteList(nil, family) })
-		if err != nil {
-			return fmt.Errorf("list the routes of container %d: %w", c.ID, err)
+	routes, err := route.ListMain(handle, names)
+	if err != nil {
+		return fmt.Errorf("look into container %d: %w", c.ID, err)
+	}
+	for _, r := range routes {
+		if r.Dst.IsValid() || r.Dev == "" || c.Uplink != "" {
+			continue
 		}
-		for _, r := range toRoutes(routes, names) {
-			if r.Dst.IsValid() || r.Dev == "" || c.Uplink != "" {
-				continue
-			}
-			// The name goes into rules, where a last "+" would stand for any interface.
-			if !docker.ValidInterface(r.Dev) {
-				return fmt.Errorf("container %d calls its uplink %q, which cannot stand in a rule", c.ID, r.Dev)
-			}
-			c.Uplink = r.Dev
+		// The name goes into rules, where a last "+" would stand for any interface.
+		if !docker.ValidInterface(r.Dev) {
+			return fmt.Errorf("container %d calls its uplink %q, which cannot stand in a rule", c.ID, r.Dev)
 		}
+		c.Uplink = r.Dev
 	}
 	if c.Uplink == "" {
 		return fmt.Errorf("container %d has no default route, so it has no uplink", c.ID)

@@ -11,6 +11,7 @@ import (
 	"labd/internal/finding"
 	"labd/internal/netfilter"
 	"labd/internal/plan"
+	"labd/internal/route"
 )
 
 // Names of the operations.
@@ -140,25 +141,16 @@ func addApplySteps(p *plan.Plan, g guards) error {
 		parts = append(parts, "remove "+r.String())
 	}
 	return addStep(p, opRoutes, g.Routes, plan.Step{
-		Title: fmt.Sprintf("Routes of the host: %s", strings.Join(parts, "; ")), How: fmt.Sprintf("netlink, protocol %d; routes of others are not touched", Protocol),
+		Title: fmt.Sprintf("Routes of the host: %s", strings.Join(parts, "; ")), How: fmt.Sprintf("netlink, protocol %d; routes of others are not touched", route.Protocol),
 		Verified: "list the routes with this protocol again", Undone: "take the added ones away and put the removed ones back", Risk: finding.RiskLow, Undoable: true,
 	})
-}
-
-// String is the route as ip route writes it.
-func (r Route) String() string {
-	dst := "default"
-	if r.Dst.IsValid() {
-		dst = r.Dst.String()
-	}
-	return fmt.Sprintf("%s via %s dev %s", dst, r.Via, r.Dev)
 }
 
 // diffRoutes are the routes that are missing, and those with labd's mark that nobody wants any more. A container that
 // could not be asked keeps its routes.
 func diffRoutes(f *Facts, r *Report) routesParams {
-	out := routesParams{Add: []Route{}, Remove: []Route{}, Owners: r.Want.Owners}
-	there, wanted := make(map[Route]bool, len(f.Host.Own)), make(map[Route]bool, len(r.Want.Routes))
+	out := routesParams{Add: []route.Route{}, Remove: []route.Route{}, Owners: r.Want.Owners}
+	there, wanted := make(map[route.Route]bool, len(f.Host.Own)), make(map[route.Route]bool, len(r.Want.Routes))
 	for _, have := range f.Host.Own {
 		there[have] = true
 	}
@@ -237,21 +229,10 @@ func opens(f *Facts, r *Report) []string {
 func (n Network) reachedAt(addr netip.Addr) (netip.Addr, bool) {
 	for _, l := range n.legs {
 		if l.route.Dst.IsValid() && l.target.Contains(addr) {
-			return translate(addr, l.target, l.reach), true
+			return route.Translate(addr, l.target, l.reach), true
 		}
 	}
 	return netip.Addr{}, false
-}
-
-// translate is the address at the same place of another prefix of the same length.
-func translate(addr netip.Addr, from, to netip.Prefix) netip.Addr {
-	bytes, base := addr.AsSlice(), to.Addr().AsSlice()
-	for i := range bytes {
-		keep := byte(0xff) >> min(max(from.Bits()-8*i, 0), 8) // the bits behind the prefix
-		bytes[i] = bytes[i]&keep | base[i]&^keep
-	}
-	out, _ := netip.AddrFromSlice(bytes)
-	return out
 }
 
 // portList names the known ports; what was published only on the container's loopback is said.
@@ -296,7 +277,7 @@ func PlanOff(f *Facts) (*plan.Plan, error) {
 	}
 	if err := addStep(p, opSweep, struct{}{}, plan.Step{
 		Title:    "Take away every route and chain with labd's mark: " + seen(routes, marked),
-		How:      fmt.Sprintf("netlink, protocol %d; iptables-restore --noflush and nft on the host and in every running container", Protocol),
+		How:      fmt.Sprintf("netlink, protocol %d; iptables-restore --noflush and nft on the host and in every running container", route.Protocol),
 		Verified: "look for the mark again", Undone: "labctl net on", Risk: finding.RiskLow,
 	}); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"labd/internal/netfilter"
+	"labd/internal/route"
 )
 
 // switchParams are the parameters of opSwitch.
@@ -19,9 +20,9 @@ type forwardParams struct {
 
 // routesParams are the parameters of opRoutes: routes to make, and routes with labd's mark to take away.
 type routesParams struct {
-	Add    []Route `json:"add"`
-	Remove []Route `json:"remove"`
-	Owners Owners  `json:"owners,omitempty"`
+	Add    []route.Route `json:"add"`
+	Remove []route.Route `json:"remove"`
+	Owners Owners        `json:"owners,omitempty"`
 }
 
 // rulesParams are the parameters of opRules. NetNS pins the start of the container that the plan was made for.

@@ -7,6 +7,7 @@ import (
 	"labd/internal/docker"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/route"
 )
 
 // States of a Hop.
@@ -101,7 +102,7 @@ type path struct {
 	// client is an address of someone who may reach it: the source of labd's packets, where it has such an address.
 	client netip.Addr
 	// chosen is the route that the host's kernel takes, chosenErr why there is none.
-	chosen    Route
+	chosen    route.Route
 	chosenErr error
 	// hostRules and rules are the rulesets of each backend, on the host and in the container.
 	hostRules, rules map[netfilter.Backend]*netfilter.Ruleset
@@ -112,7 +113,7 @@ type path struct {
 	rpFilter   int
 	sysctlErr  error
 	// back is the route by which the container's kernel answers the client.
-	back    Route
+	back    route.Route
 	backErr error
 	// bridgeUp tells whether the bridge carries packets.
 	bridgeUp bool
@@ -136,7 +137,7 @@ func (p *path) find() {
 	for i := range p.report.Networks {
 		for _, alias := range p.report.Networks[i].Aliases {
 			if alias.Prefix.Contains(p.target.Address) {
-				p.network, p.inner = &p.report.Networks[i], translate(p.target.Address, alias.Prefix, alias.Subnet)
+				p.network, p.inner = &p.report.Networks[i], route.Translate(p.target.Address, alias.Prefix, alias.Subnet)
 			}
 		}
 	}

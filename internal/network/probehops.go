@@ -8,6 +8,7 @@ import (
 
 	"labd/internal/docker"
 	"labd/internal/netfilter"
+	"labd/internal/route"
 )
 
 // hops walks the way to the address and back. It is pure.
@@ -59,7 +60,7 @@ func (p *path) reachedElsewhere() string {
 	}
 	for _, alias := range p.network.Aliases {
 		if alias.Subnet.Contains(p.inner) {
-			return fmt.Sprintf("the network is reached by its alias: ask for %s", translate(p.inner, alias.Subnet, alias.Prefix))
+			return fmt.Sprintf("the network is reached by its alias: ask for %s", route.Translate(p.inner, alias.Subnet, alias.Prefix))
 		}
 	}
 	return ""
@@ -90,7 +91,7 @@ func (p *path) hopAlias() Hop {
 	return h
 }
 
-func routeText(r Route) string {
+func routeText(r route.Route) string {
 	if r.Via.IsValid() {
 		return fmt.Sprintf("%s via %s", r.Dev, r.Via)
 	}
@@ -132,7 +133,7 @@ func (p *path) hopHostReverse() Hop {
 		h.Text = "IPv6 has no rp_filter"
 		return h
 	}
-	back, ok := p.facts.Host.best(netip.PrefixFrom(p.client, max(p.client.BitLen(), 0)))
+	back, ok := route.Best(netip.PrefixFrom(p.client, max(p.client.BitLen(), 0)), p.facts.Host.Routes, p.facts.Host.Own)
 	if !p.client.IsValid() || !ok {
 		h.State, h.Text = HopUnknown, "it is not known from where clients come"
 		return h
@@ -344,7 +345,7 @@ func (p *path) hopBox() Hop {
 }
 
 func bridgeHas(c *Container, addr netip.Addr) bool {
-	return slices.ContainsFunc(c.Interfaces, func(a Address) bool { return a.Prefix.Addr() == addr })
+	return slices.ContainsFunc(c.Interfaces, func(a route.Address) bool { return a.Prefix.Addr() == addr })
 }
 
 func (p *path) hopPort() Hop {
@@ -371,10 +372,10 @@ func (p *path) hopReturn() Hop {
 		h.State, h.Text = HopUnknown, fmt.Sprintf("by which way it answers is not known: %v", p.backErr)
 	case !p.back.Via.IsValid():
 		h.Text = fmt.Sprintf("it answers %s directly by %s", p.client, p.back.Dev)
-		if !slices.ContainsFunc(p.facts.Host.Addresses, func(a Address) bool { return a.Prefix.Addr() == p.client }) {
+		if !slices.ContainsFunc(p.facts.Host.Addresses, func(a route.Address) bool { return a.Prefix.Addr() == p.client }) {
 			h.Text += ", past the router"
 		}
-	case slices.ContainsFunc(p.facts.Host.Addresses, func(a Address) bool { return a.Prefix.Addr() == p.back.Via }):
+	case slices.ContainsFunc(p.facts.Host.Addresses, func(a route.Address) bool { return a.Prefix.Addr() == p.back.Via }):
 		h.Text = fmt.Sprintf("it answers by way of this host, %s", p.back.Via)
 	default:
 		h.Text = fmt.Sprintf("it answers by way of %s, while the question came through this host", p.back.Via)

@@ -14,12 +14,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"labd/internal/finding"
 	"labd/internal/host"
 	"labd/internal/netfilter"
 	"labd/internal/plan"
+	"labd/internal/route"
 )
 
 // Prober finds out where packets to a Docker container end.
@@ -93,7 +93,7 @@ func (p *Prober) Probe(ctx context.Context, r *Report, target Target) (*Probe, e
 	out.Hops = way.hops()
 	if way.ct != nil {
 		source := way.client
-		if !slices.ContainsFunc(r.facts.Host.Addresses, func(a Address) bool { return a.Prefix.Addr() == source }) {
+		if !slices.ContainsFunc(r.facts.Host.Addresses, func(a route.Address) bool { return a.Prefix.Addr() == source }) {
 			source = netip.Addr{}
 			out.Notes = append(out.Notes, "the host has no address among the allowed sources, so its packets come from another one, which labd's rules do not let in")
 		}
@@ -139,7 +139,7 @@ func clientAddress(r *Report, family netfilter.Family) netip.Addr {
 
 // observe reads what the report does not hold.
 func (p *Prober) observe(ctx context.Context, way *path, ct container) {
-	way.chosen, way.chosenErr = hostRoute(way.target.Address)
+	way.chosen, way.chosenErr = route.Chosen(route.Host(), way.target.Address)
 	way.hostRules, way.hostRulesErr = countAll(ctx, p.hostSpace(), way.family)
 	if ct == nil {
 		return
@@ -152,7 +152,7 @@ func (p *Prober) observe(ctx context.Context, way *path, ct container) {
 		return
 	}
 	defer handle.Close()
-	way.backErr = handle.SetSocketTimeout(linkTimeout)
+	way.backErr = handle.SetSocketTimeout(route.Timeout)
 	if way.backErr != nil {
 		return
 	}
@@ -163,41 +163,7 @@ func (p *Prober) observe(ctx context.Context, way *path, ct container) {
 		way.backErr = errors.New("it is not known from where clients come")
 		return
 	}
-	routes, err := handle.RouteGet(way.client.AsSlice())
-	if err != nil || len(routes) == 0 {
-		way.backErr = errors.Join(err, errors.New("the container has no route back"))
-		return
-	}
-	link, err := handle.LinkByIndex(routes[0].LinkIndex)
-	if err != nil {
-		way.backErr = err
-		return
-	}
-	way.back = chosenRoute(routes[0], link)
-}
-
-func chosenRoute(r netlink.Route, link netlink.Link) Route {
-	out := Route{Dev: link.Attrs().Name}
-	if gw, ok := netip.AddrFromSlice(r.Gw); ok {
-		out.Via = gw.Unmap()
-	}
-	return out
-}
-
-// hostRoute is the route that the host's kernel takes.
-func hostRoute(addr netip.Addr) (Route, error) {
-	routes, err := netlink.RouteGet(addr.AsSlice())
-	if err != nil {
-		return Route{}, err
-	}
-	if len(routes) == 0 {
-		return Route{}, unix.ENETUNREACH
-	}
-	link, err := netlink.LinkByIndex(routes[0].LinkIndex)
-	if err != nil {
-		return Route{}, err
-	}
-	return chosenRoute(routes[0], link), nil
+	way.back, way.backErr = route.Chosen(handle, way.client)
 }
 
 func (p *Prober) hostSpace() netfilter.Namespace {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"labd/internal/finding"
+	"labd/internal/route"
 )
 
 // refuse says why a subnet gets no route and no rules; nil when it may have them. What a container says must not be
@@ -27,7 +28,7 @@ func (d *diagnosis) refuse(l leg) *finding.Finding {
 		return outside("it is a range with a meaning of its own")
 	case subnet.Bits() < widest || subnet.Bits() > narrowest:
 		return outside(fmt.Sprintf("its prefix length is not from %d to %d", widest, narrowest))
-	case l.mode == ModeDirect && !inPools(d.policy.Pools, subnet):
+	case l.mode == ModeDirect && !route.Within(d.policy.Pools, subnet):
 		return outside("it lies outside the pools that the operator allows")
 	}
 	if with := d.overlaps(l); with != "" {
@@ -73,7 +74,7 @@ func overlapFinding(l leg, with string) *finding.Finding {
 
 // overlaps names what the prefix by which a leg would be reached overlaps, or "".
 func (d *diagnosis) overlaps(l leg) string {
-	if with := d.facts.Host.overlap(l.reach); with != "" {
+	if with := route.Overlap(l.reach, d.facts.Host.Addresses, d.facts.Host.Routes); with != "" {
 		return with
 	}
 	for _, c := range d.facts.Host.Cluster {
@@ -165,7 +166,7 @@ func (d *diagnosis) refuseContainer(l leg) *finding.Finding {
 			Remedies: []finding.Remedy{{Title: fmt.Sprintf("give the container an %s address and gateway on its uplink", l.family), Risk: finding.RiskLow, Commands: []string{fmt.Sprintf("pct config %d", c.container.ID)}}},
 		}
 	}
-	if d.facts.Host.towards(address) == "" {
+	if route.Towards(d.facts.Host.Addresses, address) == "" {
 		return &finding.Finding{
 			Code: finding.NetNoRoute, Severity: finding.Warn, Title: fmt.Sprintf("the host has no interface in the network of %s", address), Confidence: finding.Certain,
 			Cause:    "the container's bridge or VLAN carries no address of the host, so the host cannot be its router",
@@ -199,21 +200,12 @@ func (d *diagnosis) refuseContainer(l leg) *finding.Finding {
 }
 
 // interfaces are addresses as text, each interface before its address.
-func interfaces(list []Address) string {
+func interfaces(list []route.Address) string {
 	texts := make([]string, 0, len(list))
 	for _, a := range list {
 		texts = append(texts, a.Interface+" "+a.Prefix.String())
 	}
 	return strings.Join(texts, ", ")
-}
-
-func inPools(pools []netip.Prefix, subnet netip.Prefix) bool {
-	for _, pool := range pools {
-		if pool.Bits() <= subnet.Bits() && pool.Contains(subnet.Addr()) {
-			return true
-		}
-	}
-	return false
 }
 
 // bridgeCarries tells whether the bridge that Docker names is there and has an address within the subnet.
@@ -224,23 +216,4 @@ func bridgeCarries(c candidate, subnet netip.Prefix) bool {
 		}
 	}
 	return false
-}
-
-// overlap names an address or a route of the host that a subnet overlaps, or "". Labd's own routes do not count.
-func (h Host) overlap(subnet netip.Prefix) string {
-	for _, a := range h.Addresses {
-		if a.Prefix.Masked().Overlaps(subnet) {
-			return fmt.Sprintf("%s of the host's %s", a.Prefix, a.Interface)
-		}
-	}
-	for _, r := range h.Routes {
-		if r.Nowhere && r.Dst.IsValid() && r.Dst.Bits() < subnet.Bits() {
-			continue // it catches what the narrower routes leave, as for the rest of a pool
-		}
-		// A default route cut in two, as VPNs do, is a default route.
-		if r.Dst.IsValid() && r.Dst.Bits() > 1 && r.Dst.Overlaps(subnet) {
-			return fmt.Sprintf("the host's route to %s", r.Dst)
-		}
-	}
-	return ""
 }

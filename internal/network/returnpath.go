@@ -2,45 +2,22 @@ package network
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 
 	"labd/internal/finding"
+	"labd/internal/route"
 )
 
 // strict is the value of rp_filter by which the kernel drops a packet whose source it would not answer over the
 // interface that the packet came in by (RFC 3704, Documentation/networking/ip-sysctl.rst).
 const strict = 1
 
-// best is the host's route to all of a prefix: the longest that covers it, in the main table.
-func (h Host) best(p netip.Prefix) (best Route, ok bool) {
-	for _, routes := range [][]Route{h.Routes, h.Own} {
-		for _, r := range routes {
-			if r.Table != mainTable || r.Dst.IsValid() && (r.Dst.Bits() > p.Bits() || !r.Dst.Contains(p.Addr())) {
-				continue
-			}
-			if !ok || bits(r.Dst) > bits(best.Dst) {
-				best, ok = r, true
-			}
-		}
-	}
-	return best, ok
-}
-
-// bits is the length of a destination, -1 for the default route.
-func bits(p netip.Prefix) int {
-	if !p.IsValid() {
-		return -1
-	}
-	return p.Bits()
-}
-
 // reversePath finds sources whose packets the host drops since it would answer them by another interface.
 func (d *diagnosis) reversePath() {
 	h := d.facts.Host
 	for _, source := range d.sources {
-		back, ok := h.best(source)
+		back, ok := route.Best(source, h.Routes, h.Own)
 		if !ok || len(h.Uplinks) == 0 {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"labd/internal/finding"
+	"labd/internal/route"
 )
 
 func TestReversePath(t *testing.T) {
@@ -17,19 +18,19 @@ func TestReversePath(t *testing.T) {
 	}{
 		{"by the default route", func(*Facts) {}, false},
 		{"by another interface, loose", func(f *Facts) {
-			f.Host.Routes = append(f.Host.Routes, Route{Dst: far, Dev: "vmbr1", Table: mainTable})
+			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: far, Dev: "vmbr1", Table: route.MainTable})
 			f.Host.RPFilter["eno1"] = 2
 		}, false},
 		{"by another interface", func(f *Facts) {
-			f.Host.Routes = append(f.Host.Routes, Route{Dst: far, Dev: "vmbr1", Table: mainTable})
+			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: far, Dev: "vmbr1", Table: route.MainTable})
 		}, true},
 		{"a part of it by another interface", func(f *Facts) {
-			f.Host.Routes = append(f.Host.Routes, Route{Dst: prefixes("10.9.1.0/24")[0], Dev: "vmbr1", Table: mainTable})
+			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: prefixes("10.9.1.0/24")[0], Dev: "vmbr1", Table: route.MainTable})
 		}, false},
-		{"in another table", func(f *Facts) { f.Host.Routes = append(f.Host.Routes, Route{Dst: far, Dev: "vmbr1", Table: 52}) }, false},
+		{"in another table", func(f *Facts) { f.Host.Routes = append(f.Host.Routes, route.Route{Dst: far, Dev: "vmbr1", Table: 52}) }, false},
 		{"two uplinks, one of them right", func(f *Facts) {
 			f.Host.Uplinks = append(f.Host.Uplinks, "vmbr1")
-			f.Host.Routes = append(f.Host.Routes, Route{Dst: far, Dev: "vmbr1", Table: mainTable})
+			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: far, Dev: "vmbr1", Table: route.MainTable})
 		}, false},
 	} {
 		f := sampleFacts(t, sampleContainer(t, 101, "172.18.0.0/24"))

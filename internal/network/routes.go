@@ -8,10 +8,8 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"labd/internal/plan"
+	"labd/internal/route"
 )
 
 // changeRoutes adds before it removes, so that a prefix that moves is never without a route. It returns how many were
@@ -22,24 +20,24 @@ func (c *Controller) changeRoutes(p routesParams) (changed int, err error) {
 			return 0, err
 		}
 	}
-	batch, err := newRouteBatch()
+	batch, err := route.NewBatch()
 	if err != nil {
 		return 0, err
 	}
-	defer batch.close()
+	defer batch.Close()
 	replaced := map[netip.Prefix]bool{}
 	for _, r := range p.Add {
 		replaced[r.Dst] = true
 	}
-	added, err := batch.add(p.Add)
+	added, err := batch.Add(p.Add)
 	if err != nil {
-		return added, err
+		return added, refusedRoute(err)
 	}
-	remove := slices.DeleteFunc(slices.Clone(p.Remove), func(r Route) bool {
+	remove := slices.DeleteFunc(slices.Clone(p.Remove), func(r route.Route) bool {
 		// Another route to the same prefix has taken its place.
-		return replaced[r.Dst] && slices.ContainsFunc(p.Add, func(a Route) bool { return a.Dst == r.Dst && a.Table == r.Table })
+		return replaced[r.Dst] && slices.ContainsFunc(p.Add, func(a route.Route) bool { return a.Dst == r.Dst && a.Table == r.Table })
 	})
-	removed, err := batch.remove(remove)
+	removed, err := batch.Remove(remove)
 	changed = added + removed + len(p.Remove) - len(remove)
 	if err != nil {
 		return changed, err
@@ -57,7 +55,7 @@ func (c *Controller) checkRoutes(ctx context.Context, p routesParams) error {
 		return err
 	}
 	for _, r := range p.Add {
-		if with := h.overlap(r.Dst); with != "" {
+		if with := route.Overlap(r.Dst, h.Addresses, h.Routes); with != "" {
 			return &plan.RefusedError{Reason: fmt.Sprintf("%s overlaps %s by now", r.Dst, with), Hint: "labctl net plan"}
 		}
 	}
@@ -65,7 +63,7 @@ func (c *Controller) checkRoutes(ctx context.Context, p routesParams) error {
 }
 
 func verifyRoutes(p routesParams) error {
-	own, err := ownRoutes()
+	own, err := route.ListOwn()
 	if err != nil {
 		return err
 	}
@@ -82,29 +80,10 @@ func verifyRoutes(p routesParams) error {
 	return nil
 }
 
-// markedRoutes are all routes with labd's mark as the kernel has them, IPv4 and IPv6, in every table.
-func markedRoutes() ([]netlink.Route, error) {
-	var all []netlink.Route
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := dump(func() ([]netlink.Route, error) {
-			return netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC, Protocol: Protocol}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("list the routes of protocol %d: %w", Protocol, err)
-		}
-		all = append(all, routes...)
+// refusedRoute says of a foreign route that it is why nothing was done.
+func refusedRoute(err error) error {
+	if foreign, ok := errors.AsType[*route.ForeignError](err); ok {
+		return &plan.RefusedError{Reason: foreign.Error(), Hint: "ip route show " + foreign.Dst.String()}
 	}
-	return all, nil
-}
-
-// sweepRoutes takes every route with labd's mark away.
-func sweepRoutes() error {
-	routes, err := markedRoutes()
-	errs := []error{err}
-	for i := range routes {
-		if err := netlink.RouteDel(&routes[i]); err != nil && !errors.Is(err, unix.ESRCH) {
-			errs = append(errs, fmt.Errorf("remove route %s: %w", routes[i].Dst, err))
-		}
-	}
-	return errors.Join(errs...)
+	return err
 }

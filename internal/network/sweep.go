@@ -12,6 +12,7 @@ import (
 	"labd/internal/host"
 	"labd/internal/lxc"
 	"labd/internal/netfilter"
+	"labd/internal/route"
 )
 
 // sweepTimeout bounds the search in one container.
@@ -27,7 +28,7 @@ func (c *Controller) Sweep(ctx context.Context) error {
 	defer c.mu.Unlock()
 	defer c.touched()
 	// Routes first: nothing is sent to a container whose door is being closed.
-	errs := []error{sweepRoutes()}
+	errs := []error{route.RemoveMarked()}
 	errs = append(errs, c.eachNamespace(ctx, func(ctx context.Context, space netfilter.Namespace) error { return space.Remove(ctx) }))
 	// Nobody has a prefix any more.
 	return errors.Join(append(errs, c.state.remove(ownersFile))...)
@@ -48,12 +49,12 @@ func (c *Controller) Off(ctx context.Context) error {
 }
 
 func (c *Controller) verifySwept(ctx context.Context) error {
-	routes, err := markedRoutes()
+	n, err := route.CountMarked()
 	if err != nil {
 		return err
 	}
-	if len(routes) > 0 {
-		return fmt.Errorf("%d routes are still there", len(routes))
+	if n > 0 {
+		return fmt.Errorf("%d routes are still there", n)
 	}
 	return c.eachNamespace(ctx, func(ctx context.Context, space netfilter.Namespace) error {
 		found, err := space.HasMark(ctx)

@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"slices"
@@ -86,11 +87,11 @@ var routingDaemons = []byte{unix.RTPROT_ZEBRA, unix.RTPROT_BIRD, unix.RTPROT_BAB
 
 // matters tells whether a message of the host's netlink may matter.
 func matters(message []byte) bool {
-	const kind, protocol = 4, nlmsgHead + 5
+	const kind, protocol = 4, unix.NLMSG_HDRLEN + 5
 	if len(message) <= protocol {
 		return true
 	}
-	switch uint16(message[kind]) | uint16(message[kind+1])<<8 {
+	switch binary.NativeEndian.Uint16(message[kind:]) {
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		return !slices.Contains(routingDaemons, message[protocol])
 	}

@@ -7,6 +7,7 @@ import (
 
 	apiv1 "labd/api/v1"
 	"labd/internal/network"
+	"labd/internal/network/router"
 )
 
 // tree answers GET /v1/tree.
@@ -28,14 +29,14 @@ func treeToAPI(items []apiv1.TreeItem, t network.TreeItem, parent string, depth 
 	return items
 }
 
-// router answers GET /v1/router.
-func (s *Server) router(w http.ResponseWriter, r *http.Request) {
+// routerAdvice answers GET /v1/router.
+func (s *Server) routerAdvice(w http.ResponseWriter, r *http.Request) {
 	report, err := get(r, s.Network)
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
-	advice, err := network.AdviseRouter(report, cmp.Or(r.URL.Query().Get("style"), network.StylePlain))
+	advice, err := router.Advise(report, cmp.Or(r.URL.Query().Get("style"), router.StylePlain))
 	if err != nil {
 		s.fail(w, fmt.Errorf("%w: %w", ErrBadRequest, err))
 		return

@@ -9,11 +9,12 @@ import (
 
 	apiv1 "labd/api/v1"
 	"labd/internal/network"
+	"labd/internal/network/router"
 )
 
 // The styles that clients know are those that there are.
 func TestRouterStyles(t *testing.T) {
-	if diff := cmp.Diff(network.RouterStyles(), apiv1.RouterStyles()); diff != "" {
+	if diff := cmp.Diff(router.Styles(), apiv1.RouterStyles()); diff != "" {
 		t.Errorf("-network +api/v1:\n%s", diff)
 	}
 	s := testServer(t)

@@ -1,7 +1,8 @@
-package network
+package route
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"strings"
 
@@ -10,15 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// linkNames are the names of the interfaces in a network namespace, by index. The library's list takes each interface
-// apart with all its counters, of which nothing is wanted here; there are many containers with many bridges.
-func linkNames(namespace *os.File) (map[int]string, error) {
-	socket, err := nl.GetNetlinkSocketAt(netns.NsHandle(namespace.Fd()), netns.None(), unix.NETLINK_ROUTE)
+// LinkNames returns the names of the interfaces in a network namespace by index; nil is labd's own namespace. The
+// library's list takes each interface apart with all its counters, of which nothing is wanted here; there are many
+// containers with many bridges.
+func LinkNames(namespace *os.File) (map[int]string, error) {
+	at := netns.None()
+	if namespace != nil {
+		at = netns.NsHandle(namespace.Fd())
+	}
+	socket, err := nl.GetNetlinkSocketAt(at, netns.None(), unix.NETLINK_ROUTE)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
 	defer socket.Close()
-	wait := unix.NsecToTimeval(linkTimeout.Nanoseconds())
+	wait := unix.NsecToTimeval(Timeout.Nanoseconds())
 	if err := socket.SetReceiveTimeout(&wait); err != nil {
 		return nil, err
 	}
@@ -30,7 +36,7 @@ func linkNames(namespace *os.File) (map[int]string, error) {
 		return req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
 	names := make(map[int]string, len(messages))
 	for _, m := range messages {

@@ -17,7 +17,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // storageOptions are the flags of fix-storage.
 type storageOptions struct{ yes, dryRun, disable, fixRefs bool }
 
-func (a *app) storageCommand() *cobra.Command {
+func (a *app) fixStorageCommand() *cobra.Command {
 	var o storageOptions
 	cmd := &cobra.Command{
 		Use:   "fix-storage [ID…]",

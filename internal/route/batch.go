@@ -1,20 +1,30 @@
-package network
+package route
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"labd/internal/plan"
 )
 
-// routeBatch changes routes of the host, many in one message to the kernel: a request for each would cost two turns of
-// the scheduler a route.
-type routeBatch struct {
+// ForeignError says that a route of another protocol is where labd's should be.
+type ForeignError struct {
+	Dst netip.Prefix
+	// Protocol is that of the route, as ip(8) names it.
+	Protocol string
+}
+
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("a route of protocol %s to %s is there", e.Protocol, e.Dst)
+}
+
+// Batch changes routes of the host, many in one message to the kernel: a request for each would cost two turns of the
+// scheduler a route.
+type Batch struct {
 	fd    int
 	seq   uint32
 	links map[string]int // index by name; 0 where there is no such interface
@@ -28,12 +38,13 @@ const (
 	rtmsgSize = 12
 )
 
-func newRouteBatch() (*routeBatch, error) {
+// NewBatch opens a socket for changing routes; Close releases it.
+func NewBatch() (*Batch, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink for routes: %w", err)
 	}
-	wait := unix.NsecToTimeval(linkTimeout.Nanoseconds())
+	wait := unix.NsecToTimeval(Timeout.Nanoseconds())
 	if err := errors.Join(
 		unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
@@ -41,15 +52,16 @@ func newRouteBatch() (*routeBatch, error) {
 	); err != nil {
 		return nil, errors.Join(fmt.Errorf("open netlink for routes: %w", err), unix.Close(fd))
 	}
-	return &routeBatch{fd: fd, links: map[string]int{}}, nil
+	return &Batch{fd: fd, links: map[string]int{}}, nil
 }
 
-func (b *routeBatch) close() { _ = unix.Close(b.fd) }
+// Close releases the socket.
+func (b *Batch) Close() { _ = unix.Close(b.fd) }
 
-// add adds routes, or changes those with labd's mark to the same prefix. The kernel's replace looks at the prefix and not
-// at the protocol, so it is used only on what was seen to be labd's; a route of another stays and is an error. It returns
+// Add adds routes, or changes those with labd's mark to the same prefix. The kernel's replace looks at the prefix and not
+// at the protocol, so it is used only on what was seen to be labd's; a route of another stays and is a *ForeignError. It returns
 // how many were made; what comes after a route that fails is not tried.
-func (b *routeBatch) add(routes []Route) (made int, err error) {
+func (b *Batch) Add(routes []Route) (made int, err error) {
 	for len(routes) > 0 {
 		part := routes[:min(len(routes), batchSize)]
 		routes = routes[len(part):]
@@ -71,7 +83,7 @@ func (b *routeBatch) add(routes []Route) (made int, err error) {
 }
 
 // replace changes a route of labd's to the same prefix.
-func (b *routeBatch) replace(r Route) error {
+func (b *Batch) replace(r Route) error {
 	family := netlink.FAMILY_V4
 	if r.Dst.Addr().Is6() {
 		family = netlink.FAMILY_V6
@@ -84,10 +96,7 @@ func (b *routeBatch) replace(r Route) error {
 	}
 	for _, other := range there {
 		if other.Protocol != Protocol {
-			return &plan.RefusedError{
-				Reason: fmt.Sprintf("a route of protocol %s to %s is there", other.Protocol, r.Dst),
-				Hint:   "ip route show " + r.Dst.String(),
-			}
+			return &ForeignError{Dst: r.Dst, Protocol: other.Protocol.String()}
 		}
 	}
 	results, err := b.send(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, []Route{r})
@@ -97,8 +106,8 @@ func (b *routeBatch) replace(r Route) error {
 	return results[0]
 }
 
-// remove removes routes, and returns how many it removed. One that is not there, or whose interface is not, is gone already.
-func (b *routeBatch) remove(routes []Route) (removed int, err error) {
+// Remove removes routes, and returns how many it removed. One that is not there, or whose interface is not, is gone already.
+func (b *Batch) Remove(routes []Route) (removed int, err error) {
 	for len(routes) > 0 {
 		part := routes[:min(len(routes), batchSize)]
 		routes = routes[len(part):]
@@ -119,7 +128,7 @@ func (b *routeBatch) remove(routes []Route) (removed int, err error) {
 }
 
 // send sends one message for each route and returns what the kernel said to each.
-func (b *routeBatch) send(kind, flags uint16, routes []Route) ([]error, error) {
+func (b *Batch) send(kind, flags uint16, routes []Route) ([]error, error) {
 	results := make([]error, len(routes))
 	first := b.seq + 1
 	var buf []byte
@@ -148,9 +157,9 @@ func (b *routeBatch) send(kind, flags uint16, routes []Route) ([]error, error) {
 }
 
 // answers reads the kernel's answers until that to the last message.
-func (b *routeBatch) answers(first, last uint32, results []error) error {
+func (b *Batch) answers(first, last uint32, results []error) error {
 	buf := make([]byte, 64<<10)
-	for deadline := time.Now().Add(linkTimeout); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(Timeout); time.Now().Before(deadline); {
 		n, _, err := unix.Recvfrom(b.fd, buf, 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
@@ -179,7 +188,7 @@ func (b *routeBatch) answers(first, last uint32, results []error) error {
 }
 
 // link is the index of an interface.
-func (b *routeBatch) link(name string) (int, error) {
+func (b *Batch) link(name string) (int, error) {
 	index, known := b.links[name]
 	if !known {
 		if link, err := netlink.LinkByName(name); err == nil {

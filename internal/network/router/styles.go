@@ -1,4 +1,4 @@
-package network
+package router
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// routerStyle writes routes in the words of one kind of router.
-type routerStyle struct {
+// style writes routes in the words of one kind of router.
+type style struct {
 	name  string
 	write func(*advisor)
 }
@@ -16,7 +16,7 @@ type routerStyle struct {
 // StylePlain is the style of ip(8).
 const StylePlain = "plain"
 
-var routerStyles = []routerStyle{
+var styles = []style{
 	{StylePlain, writePlain},
 	{"openwrt", writeOpenWrt},
 	{"opnsense", func(a *advisor) {
@@ -35,10 +35,10 @@ var routerStyles = []routerStyle{
 	{"tailscale", writeTailscale},
 }
 
-// RouterStyles are the names of the styles, plain first.
-func RouterStyles() []string {
-	names := make([]string, 0, len(routerStyles))
-	for _, s := range routerStyles {
+// Styles are the names of the styles, plain first.
+func Styles() []string {
+	names := make([]string, 0, len(styles))
+	for _, s := range styles {
 		names = append(names, s.name)
 	}
 	return names
@@ -46,7 +46,7 @@ func RouterStyles() []string {
 
 // advisor writes an advice.
 type advisor struct {
-	advice *RouterAdvice
+	advice *Advice
 	// gateway is the LAN's router, as the host's default route has it.
 	gateway netip.Addr
 }

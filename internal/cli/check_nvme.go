@@ -10,7 +10,7 @@ import (
 	apiv1 "labd/api/v1"
 )
 
-func (a *app) nvmeCommand() *cobra.Command {
+func (a *app) checkNVMeCommand() *cobra.Command {
 	var kernel, forget string
 	var redacted bool
 	cmd := &cobra.Command{

@@ -8,7 +8,7 @@ import (
 	apiv1 "labd/api/v1"
 )
 
-func (a *app) rescueCommand() *cobra.Command {
+func (a *app) rescueNVMeCommand() *cobra.Command {
 	var yes, dryRun bool
 	var method string
 	cmd := &cobra.Command{
