@@ -66,7 +66,7 @@ var (
 	domains = []string{"internal/disk", "internal/storage", "internal/network", "internal/setup"}
 	systems = []string{"internal/pve", "internal/lxc", "internal/docker", "internal/netfilter", "internal/route", "internal/smart", "internal/host"}
 	// leaf depends on nothing and may be used by all.
-	leaf   = []string{"internal/printable"}
+	leaf   = []string{"internal/printable", "internal/layer"}
 	common = []string{"internal/finding", "internal/plan", "internal/reconcile", "internal/policy", "internal/metric", "internal/statefile"}
 )
 

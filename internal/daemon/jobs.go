@@ -15,6 +15,7 @@ import (
 	"labd/internal/finding"
 	"labd/internal/host"
 	"labd/internal/network"
+	"labd/internal/network/container"
 	"labd/internal/plan"
 	"labd/internal/pve"
 	"labd/internal/reconcile"
@@ -33,8 +34,9 @@ func (d *daemon) build() error {
 		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
 		d.loop("storage", time.Duration(d.cfg.Storage.Resync), observeOnly(d.storage)),
 	}
-	d.prober = network.NewProber(d.host, time.Now)
-	d.buildNetwork(tracker, network.NewState(d.cfg.Paths.State))
+	containers := container.NewPool(container.LXC(d.host))
+	d.prober = network.NewProber(d.host, containers, time.Now)
+	d.buildNetwork(tracker, network.NewState(d.cfg.Paths.State), containers)
 
 	ops := plan.Ops{}
 	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg, d.host) })

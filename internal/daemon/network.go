@@ -13,6 +13,7 @@ import (
 	"labd/internal/finding"
 	"labd/internal/lxc"
 	"labd/internal/network"
+	"labd/internal/network/container"
 	"labd/internal/reconcile"
 )
 
@@ -34,10 +35,9 @@ type networkLoop struct {
 	followed uint64
 }
 
-func (d *daemon) buildNetwork(tracker *finding.Registry, state *network.State) {
-	observer := network.NewObserver(d.host, d.cfg.Network, state, time.Now)
-	d.control = network.NewController(d.host, state)
-	d.control.With(observer)
+func (d *daemon) buildNetwork(tracker *finding.Registry, state *network.State, containers *container.Pool) {
+	observer := network.NewObserver(d.host, d.cfg.Network, state, containers, time.Now)
+	d.control = network.NewController(d.host, state, containers)
 	d.network = &job[*network.Facts, network.Report]{
 		observe:  observer.Observe,
 		snapshot: observer.Facts,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"labd/internal/finding"
+	"labd/internal/layer"
 )
 
 // Rungs of the ladder, from the bottom, and RungOK for a drive that has all of them.
@@ -59,10 +60,10 @@ type Drive struct {
 	// Incidents are what happened in this slot, oldest first.
 	Incidents []Incident
 
-	stale    []string // what still uses disks of it that are gone: "mount /tank", "swap"
-	history  []Event  // of this boot
-	logWhole bool     // nothing of this boot's log is lost
-	twin     bool     // another drive's disk has the same wwid
+	stale    []layer.Layer // what still uses disks of it that are gone
+	history  []Event       // of this boot
+	logWhole bool          // nothing of this boot's log is lost
+	twin     bool          // another drive's disk has the same wwid
 }
 
 // Subject is nvme/<PCI address>.

@@ -7,6 +7,7 @@ import (
 	apiv1 "labd/api/v1"
 	"labd/internal/disk"
 	"labd/internal/finding"
+	"labd/internal/layer"
 	"labd/internal/plan"
 	"labd/internal/smart"
 	"labd/internal/storage"
@@ -25,7 +26,7 @@ func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Repo
 	}
 	item.Missing, item.Incidents = d.Missing, incidentsToAPI(d.Incidents)
 	if k := d.Known; k != nil {
-		item.Memory = &apiv1.NVMeMemory{Model: k.Model, Serial: k.Serial, First: k.First.UTC(), Last: k.Last.UTC(), Contents: k.Contents}
+		item.Memory = &apiv1.NVMeMemory{Model: k.Model, Serial: k.Serial, First: k.First.UTC(), Last: k.Last.UTC(), Contents: layer.Texts(k.Contents)}
 	}
 	c := d.Controller()
 	if c == nil {
@@ -41,7 +42,7 @@ func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Repo
 		item.Namespaces = append(item.Namespaces, apiv1.NVMeNamespace{
 			Device: ns.Device, NSID: ns.NSID, SizeBytes: ns.SizeBytes, LogicalBlockSize: ns.LogicalBlockSize, ReadOnly: ns.ReadOnly,
 			WWID: ns.WWID, EUI: ns.EUI, NGUID: ns.NGUID, UUID: ns.UUID, Paths: ns.Paths, LoggedErrors: ns.LoggedErrors, CommandErrors: ns.CommandErrors,
-			Users: ns.Users, Contents: ns.Contents, Storages: storagesOn(ns, storages),
+			Users: layer.Texts(ns.Users), Contents: layer.Texts(ns.Contents), Storages: storagesOn(ns, storages),
 		})
 	}
 	return item
@@ -155,14 +156,15 @@ func storagesOn(ns disk.Namespace, storages *storage.Report) []string {
 	if storages == nil {
 		return nil
 	}
-	holds := map[string]bool{}
-	for _, text := range slices.Concat(ns.Users, ns.Contents) {
-		holds[text] = true
+	holds := map[layer.Layer]bool{}
+	for _, l := range slices.Concat(ns.Users, ns.Contents) {
+		holds[l] = true
 	}
 	var out []string
 	for _, e := range storages.Entries {
 		b := storages.Backing(e)
-		if b.Point != "" && holds["mount "+b.Point] || b.Group != "" && holds["lvm "+b.Group] || b.Pool != "" && holds["zfs "+b.Pool] {
+		if b.Point != "" && holds[layer.Layer{Kind: layer.Mount, Name: b.Point}] || b.Group != "" && holds[layer.Layer{Kind: layer.VolumeGroup, Name: b.Group}] ||
+			b.Pool != "" && holds[layer.Layer{Kind: layer.Pool, Name: b.Pool}] {
 			out = append(out, string(storages.Subject(e)))
 		}
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	apiv1 "labd/api/v1"
 	"labd/internal/plan"
@@ -55,7 +56,7 @@ func (s *Server) routes() []route {
 		{pattern: "POST /v1/storage-config", handler: s.storageConfig, limit: maxStorageConfigBody, summary: "The same for any other text; nothing of the host is read for it", body: apiv1.StorageConfigRequest{}, kind: apiv1.KindStorageConfig, item: apiv1.StorageConfig{}},
 		{pattern: "GET /v1/networks", public: true, handler: s.networks, summary: "Docker networks in LXC containers", fresh: true, kind: apiv1.KindNetworkReport, item: apiv1.NetworkItem{}},
 		{pattern: "GET /v1/tree", public: true, handler: s.tree, summary: "Node, LXC containers, compose projects, Docker containers, networks and routes, with their health", fresh: true, kind: apiv1.KindTreeReport, item: apiv1.TreeItem{}},
-		{pattern: "GET /v1/router", handler: s.routerAdvice, summary: "What the LAN's router must know", fresh: true, query: map[string]string{"style": "The router: plain, openwrt, opnsense, pfsense, mikrotik, unifi, fritzbox, vyos, edgeos, frr, dnsmasq-121 or tailscale"}, kind: apiv1.KindRouterReport, item: apiv1.RouterItem{}},
+		{pattern: "GET /v1/router", handler: s.routerAdvice, summary: "What the LAN's router must know", fresh: true, query: map[string]string{"style": "The router: " + strings.Join(apiv1.RouterStyles(), ", "), "remove": "1: what takes it away again", "hosts": "Names instead of routes, for: " + strings.Join(apiv1.HostsFormats(), ", ")}, kind: apiv1.KindRouterReport, item: apiv1.RouterItem{}},
 		{pattern: "POST /v1/probes", handler: s.probe, summary: "Look at each hop to an address in a Docker network, and send packets to it", body: apiv1.ProbeRequest{}, kind: apiv1.KindProbeReport, item: apiv1.ProbeItem{}},
 		{pattern: "POST /v1/containers/{ct}/{name}/exec", access: commands, handler: s.createExec, summary: "Make a command in a Docker container; ct is an LXC container's id or name, name a Docker container's name, PROJECT/SERVICE or id", body: apiv1.ExecRequest{}, kind: apiv1.KindExecReport, item: apiv1.ExecItem{}},
 		{pattern: "POST /v1/exec/{id}/start", access: commands, handler: s.startExec, summary: "Start it: an upgrade to labd-exec/1, plain input, output as frames with the exit code in the last", upgrade: true},
