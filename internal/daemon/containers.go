@@ -12,18 +12,16 @@ import (
 
 	"labd/internal/host"
 	"labd/internal/lxc"
+	"labd/internal/network/container"
 	"labd/internal/pve"
 	"labd/internal/server"
 )
 
-// containers opens the running LXC containers of this node for streams.
-type containers struct{ host *host.Host }
-
-// dockerSockets are where Docker and Podman listen inside a container.
-var dockerSockets = [...]string{"run/docker.sock", "var/run/docker.sock", "run/podman/podman.sock"}
+// lxcContainers opens the running LXC containers of this node for streams.
+type lxcContainers struct{ host *host.Host }
 
 // ContainersNamed returns the ids of the running containers with a host name in PVE's configuration.
-func (c containers) ContainersNamed(ctx context.Context, name string) ([]int, error) {
+func (c lxcContainers) ContainersNamed(ctx context.Context, name string) ([]int, error) {
 	running, err := lxc.Running(ctx, c.host)
 	if err != nil {
 		return nil, err
@@ -46,13 +44,13 @@ func (c containers) ContainersNamed(ctx context.Context, name string) ([]int, er
 }
 
 // OpenContainer takes hold of a running container and of the socket of the daemon that listens in it.
-func (c containers) OpenContainer(ctx context.Context, ct int) (server.OpenContainer, error) {
+func (c lxcContainers) OpenContainer(ctx context.Context, ct int) (server.OpenContainer, error) {
 	open, err := lxc.Open(ctx, c.host, ct)
 	if err != nil {
 		return nil, err
 	}
-	last := errors.New("no Docker or Podman socket is there")
-	for _, path := range dockerSockets {
+	last := container.ErrNoSocket
+	for _, path := range container.Sockets() {
 		socket, err := open.Socket(ctx, path)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, lxc.ErrNotSocket) {
 			continue

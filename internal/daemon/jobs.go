@@ -58,7 +58,7 @@ func (d *daemon) build() error {
 	}
 	d.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(d.cfg.Paths.State, "journal"), time.Now), Ops: ops}
 	d.server = server.New(server.Config{
-		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d, Containers: containers{d.host}, StorageConfig: d,
+		Node: d.cfg.PVE.Node, Version: d.version, Kernel: d.host.KernelRelease(), NVMe: d.nvme, Storage: d.storage, Network: d.network, Prober: d, Containers: lxcContainers{d.host}, StorageConfig: d,
 		Drives: d.drives, Planner: d, Runner: d.runner, BeginChange: d.beginChange, Findings: d.service.tracker, Events: d.service.events, Notifications: d.service.teller, Configuration: d.Configuration,
 		LoopNotes: func() []string { return loopNotes(d.loops) }, AfterApply: d.lookAgain, Log: d.log,
 	})

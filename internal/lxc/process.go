@@ -24,7 +24,7 @@ const maxPIDDepth = 4
 // The number is not trusted: a process counts only if the kernel says that its PID namespace is the container's or lies
 // below it (NS_GET_PARENT, ioctl_ns(2)). The caller closes the file. It fails with ErrNoProcess.
 func (c *Container) ProcessNetNS(ctx context.Context, pid int) (*os.File, error) {
-	entries, err := os.ReadDir(c.proc)
+	entries, err := os.ReadDir(c.host.Procfs)
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
@@ -35,7 +35,7 @@ func (c *Container) ProcessNetNS(ctx context.Context, pid int) (*os.File, error)
 		if _, err := strconv.Atoi(e.Name()); err != nil {
 			continue
 		}
-		dir := filepath.Join(c.proc, e.Name())
+		dir := filepath.Join(c.host.Procfs, e.Name())
 		status, err := os.ReadFile(filepath.Join(dir, "status"))
 		if err != nil || !hasPIDBelow(status, pid) {
 			continue

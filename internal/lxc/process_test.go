@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"labd/internal/host"
 )
 
 // nested starts a shell that is init of a PID namespace, the "container", with a child that is init of one below it with
@@ -74,7 +76,7 @@ func TestProcessNetNS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Container{ID: 101, proc: "/proc", pidNS: pidNS}
+	c := &Container{ID: 101, host: host.New(host.DefaultPaths(), ""), pidNS: pidNS}
 	pids := pidsOf(t, dockerInit)
 	inside := pids[len(pids)-2]
 
