@@ -11,17 +11,15 @@ const (
 // once for each.
 type TreeItem struct {
 	// ID is node/NAME, lxc/CT, project/CT/NAME, container/CT/NAME, network/CT/NAME or route/PREFIX.
-	ID string `json:"id"`
-	// Kind is node, lxc, project, container, network or route.
-	Kind string `json:"kind"`
-	Name string `json:"name"`
+	ID   string   `json:"id"`
+	Kind TreeKind `json:"kind"`
+	Name string   `json:"name"`
 	// Parent is the id of the item that it hangs from; empty for the node.
 	Parent string `json:"parent,omitempty"`
 	// Depth is how many items are above it.
 	Depth int `json:"depth"`
-	// Health is ok, info, unknown, warn or fail: that of the thing itself; for node, lxc and project the worst of what is
-	// below, too.
-	Health string `json:"health"`
+	// Health is that of the thing itself; for node, lxc and project the worst of what is below, too.
+	Health Health `json:"health"`
 	// State says in words what it is doing.
 	State string `json:"state,omitempty"`
 }

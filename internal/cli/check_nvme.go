@@ -147,7 +147,7 @@ func (a *app) printDrives(report apiv1.Envelope[apiv1.NVMeItem], wide bool) {
 			total += ns.SizeBytes
 		}
 		row := []string{
-			strings.TrimPrefix(item.ID, "nvme/"), item.Verdict, item.Rung, item.Controller, model(item), item.Serial,
+			strings.TrimPrefix(item.ID, "nvme/"), string(item.Verdict), string(item.Rung), item.Controller, model(item), item.Serial,
 			strings.Join(disks, ","), size(total),
 		}
 		if item.Serial == "" && item.Memory != nil {
@@ -158,7 +158,7 @@ func (a *app) printDrives(report apiv1.Envelope[apiv1.NVMeItem], wide bool) {
 		}
 		rows = append(rows, row)
 	}
-	a.tableRows(header, rows, func(r int) string { return report.Items[r].Verdict })
+	a.tableRows(header, rows, func(r int) apiv1.Health { return report.Items[r].Verdict })
 	a.explain(report.Findings)
 	if wide {
 		a.details(report.Items)

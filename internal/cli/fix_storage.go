@@ -126,17 +126,17 @@ func (a *app) printStorages(report apiv1.Envelope[apiv1.StorageItem], wide bool)
 	}
 	rows := make([][]string, 0, len(report.Items))
 	for _, i := range report.Items {
-		row := []string{i.Storage, i.Type, i.Verdict, i.Reason}
+		row := []string{i.Storage, i.Type, string(i.Verdict), i.Reason}
 		if wide {
 			at := ""
 			if i.CandidateAt != nil {
 				at = i.CandidateAt.Local().Format(time.DateTime)
 			}
-			row = []string{i.Storage, i.Type, i.Verdict, i.Path, itoa(len(i.References)), at, i.Reason}
+			row = []string{i.Storage, i.Type, string(i.Verdict), i.Path, itoa(len(i.References)), at, i.Reason}
 		}
 		rows = append(rows, row)
 	}
-	a.tableRows(header, rows, func(r int) string { return report.Items[r].Verdict })
+	a.tableRows(header, rows, func(r int) apiv1.Health { return report.Items[r].Verdict.Health() })
 }
 
 // printReferences lists the places that name a storage, worst first.
@@ -149,7 +149,7 @@ func (a *app) printReferences(item apiv1.StorageItem, wide bool) {
 		if r.Section != "" {
 			place += " [" + r.Section + "]"
 		}
-		grade := r.Grade
+		grade := string(r.Grade)
 		if r.Kept {
 			grade = "kept"
 		}
@@ -202,11 +202,11 @@ func (a *app) nothingDue(report apiv1.Envelope[apiv1.StorageItem]) error {
 		switch {
 		case item.Plan != nil && item.CandidateAt != nil:
 			early = append(early, item)
-		case item.Plan != nil || item.Verdict == "gone" || item.Verdict == "orphan-node":
+		case item.Plan != nil || item.Verdict == apiv1.StorageGone || item.Verdict == apiv1.StorageOrphanNode:
 			dead = append(dead, item)
-		case item.Verdict == "down":
+		case item.Verdict == apiv1.StorageDown:
 			down = append(down, item)
-		case item.Verdict != "ok" && item.Verdict != "disabled":
+		case item.Verdict != apiv1.StorageOK && item.Verdict != apiv1.StorageDisabled:
 			other = append(other, item)
 		}
 	}

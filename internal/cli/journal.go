@@ -44,7 +44,7 @@ func emitJournal(a *app, report apiv1.Envelope[apiv1.JournalItem]) error {
 			case i.Undoable:
 				undo = "yes"
 			}
-			row := []string{i.ID, i.Time.Local().Format(time.DateTime), i.Actor, i.State, itoa(i.StepsDone) + "/" + itoa(i.Steps), undo, i.Title}
+			row := []string{i.ID, i.Time.Local().Format(time.DateTime), i.Actor, string(i.State), itoa(i.StepsDone) + "/" + itoa(i.Steps), undo, i.Title}
 			if wide {
 				row = append(row, i.Error)
 			}

@@ -111,22 +111,22 @@ func (a *app) lintReport(report apiv1.Envelope[apiv1.StorageConfig]) error {
 
 func (a *app) printStorageConfig(c apiv1.StorageConfig, wide bool) {
 	a.printf("%s as PVE %d reads it:\n\n", c.File, c.Major)
-	states := make([]string, 0, len(c.Order))
+	states := make([]apiv1.Health, 0, len(c.Order))
 	rows := make([][]string, 0, len(c.Order))
 	for _, id := range c.Order.IDs() {
 		row, state := storageRow(id, c.Sections[id])
 		rows, states = append(rows, row), append(states, state)
 	}
 	if len(rows) > 0 {
-		a.tableRows([]string{"STORAGE", "TYPE", "NODES", "CONTENT", "STATE"}, rows, func(r int) string { return states[r] })
+		a.tableRows([]string{"STORAGE", "TYPE", "NODES", "CONTENT", "STATE"}, rows, func(r int) apiv1.Health { return states[r] })
 	} else {
 		a.printf("No storage.\n")
 	}
-	a.printHazards(c, "blocks", "Every change of any storage fails until this is mended ("+c.WriteError+"):")
-	a.printHazards(c, "misreads", "PVE reads this otherwise than it looks:")
-	a.printHazards(c, "loses", "PVE's next change of any storage leaves this out for good:")
+	a.printHazards(c, apiv1.EffectBlocks, "Every change of any storage fails until this is mended ("+c.WriteError+"):")
+	a.printHazards(c, apiv1.EffectMisreads, "PVE reads this otherwise than it looks:")
+	a.printHazards(c, apiv1.EffectLoses, "PVE's next change of any storage leaves this out for good:")
 	if wide {
-		a.printHazards(c, "harmless", "Also changed by PVE's next write, without harm:")
+		a.printHazards(c, apiv1.EffectHarmless, "Also changed by PVE's next write, without harm:")
 		a.printLines("What PVE logs when it reads the file:", c.Warnings)
 		if c.Written != nil {
 			a.printLines("What PVE's next write leaves in the file:", strings.Split(strings.TrimRight(*c.Written, "\n"), "\n"))
@@ -150,20 +150,20 @@ func checkHazards(hazards []apiv1.StorageHazard) error {
 	return nil
 }
 
-func storageRow(id string, p apiv1.StorageProperties) (row []string, state string) {
+func storageRow(id string, p apiv1.StorageProperties) (row []string, health apiv1.Health) {
 	if p == nil {
-		return []string{id, "", "", "", "rejected"}, "malformed"
+		return []string{id, "", "", "", "rejected"}, apiv1.StorageMalformed.Health()
 	}
-	state = "ok"
+	state := apiv1.StorageOK
 	if fmt.Sprint(p["disable"]) == "1" {
-		state = "disabled"
+		state = apiv1.StorageDisabled
 	}
 	nodes := listOf(p["nodes"])
 	if nodes == "" {
 		nodes = "all"
 	}
 	typ, _ := p["type"].(string)
-	return []string{id, typ, nodes, listOf(p["content"]), state}, state
+	return []string{id, typ, nodes, listOf(p["content"]), string(state)}, state.Health()
 }
 
 // listOf joins a list that came as JSON.
@@ -176,7 +176,7 @@ func listOf(v any) string {
 	return strings.Join(words, ",")
 }
 
-func (a *app) printHazards(c apiv1.StorageConfig, effect, title string) {
+func (a *app) printHazards(c apiv1.StorageConfig, effect apiv1.Effect, title string) {
 	var lines []string
 	for _, h := range c.Hazards {
 		if h.Effect != effect {

@@ -71,7 +71,7 @@ func (a *app) printProbe(item apiv1.ProbeItem, wide bool) {
 	a.printf("%s, %s: %s\n\n", item.ID, what, item.Verdict)
 	rows := make([][]string, 0, len(item.Hops))
 	for _, h := range item.Hops {
-		row := []string{h.Name, h.Where, h.State, h.Text}
+		row := []string{string(h.Name), h.Where, string(h.State), h.Text}
 		if wide {
 			row = append(row, h.Rule)
 		}
@@ -81,10 +81,9 @@ func (a *app) printProbe(item apiv1.ProbeItem, wide bool) {
 	if wide {
 		header = append(header, "RULE")
 	}
-	states := map[string]string{"blocking": "fail", "unknown": "warn", "ok": "ok"}
-	a.tableRows(header, rows, func(r int) string { return states[item.Hops[r].State] })
+	a.tableRows(header, rows, func(r int) apiv1.Health { return item.Hops[r].State.Health() })
 	for _, h := range item.Hops {
-		if h.State == "ok" {
+		if h.State == apiv1.HopOK {
 			continue
 		}
 		if h.Rule != "" {

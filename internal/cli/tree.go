@@ -27,7 +27,7 @@ func (a *app) treeCommand() *cobra.Command {
 func (a *app) printTree(items []apiv1.TreeItem, wide bool) {
 	rows := make([][]string, 0, len(items))
 	for i, item := range items {
-		row := []string{branches(items, i) + item.Kind + " " + item.Name, item.Health, item.State}
+		row := []string{branches(items, i) + string(item.Kind) + " " + item.Name, string(item.Health), item.State}
 		if wide {
 			row = append(row, item.ID)
 		}
@@ -37,7 +37,7 @@ func (a *app) printTree(items []apiv1.TreeItem, wide bool) {
 	if wide {
 		header = append(header, "ID")
 	}
-	a.tableRows(header, rows, func(r int) string { return items[r].Health })
+	a.tableRows(header, rows, func(r int) apiv1.Health { return items[r].Health })
 }
 
 // branches are the lines before an item: a level goes on where a later item of that depth comes before one of less.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"labd/internal/finding"
+	"labd/internal/health"
 	"labd/internal/layer"
 )
 
@@ -183,10 +184,8 @@ func (f *Facts) release() Release {
 
 // worsen makes the verdict at least as bad as a finding. What could not be read stays unknown.
 func (d *Drive) worsen(severity finding.Severity) {
-	order := []string{VerdictOK, VerdictInfo, VerdictWarn, VerdictFail}
-	now, bad := slices.Index(order, d.Verdict), slices.Index(order, severity.String())
-	if now >= 0 && bad > now {
-		d.Verdict = order[bad]
+	if bad := severity.Health(); d.Verdict != VerdictUnknown && bad.Worse(health.Level(d.Verdict)) {
+		d.Verdict = string(bad)
 	}
 }
 

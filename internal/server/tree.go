@@ -22,7 +22,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request) {
 }
 
 func treeToAPI(items []apiv1.TreeItem, t network.TreeItem, parent string, depth int) []apiv1.TreeItem {
-	items = append(items, apiv1.TreeItem{ID: t.ID, Kind: t.Kind, Name: t.Name, Parent: parent, Depth: depth, Health: t.Health, State: t.State})
+	items = append(items, apiv1.TreeItem{ID: t.ID, Kind: apiv1.TreeKind(t.Kind), Name: t.Name, Parent: parent, Depth: depth, Health: apiv1.Health(t.Health), State: t.State})
 	for _, child := range t.Children {
 		items = treeToAPI(items, child, t.ID, depth+1)
 	}

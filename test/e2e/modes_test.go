@@ -189,7 +189,7 @@ func TestNetworkAliasEqualSubnets(t *testing.T) {
 	goldenRules(t, l, first, "docker-28-alias", "iptables-save")
 	modes := map[string]string{}
 	for _, item := range report[apiv1.NetworkItem](t, l, 0, "net", "list").Items {
-		modes[item.ID] = item.Mode
+		modes[item.ID] = string(item.Mode)
 		if item.Name == "bridge" && (item.Verdict != "ok" || len(item.Aliases) != 1 || item.Aliases[0].Subnet != "172.17.0.0/24") {
 			t.Errorf("listed as %+v", item)
 		}

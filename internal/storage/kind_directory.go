@@ -3,15 +3,26 @@ package storage
 import (
 	"path"
 	"path/filepath"
-	"strings"
 
+	"labd/internal/finding"
 	"labd/internal/host"
+	"labd/internal/layer"
+	"labd/internal/pve"
 )
 
-// judgeDirectory judges a dir or btrfs storage by the mount that it should be on. A device that is gone counts even when
+// directory is the type whose volumes are files below a path.
+type directory struct{ local }
+
+func (directory) observe(q *questions, s *pve.StorageSection) {
+	q.directories = append(q.directories, s)
+}
+func (directory) backing(*pve.StorageSection) []layer.Layer { return nil }
+func (directory) lost() string                              { return "device" }
+
+// judge judges by the mount that it should be on. A device that is gone counts even when
 // the entry is switched off. A mount counts as dead only when its own device is gone as well: somebody may have mounted
 // another disk there by hand.
-func judgeDirectory(f *Facts, e *Entry) {
+func (directory) judge(f *Facts, e *Entry) {
 	if f.MountsErr != nil {
 		e.set(VerdictUnknown, "the mount table cannot be read: %v", f.MountsErr)
 		return
@@ -107,60 +118,19 @@ func where(s Source) string {
 	return "unit " + s.Unit
 }
 
-// follow gives a directory inside another storage's mount the verdict that follows from that one: a directory on a share
-// that is not mounted, or on a pool that is not imported, is made anew by PVE on the file system below.
-func follow(f *Facts, entries []Entry) {
-	parents := map[string]*Entry{}
-	for i := range entries {
-		if point := entries[i].hostPoint(); point != "" {
-			parents[point] = &entries[i]
-		}
-	}
-	for i := range entries {
-		e := &entries[i]
-		if e.section == nil || !isDirectory(e.Type) || e.source.What != "" || e.section.Disabled() {
-			continue
-		}
-		parent, point := parentOf(parents, e)
-		if parent == nil {
-			continue
-		}
-		_, seen := mountedAt(f.Mounts, point)
-		switch {
-		case seen && parent.Verdict == VerdictOK && e.Verdict == VerdictUnknown:
-			e.set(VerdictOK, "it lies on storage %s, which is mounted", parent.ID)
-		case seen && parent.Verdict == VerdictDown:
-			e.set(VerdictDown, "it lies on storage %s, which is down: %s", parent.ID, parent.Reason)
-		case !seen && (parent.Verdict == VerdictDown || parent.Verdict == VerdictGone) && e.Verdict == VerdictOK:
-			e.set(VerdictMasked, "it lies on storage %s, which is %s, and PVE writes to the file system below %s instead", parent.ID, parent.Verdict, point)
-		}
+func (directory) explainGone(x *explanation) { x.putDiskBack() }
+
+func (directory) explainDown(x *explanation) {
+	if x.e.source.Unit != "" && x.e.source.What != "" {
+		x.remedy(finding.RiskNone, "mount it", "systemctl start "+x.e.source.Unit, "journalctl -b -u "+x.e.source.Unit)
 	}
 }
 
-// parentOf is the entry inside whose mount a directory lies, and that mount's point: a share, or a pool; nil when there
-// is none.
-func parentOf(parents map[string]*Entry, e *Entry) (parent *Entry, point string) {
-	for dir := range upwards(e.Path) {
-		if p := parents[dir]; p != nil && p != e {
-			return p, dir
-		}
+// isDirectory reports whether a type is a directory on some local file system.
+func isDirectory(storageType string) bool {
+	switch kindOf(storageType).(type) {
+	case directory, btrfs:
+		return true
 	}
-	return nil, ""
-}
-
-// hostPoint is where a share or a pool is mounted, "" for other entries. A pool is mounted at its own name unless its
-// entry says otherwise.
-func (e *Entry) hostPoint() string {
-	switch {
-	case e.section == nil || e.section.Malformed != "":
-		return ""
-	case e.Type == "zfspool":
-		if m := e.section.Get("mountpoint"); m != "" {
-			return path.Clean(m)
-		}
-		return "/" + strings.Trim(e.section.Get("pool"), "/")
-	case isNetwork(e.Type) && e.Path != "":
-		return path.Clean(e.Path)
-	}
-	return ""
+	return false
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,59 +38,30 @@ const (
 	reachAge     = 25 * time.Second
 	dialsAtOnce  = 32
 	slowDeadline = 1500 * time.Millisecond
+	// againDeadline bounds the look right before a step, which may wait for a disk that sleeps.
+	againDeadline = 15 * time.Second
 )
 
-// endpoints are the addresses at which a storage's server must answer, any of them.
-func endpoints(s *pve.StorageSection, cephMonitors []string) []string {
-	at := func(port string, hosts ...string) (out []string) {
-		for _, h := range hosts {
-			if h != "" {
-				out = append(out, withPort(h, port))
-			}
+// at returns hosts as host:port, each with the port unless it names one.
+func at(port string, hosts ...string) (out []string) {
+	for _, h := range hosts {
+		if h != "" {
+			out = append(out, withPort(h, port))
 		}
-		return out
 	}
-	port := func(fallback string) string {
-		if p := s.Get("port"); p != "" {
-			return p
-		}
-		return fallback
+	return out
+}
+
+// portOf returns the port that an entry names, or the type's own.
+func portOf(s *pve.StorageSection, fallback string) string {
+	if p := s.Get("port"); p != "" {
+		return p
 	}
-	switch s.Type {
-	case "nfs":
-		return at(nfsPort(s.Get("options")), s.Get("server"))
-	case "cifs":
-		return at("445", s.Get("server"))
-	case "glusterfs":
-		return at("24007", s.Get("server"), s.Get("server2"))
-	case "pbs":
-		return at(port("8007"), s.Get("server"))
-	case "esxi":
-		return at(port("443"), s.Get("server"))
-	case "iscsi", "iscsidirect", "zfs":
-		return at("3260", s.Get("portal"))
-	case "cephfs", "rbd":
-		monitors := splitWords(s.Get("monhost"))
-		if len(monitors) == 0 {
-			monitors = cephMonitors
-		}
-		return slices.Concat(at("3300", monitors...), at("6789", monitors...))
-	}
-	return nil
+	return fallback
 }
 
 func splitWords(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ';' || r == ' ' || r == '\t' })
-}
-
-// nfsPort is the port that a mount's options name, or NFS's own.
-func nfsPort(options string) string {
-	for _, o := range strings.Split(options, ",") {
-		if p, ok := strings.CutPrefix(strings.TrimSpace(o), "port="); ok && p != "" && p != "0" {
-			return p
-		}
-	}
-	return "2049"
 }
 
 // withPort adds a port to a host that has none; an IPv6 address may stand in brackets or bare.
@@ -100,28 +70,6 @@ func withPort(host, port string) string {
 		return net.JoinHostPort(h, p)
 	}
 	return net.JoinHostPort(strings.Trim(host, "[]"), port)
-}
-
-// monitorsOf reads mon_host of a ceph.conf: addresses, or lists as [v2:10.0.0.1:3300,v1:10.0.0.1:6789].
-func monitorsOf(conf []byte) []string {
-	var out []string
-	for line := range strings.Lines(string(conf)) {
-		key, value, ok := strings.Cut(line, "=")
-		if !ok || strings.ReplaceAll(strings.TrimSpace(key), " ", "_") != "mon_host" {
-			continue
-		}
-		for _, word := range splitWords(strings.NewReplacer("[v", " v", "]", " ").Replace(value)) {
-			word = strings.TrimPrefix(strings.TrimPrefix(word, "v1:"), "v2:")
-			host, _, err := net.SplitHostPort(word)
-			if err != nil {
-				host = strings.Trim(word, "[]")
-			}
-			if host != "" && !slices.Contains(out, host) {
-				out = append(out, host)
-			}
-		}
-	}
-	return out
 }
 
 // reachServers tries the servers of all storages at once; wanted are the addresses by storage.
@@ -173,5 +121,21 @@ func dial(ctx context.Context, address string) Reach {
 		return Silent
 	default:
 		return NotAsked
+	}
+}
+
+// String says what became of the connection, as the end of a sentence about the server.
+func (r Reach) String() string {
+	switch r {
+	case Answers:
+		return "answers"
+	case Refused:
+		return "refuses the connection"
+	case Silent:
+		return "does not answer"
+	case NoName:
+		return "has no address: its name is not known"
+	default:
+		return "was not asked"
 	}
 }

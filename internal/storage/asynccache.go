@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// slow is something that may take long to learn, or for ever: a program that reads disks, a server that is asked. It is
+// asyncCache keeps something that may take long to learn, or for ever: a program that reads disks, a server that is asked. It is
 // learned in a goroutine of its own, one at a time, so that one that hangs costs that goroutine and is not begun again.
 // The zero value is ready.
-type slow[T any] struct {
+type asyncCache[T any] struct {
 	mu      sync.Mutex
 	value   T
 	key     string
@@ -20,7 +20,7 @@ type slow[T any] struct {
 
 // get returns the value for key when it is at most maxAge old, else learns it and waits for that until ctx ends. ok is
 // false when it is not known by then; what is learned later serves the next caller.
-func (s *slow[T]) get(ctx context.Context, key string, maxAge time.Duration, learn func() T) (value T, ok bool) {
+func (s *asyncCache[T]) get(ctx context.Context, key string, maxAge time.Duration, learn func() T) (value T, ok bool) {
 	for {
 		s.mu.Lock()
 		if s.known && s.key == key && time.Since(s.at) <= maxAge {
@@ -49,13 +49,13 @@ func (s *slow[T]) get(ctx context.Context, key string, maxAge time.Duration, lea
 }
 
 // forget has the next caller learn it anew, as after an answer that is none.
-func (s *slow[T]) forget() {
+func (s *asyncCache[T]) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.known = false
 }
 
-func (s *slow[T]) run(key string, learn func() T) {
+func (s *asyncCache[T]) run(key string, learn func() T) {
 	value := learn()
 	s.mu.Lock()
 	defer s.mu.Unlock()
