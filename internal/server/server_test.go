@@ -84,7 +84,7 @@ func testServer(t *testing.T) *Server {
 		NVMe: fixed[*disk.Report]{&disk.Report{At: at, Findings: []finding.Finding{dead}, Drives: []disk.Drive{
 			{Function: disk.Function{Address: "0000:01:00.0", Controllers: []disk.Controller{{Name: "nvme0", Serial: "HERE"}}}, Rung: disk.RungController, Verdict: disk.VerdictFail},
 		}}},
-		Drives:        drives{"GONE": true},
+		Drives: drives{"GONE": true}, Containers: &containersOf{},
 		Notifications: mailbox{},
 		Storage:       fixed[*storage.Report]{&storage.Report{At: at, Readable: true}},
 		Network:       fixed[*network.Report]{network.Diagnose(&network.Facts{At: at}, network.DefaultPolicy())},
