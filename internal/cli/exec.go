@@ -23,7 +23,7 @@ func (a *app) execCommand() *cobra.Command {
 		Long: targetHelp + `
 
 The exit code is the command's. Ctrl-C without -t ends labctl; what runs in the container may go on, as with docker exec.`,
-		Example: "  labctl exec 101/web -- nginx -t\n  labctl exec -it 101/web -- sh\n  tar c site | labctl exec -i 101/web -- tar x -C /srv",
+		Example: "  labctl exec 101/web -- nginx -t\n  labctl exec -it 101/web -- sh\n  labctl exec -i 101/web -- tar x -C /srv < site.tar",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {
 				return &Error{apiv1.ErrorUsage, "labctl exec takes a TARGET and, behind --, a command", "labctl exec 101/web -- sh -c 'ps aux'"}
@@ -50,7 +50,7 @@ The exit code is the command's. Ctrl-C without -t ends labctl; what runs in the 
 
 // exec runs a command and waits for its end.
 func (a *app) exec(ctx context.Context, c *client, to target, req apiv1.ExecRequest) error {
-	terminal := a.terminal()
+	terminal := a.inputTerminal()
 	if req.TTY && terminal == nil {
 		if !a.flags.quiet {
 			fmt.Fprintln(a.stderr, "labctl: the input is no terminal; -t is ignored")

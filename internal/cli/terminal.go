@@ -13,8 +13,8 @@ import (
 // terminal is the terminal that labctl's input comes from.
 type terminal struct{ file *os.File }
 
-// terminal returns the input's terminal; nil where the input is none.
-func (a *app) terminal() *terminal {
+// inputTerminal returns the input's terminal; nil where the input is none.
+func (a *app) inputTerminal() *terminal {
 	file, ok := a.in.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return nil

@@ -16,6 +16,7 @@ import (
 	"labd/internal/host"
 	"labd/internal/network"
 	"labd/internal/network/container"
+	"labd/internal/network/probe"
 	"labd/internal/plan"
 	"labd/internal/pve"
 	"labd/internal/reconcile"
@@ -41,7 +42,7 @@ func (d *daemon) build() error {
 		d.loop("storage", time.Duration(d.cfg.Storage.Resync), observeOnly(d.storage)),
 	}
 	containers := container.NewPool(container.LXC(d.host))
-	d.prober = network.NewProber(d.host, containers, time.Now)
+	d.prober = probe.New(d.host, containers, time.Now)
 	d.buildNetwork(tracker, network.NewState(d.cfg.Paths.State), containers)
 
 	ops := plan.Ops{}

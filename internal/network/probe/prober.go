@@ -1,4 +1,4 @@
-package network
+package probe
 
 import (
 	"context"
@@ -18,10 +18,16 @@ import (
 	"labd/internal/finding"
 	"labd/internal/host"
 	"labd/internal/netfilter"
+	"labd/internal/network"
 	"labd/internal/network/container"
 	"labd/internal/plan"
 	"labd/internal/route"
 )
+
+// MetricProbes is the metric of a Prober.
+const MetricProbes = "labd_network_probes_total"
+
+var descProbes = prometheus.NewDesc(MetricProbes, "Probes that were asked for since labd started, by verdict: ok, blocked or unknown.", []string{"verdict"}, nil)
 
 // Prober finds out where packets to a Docker container end.
 type Prober struct {
@@ -31,13 +37,13 @@ type Prober struct {
 	// one at a time: probes count packets.
 	turn chan struct{}
 	// by verdict, how many ended so
-	ended map[string]*atomic.Uint64
+	ended map[Verdict]*atomic.Uint64
 }
 
-// NewProber returns a Prober of the containers of a source.
-func NewProber(h *host.Host, containers container.Source, now func() time.Time) *Prober {
-	p := &Prober{host: h, containers: containers, now: now, turn: make(chan struct{}, 1), ended: map[string]*atomic.Uint64{}}
-	for _, verdict := range []string{VerdictOK, VerdictBlocked, VerdictUnknown} {
+// New returns a Prober of the containers of a source.
+func New(h *host.Host, containers container.Source, now func() time.Time) *Prober {
+	p := &Prober{host: h, containers: containers, now: now, turn: make(chan struct{}, 1), ended: map[Verdict]*atomic.Uint64{}}
+	for _, verdict := range []Verdict{VerdictOK, VerdictBlocked, VerdictUnknown} {
 		p.ended[verdict] = &atomic.Uint64{}
 	}
 	return p
@@ -49,20 +55,20 @@ func (p *Prober) Describe(out chan<- *prometheus.Desc) { out <- descProbes }
 // Collect gives how many probes ended with each verdict.
 func (p *Prober) Collect(out chan<- prometheus.Metric) {
 	for verdict, n := range p.ended {
-		out <- prometheus.MustNewConstMetric(descProbes, prometheus.CounterValue, float64(n.Load()), verdict)
+		out <- prometheus.MustNewConstMetric(descProbes, prometheus.CounterValue, float64(n.Load()), string(verdict))
 	}
 }
 
-// ProbeTimeout is the most that a probe takes.
-const ProbeTimeout = 8 * time.Second
+// Timeout is the most that a probe takes.
+const Timeout = 8 * time.Second
 
 // Probe looks at every hop on the way to the target, then sends packets from the host and sees which rules counted.
 // Packets go only to addresses in Docker networks that are known: labd is nobody's port scanner.
-func (p *Prober) Probe(ctx context.Context, r *Report, target Target) (*Probe, error) {
-	if special(target.Address) {
+func (p *Prober) Probe(ctx context.Context, r *network.Report, target Target) (*Result, error) {
+	if network.Special(target.Address) {
 		return nil, &plan.RefusedError{Reason: fmt.Sprintf("%s is of a range with a meaning of its own; no Docker container has it", target.Address)}
 	}
-	ctx, cancel := context.WithTimeout(ctx, ProbeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	select {
 	case p.turn <- struct{}{}:
@@ -71,9 +77,9 @@ func (p *Prober) Probe(ctx context.Context, r *Report, target Target) (*Probe, e
 		return nil, fmt.Errorf("wait for another probe to end: %w", ctx.Err())
 	}
 	family := netfilter.FamilyOf(target.Address)
-	way := &path{target: target, family: family, report: r, facts: r.facts, client: clientAddress(r, family)}
+	way := &path{target: target, family: family, report: r, facts: r.Facts(), client: clientAddress(r, family)}
 	way.find()
-	out := &Probe{At: p.now(), Target: way.target, Source: way.client}
+	out := &Result{At: p.now(), Target: way.target, Source: way.client}
 	if way.ct != nil {
 		out.Network = way.network.Subject()
 	}
@@ -94,7 +100,7 @@ func (p *Prober) Probe(ctx context.Context, r *Report, target Target) (*Probe, e
 	out.Hops = way.hops()
 	if way.ct != nil {
 		source := way.client
-		if !slices.ContainsFunc(r.facts.Host.Addresses, func(a route.Address) bool { return a.Prefix.Addr() == source }) {
+		if !slices.ContainsFunc(r.Facts().Host.Addresses, func(a route.Address) bool { return a.Prefix.Addr() == source }) {
 			source = netip.Addr{}
 			out.Notes = append(out.Notes, "the host has no address among the allowed sources, so its packets come from another one, which labd's rules do not let in")
 		}
@@ -123,10 +129,10 @@ func (p *path) tcpPort() uint16 {
 }
 
 // clientAddress is an address to judge for: the host's own among the allowed sources, else the first of them.
-func clientAddress(r *Report, family netfilter.Family) netip.Addr {
-	sources := ofFamily(r.Sources, family)
+func clientAddress(r *network.Report, family netfilter.Family) netip.Addr {
+	sources := network.OfFamily(r.Sources, family)
 	for _, s := range sources {
-		for _, a := range r.facts.Host.Addresses {
+		for _, a := range r.Facts().Host.Addresses {
 			if s.Contains(a.Prefix.Addr()) {
 				return a.Prefix.Addr()
 			}
@@ -208,7 +214,7 @@ func (p *Prober) sysctls(ctx context.Context, ct container.Handle, way *path) (f
 }
 
 // count reads the counters again and joins what moved with the hops.
-func (p *Prober) count(ctx context.Context, way *path, ct container.Handle, out *Probe) {
+func (p *Prober) count(ctx context.Context, way *path, ct container.Handle, out *Result) {
 	type space struct {
 		where  string
 		before map[netfilter.Backend]*netfilter.Ruleset
@@ -249,13 +255,13 @@ func (p *Prober) count(ctx context.Context, way *path, ct container.Handle, out 
 
 // noteCounter gives a hop what its rule counted. A drop that counted while nothing was answered is where packets die,
 // whatever was judged before.
-func (p *path) noteCounter(out *Probe, where, text string, place netfilter.Place) {
+func (p *path) noteCounter(out *Result, where, text string, place netfilter.Place) {
 	known := false
 	for i := range out.Hops {
 		if out.Hops[i].Where == where && out.Hops[i].Rule == text {
 			out.Hops[i].Counted, known = place.Rule.Packets, true
 			if place.Drops() && !anyAnswered(out.Packets) {
-				out.Hops[i].State = HopBlocking
+				out.Hops[i].State = Blocking
 			}
 		}
 	}
@@ -270,8 +276,8 @@ func (p *path) noteCounter(out *Probe, where, text string, place netfilter.Place
 		name = "container-raw"
 	}
 	for i := range out.Hops {
-		if out.Hops[i].Name == name && out.Hops[i].State != HopBlocking {
-			out.Hops[i].State, out.Hops[i].Text, out.Hops[i].Rule, out.Hops[i].Counted = HopBlocking, "a rule counted labd's packets and drops them", text, place.Rule.Packets
+		if out.Hops[i].Name == name && out.Hops[i].State != Blocking {
+			out.Hops[i].State, out.Hops[i].Text, out.Hops[i].Rule, out.Hops[i].Counted = Blocking, "a rule counted labd's packets and drops them", text, place.Rule.Packets
 		}
 	}
 }
@@ -281,9 +287,9 @@ func anyAnswered(packets []Packet) bool {
 }
 
 // conclude gives the verdict and the findings.
-func (p *path) conclude(out *Probe) {
+func (p *path) conclude(out *Result) {
 	answered := anyAnswered(out.Packets)
-	first := slices.IndexFunc(out.Hops, func(h Hop) bool { return h.State == HopBlocking })
+	first := slices.IndexFunc(out.Hops, func(h Hop) bool { return h.State == Blocking })
 	switch {
 	case first >= 0:
 		out.Verdict = VerdictBlocked
@@ -299,7 +305,7 @@ func (p *path) conclude(out *Probe) {
 			}
 		}
 	}
-	if i := slices.IndexFunc(out.Hops, func(h Hop) bool { return h.Name == "host-forward" && h.State == HopBlocking }); i >= 0 {
+	if i := slices.IndexFunc(out.Hops, func(h Hop) bool { return h.Name == "host-forward" && h.State == Blocking }); i >= 0 {
 		out.Findings = append(out.Findings, p.hostFirewallFinding(out.Hops[i]))
 	}
 	if p.ct != nil && (!answered || first >= 0 && finding.Worst(out.Findings) < finding.Warn) {
@@ -308,7 +314,7 @@ func (p *path) conclude(out *Probe) {
 	finding.Sort(out.Findings)
 }
 
-func (p *path) subject(out *Probe) finding.Subject {
+func (p *path) subject(out *Result) finding.Subject {
 	if out.Network != "" {
 		return out.Network
 	}
@@ -317,7 +323,7 @@ func (p *path) subject(out *Probe) finding.Subject {
 
 func (p *path) hostFirewallFinding(h Hop) finding.Finding {
 	return finding.Finding{
-		Code: finding.NetHostFirewall, Severity: finding.Warn, Subject: p.subject(&Probe{Network: p.networkSubject()}), Title: "the host's own packet filter drops what is forwarded to it",
+		Code: finding.NetHostFirewall, Severity: finding.Warn, Subject: p.subject(&Result{Network: p.networkSubject()}), Title: "the host's own packet filter drops what is forwarded to it",
 		Cause: "a rule or policy of the host's, which labd does not change: an accept of labd's elsewhere would not override it", Confidence: finding.Certain,
 		Evidence: []finding.Evidence{{Source: "host", Text: h.Rule}},
 		Remedies: []finding.Remedy{{Title: "let it through where that rule comes from: PVE's firewall (Datacenter or node, direction forward), a Docker on the host, or a script of your own", Risk: finding.RiskLow}},
@@ -333,7 +339,7 @@ func (p *path) networkSubject() finding.Subject {
 
 // noAnswer says that the address is not reached: not by labd's own packets, or, where those were answered, not by what
 // comes from the LAN.
-func (p *path) noAnswer(out *Probe, first int, answered bool) finding.Finding {
+func (p *path) noAnswer(out *Result, first int, answered bool) finding.Finding {
 	f := finding.Finding{
 		Code: finding.NetNoAnswer, Severity: finding.Fail, Subject: p.subject(out), Title: fmt.Sprintf("%s does not answer", p.target), Confidence: finding.Unknown,
 	}

@@ -1,4 +1,4 @@
-package network
+package probe
 
 import (
 	"fmt"
@@ -8,14 +8,19 @@ import (
 
 	"labd/internal/docker"
 	"labd/internal/netfilter"
+	"labd/internal/network"
 	"labd/internal/route"
 )
+
+// strictRP is the value of rp_filter by which the kernel drops a packet whose source it would not answer over the interface
+// that the packet came in by (RFC 3704, Documentation/networking/ip-sysctl.rst).
+const strictRP = 1
 
 // hops walks the way to the address and back. It is pure.
 func (p *path) hops() []Hop {
 	hops := []Hop{p.hopRoute(), p.hopHostForwarding(), p.hopHostReverse(), p.hopHostForward()}
 	if p.ct == nil {
-		return append(hops, Hop{Name: "container", Where: "host", State: HopUnknown, Text: fmt.Sprintf("no Docker network in a running container of this node is known to have %s", p.target.Address)})
+		return append(hops, Hop{Name: "container", Where: "host", State: Unknown, Text: fmt.Sprintf("no Docker network in a running container of this node is known to have %s", p.target.Address)})
 	}
 	hops = append(hops, p.hopPVEFirewall(), p.hopContainer())
 	hops = append(hops, p.hopChain("container-raw", "raw", "PREROUTING", p.packet("", p.target.Address)))
@@ -32,18 +37,18 @@ func (p *path) hops() []Hop {
 func (p *path) inside() string { return fmt.Sprintf("container %d", p.ct.ID) }
 
 func (p *path) hopRoute() Hop {
-	h := Hop{Name: "route", Where: "host", State: HopOK}
+	h := Hop{Name: "route", Where: "host", State: OK}
 	switch {
 	case p.chosenErr != nil:
-		h.State, h.Text = HopBlocking, fmt.Sprintf("the host has no route: %v", p.chosenErr)
+		h.State, h.Text = Blocking, fmt.Sprintf("the host has no route: %v", p.chosenErr)
 	case p.ct == nil:
-		h.State, h.Text = HopUnknown, "the host sends it by "+routeText(p.chosen)
+		h.State, h.Text = Unknown, "the host sends it by "+routeText(p.chosen)
 	case p.reachedElsewhere() != "":
-		h.State, h.Text = HopBlocking, p.reachedElsewhere()
+		h.State, h.Text = Blocking, p.reachedElsewhere()
 	case p.chosen.Via != p.address() && !p.address().IsValid():
-		h.State, h.Text = HopUnknown, "the host sends it by "+routeText(p.chosen)
+		h.State, h.Text = Unknown, "the host sends it by "+routeText(p.chosen)
 	case p.chosen.Via != p.address():
-		h.State, h.Text = HopBlocking, fmt.Sprintf("the host sends it by %s, not to the container's address %s", routeText(p.chosen), p.address())
+		h.State, h.Text = Blocking, fmt.Sprintf("the host sends it by %s, not to the container's address %s", routeText(p.chosen), p.address())
 	default:
 		h.Text = "the host sends it by " + routeText(p.chosen)
 	}
@@ -51,7 +56,7 @@ func (p *path) hopRoute() Hop {
 }
 
 // address is the container's address that the route leads by.
-func (p *path) address() netip.Addr { return p.ct.address(p.family) }
+func (p *path) address() netip.Addr { return p.ct.AddressOf(p.family) }
 
 // reachedElsewhere says where the address is reached instead, in a network behind an alias.
 func (p *path) reachedElsewhere() string {
@@ -68,15 +73,15 @@ func (p *path) reachedElsewhere() string {
 
 // hopAlias is the rule that maps the alias onto the subnet.
 func (p *path) hopAlias() Hop {
-	h := Hop{Name: "container-alias", Where: p.inside(), State: HopBlocking, Text: fmt.Sprintf("no rule maps %s onto %s", p.target.Address, p.inner)}
+	h := Hop{Name: "container-alias", Where: p.inside(), State: Blocking, Text: fmt.Sprintf("no rule maps %s onto %s", p.target.Address, p.inner)}
 	if p.rulesErr != nil {
-		h.State, h.Text = HopUnknown, fmt.Sprintf("its rules could not be read: %v", p.rulesErr)
+		h.State, h.Text = Unknown, fmt.Sprintf("its rules could not be read: %v", p.rulesErr)
 		return h
 	}
 	mapped := fmt.Sprintf("%s is mapped onto %s", p.target.Address, p.inner)
-	if (candidate{container: p.ct}).nftBackend() {
+	if p.ct.ProgramsNFT() {
 		if p.ct.Table.There {
-			h.State, h.Text = HopOK, mapped
+			h.State, h.Text = OK, mapped
 		}
 		return h
 	}
@@ -84,7 +89,7 @@ func (p *path) hopAlias() Hop {
 		own, inPlace := rs.Own()
 		for _, rule := range own.NAT {
 			if inPlace && rule.MayMatch(p.packet("", p.target.Address)) {
-				h.State, h.Text, h.Rule = HopOK, mapped, "-A "+netfilter.ChainNAT+" "+rule.String()
+				h.State, h.Text, h.Rule = OK, mapped, "-A "+netfilter.ChainNAT+" "+rule.String()
 			}
 		}
 	}
@@ -99,11 +104,11 @@ func routeText(r route.Route) string {
 }
 
 func (p *path) hopHostForwarding() Hop {
-	h := Hop{Name: "host-forwarding", Where: "host", State: HopOK}
+	h := Hop{Name: "host-forwarding", Where: "host", State: OK}
 	if p.family == netfilter.IPv6 {
 		h.Text = "the host forwards IPv6"
 		if !p.facts.Host.Forwarding6 {
-			h.State, h.Text, h.Rule = HopBlocking, "the host does not forward IPv6", forwarding6Name+" = 0"
+			h.State, h.Text, h.Rule = Blocking, "the host does not forward IPv6", network.Forwarding6Name+" = 0"
 		}
 		return h
 	}
@@ -121,36 +126,36 @@ func (p *path) hopHostForwarding() Hop {
 	}
 	h.Text = "the host forwards between " + strings.Join(names, ", ")
 	if len(closed) > 0 {
-		h.State, h.Text = HopBlocking, "the host does not forward what comes in on "+strings.Join(closed, ", ")
+		h.State, h.Text = Blocking, "the host does not forward what comes in on "+strings.Join(closed, ", ")
 		h.Rule = fmt.Sprintf("net.ipv4.conf.%s.forwarding = 0", closed[0])
 	}
 	return h
 }
 
 func (p *path) hopHostReverse() Hop {
-	h := Hop{Name: "host-rp-filter", Where: "host", State: HopOK, Text: "rp_filter lets the clients' packets in"}
+	h := Hop{Name: "host-rp-filter", Where: "host", State: OK, Text: "rp_filter lets the clients' packets in"}
 	if p.family == netfilter.IPv6 {
 		h.Text = "IPv6 has no rp_filter"
 		return h
 	}
 	back, ok := route.Best(netip.PrefixFrom(p.client, max(p.client.BitLen(), 0)), p.facts.Host.Routes, p.facts.Host.Own)
 	if !p.client.IsValid() || !ok {
-		h.State, h.Text = HopUnknown, "it is not known from where clients come"
+		h.State, h.Text = Unknown, "it is not known from where clients come"
 		return h
 	}
 	host := p.facts.Host
-	if len(host.Uplinks) > 0 && !slices.ContainsFunc(host.Uplinks, func(name string) bool { return host.RPFilter[name] != strict || back.Dev == name }) {
-		h.State, h.Text = HopBlocking, fmt.Sprintf("clients come in on %s, would be answered by %s, and rp_filter is strict", strings.Join(host.Uplinks, ", "), back.Dev)
-		h.Rule = fmt.Sprintf("net.ipv4.conf.%s.rp_filter = %d", host.Uplinks[0], strict)
+	if len(host.Uplinks) > 0 && !slices.ContainsFunc(host.Uplinks, func(name string) bool { return host.RPFilter[name] != strictRP || back.Dev == name }) {
+		h.State, h.Text = Blocking, fmt.Sprintf("clients come in on %s, would be answered by %s, and rp_filter is strict", strings.Join(host.Uplinks, ", "), back.Dev)
+		h.Rule = fmt.Sprintf("net.ipv4.conf.%s.rp_filter = %d", host.Uplinks[0], strictRP)
 	}
 	return h
 }
 
 // hopHostForward is the host's own FORWARD chain: for packets of clients, which labd's own do not pass.
 func (p *path) hopHostForward() Hop {
-	h := Hop{Name: "host-forward", Where: "host", State: HopOK, Text: "the host's FORWARD chain lets it through"}
+	h := Hop{Name: "host-forward", Where: "host", State: OK, Text: "the host's FORWARD chain lets it through"}
 	if p.hostRulesErr != nil {
-		h.State, h.Text = HopUnknown, fmt.Sprintf("the host's rules could not be read: %v", p.hostRulesErr)
+		h.State, h.Text = Unknown, fmt.Sprintf("the host's rules could not be read: %v", p.hostRulesErr)
 		return h
 	}
 	in := ""
@@ -168,19 +173,19 @@ func (p *path) judge(h Hop, rules map[netfilter.Backend]*netfilter.Ruleset, tabl
 		if rs == nil {
 			continue
 		}
-		if slices.Contains(rs.Unreadable, table) && h.State == HopOK {
-			h.State, h.Text = HopUnknown, fmt.Sprintf("table %s of the %s backend holds rules that iptables cannot print", table, backend)
+		if slices.Contains(rs.Unreadable, table) && h.State == OK {
+			h.State, h.Text = Unknown, fmt.Sprintf("table %s of the %s backend holds rules that iptables cannot print", table, backend)
 			continue
 		}
 		fate := rs.Walk(table, chain, packet)
 		switch {
 		case fate.Dropped && fate.Maybe == nil:
-			h.State, h.Text, h.Rule = HopBlocking, what+" drops it", ruleText(p.family, backend, fate.End)
+			h.State, h.Text, h.Rule = Blocking, what+" drops it", ruleText(p.family, backend, fate.End)
 			return h
 		case fate.Maybe != nil:
-			h.State, h.Rule = HopUnknown, ruleText(p.family, backend, *fate.Maybe)
+			h.State, h.Rule = Unknown, ruleText(p.family, backend, *fate.Maybe)
 			h.Text = what + " has a rule whose condition labd cannot judge"
-		case h.State == HopOK && fate.End.Number > 0:
+		case h.State == OK && fate.End.Number > 0:
 			h.Rule = ruleText(p.family, backend, fate.End)
 		}
 	}
@@ -196,60 +201,55 @@ func ruleText(family netfilter.Family, backend netfilter.Backend, place netfilte
 }
 
 func (p *path) hopPVEFirewall() Hop {
-	h := Hop{Name: "pve-firewall", Where: "host", State: HopOK, Text: "PVE's firewall does not filter this container"}
+	h := Hop{Name: "pve-firewall", Where: "host", State: OK, Text: "PVE's firewall does not filter this container"}
 	fw := &p.ct.Firewall
 	if fw.Err != nil {
-		h.State, h.Text = HopUnknown, fmt.Sprintf("what PVE's firewall does is not known: %v", fw.Err)
-		return h
-	}
-	device := fw.device(p.ct.Uplink)
-	if device == "" {
+		h.State, h.Text = Unknown, fmt.Sprintf("what PVE's firewall does is not known: %v", fw.Err)
 		return h
 	}
 	source := netip.PrefixFrom(p.client, max(p.client.BitLen(), 0))
-	result, why := fw.inbound(device, flow{source: source, dest: netip.PrefixFrom(p.target.Address, p.target.Address.BitLen()), protocol: p.protocol(), port: p.target.Port})
+	result, why, filtered := p.ct.PVEIn(source, netip.PrefixFrom(p.target.Address, p.target.Address.BitLen()), p.protocol(), p.target.Port)
+	if !filtered {
+		return h
+	}
 	h.Rule = why
 	switch result {
-	case passes:
+	case network.Passes:
 		h.Text = "PVE's firewall of the container lets it in"
-	case unsure:
-		h.State, h.Text = HopUnknown, "PVE's firewall of the container has a rule that labd cannot judge"
-	case blocks:
-		h.State, h.Text = HopBlocking, "PVE's firewall of the container drops it"
+	case network.Unsure:
+		h.State, h.Text = Unknown, "PVE's firewall of the container has a rule that labd cannot judge"
+	case network.Blocks:
+		h.State, h.Text = Blocking, "PVE's firewall of the container drops it"
 		for _, s := range p.report.Sources {
 			if s.Contains(p.client) {
 				source = s
 			}
 		}
-		h.Lines = []string{firewallFile(p.ct.ID), "[RULES]", inboundLine(source, p.reach())}
+		h.Lines = []string{network.FirewallFile(p.ct.ID), "[RULES]", network.InboundLine(source, p.reach())}
 	}
 	return h
 }
 
 func (p *path) hopIPFilter() Hop {
-	h := Hop{Name: "pve-ipfilter", Where: "host", State: HopOK, Text: "PVE's ipfilter lets the answer out"}
-	device := p.ct.Firewall.device(p.ct.Uplink)
-	if device == "" {
-		return h
-	}
-	switch result, why := p.ct.Firewall.outbound(device, p.reach()); result {
-	case passes:
-	case unsure:
-		h.State, h.Text, h.Rule = HopUnknown, "ipfilter has an entry that labd cannot judge", why
-	case blocks:
-		h.State, h.Text, h.Rule = HopBlocking, "PVE's ipfilter drops the answer, whose source is not the container's own address", why
-		h.Lines = append([]string{firewallFile(p.ct.ID)}, ipfilterLines(p.ct, device, p.reach())...)
+	h := Hop{Name: "pve-ipfilter", Where: "host", State: OK, Text: "PVE's ipfilter lets the answer out"}
+	switch result, why, _ := p.ct.PVEOut(p.reach()); result {
+	case network.Passes:
+	case network.Unsure:
+		h.State, h.Text, h.Rule = Unknown, "ipfilter has an entry that labd cannot judge", why
+	case network.Blocks:
+		h.State, h.Text, h.Rule = Blocking, "PVE's ipfilter drops the answer, whose source is not the container's own address", why
+		h.Lines = append([]string{network.FirewallFile(p.ct.ID)}, p.ct.IPFilterLines(p.reach())...)
 	}
 	return h
 }
 
 func (p *path) hopContainer() Hop {
-	h := Hop{Name: "container", Where: p.inside(), State: HopOK, Text: fmt.Sprintf("it runs, with %s on %s", p.address(), p.ct.Uplink)}
+	h := Hop{Name: "container", Where: p.inside(), State: OK, Text: fmt.Sprintf("it runs, with %s on %s", p.address(), p.ct.Uplink)}
 	switch {
 	case p.ct.Err != nil:
-		h.State, h.Text = HopUnknown, p.ct.Err.Error()
+		h.State, h.Text = Unknown, p.ct.Err.Error()
 	case p.ct.LastGood:
-		h.State, h.Text = HopUnknown, "its Docker does not answer now; this is what it said before"
+		h.State, h.Text = Unknown, "its Docker does not answer now; this is what it said before"
 	case p.ct.ByKernel:
 		h.Text += "; no Docker answers, so its Docker containers are not known"
 	}
@@ -257,9 +257,9 @@ func (p *path) hopContainer() Hop {
 }
 
 func (p *path) hopChain(name, table, chain string, packet netfilter.Packet) Hop {
-	h := Hop{Name: name, Where: p.inside(), State: HopOK, Text: fmt.Sprintf("%s in table %s lets it through", chain, table)}
+	h := Hop{Name: name, Where: p.inside(), State: OK, Text: fmt.Sprintf("%s in table %s lets it through", chain, table)}
 	if p.rulesErr != nil {
-		h.State, h.Text = HopUnknown, fmt.Sprintf("its rules could not be read: %v", p.rulesErr)
+		h.State, h.Text = Unknown, fmt.Sprintf("its rules could not be read: %v", p.rulesErr)
 		return h
 	}
 	return p.judge(h, p.rules, table, chain, packet, chain+" in table "+table)
@@ -271,85 +271,84 @@ func (p *path) packet(out string, dst netip.Addr) netfilter.Packet {
 }
 
 func (p *path) hopForwarding() Hop {
-	h := Hop{Name: "container-forwarding", Where: p.inside(), State: HopOK, Text: "it forwards what comes in on " + p.ct.Uplink}
+	h := Hop{Name: "container-forwarding", Where: p.inside(), State: OK, Text: "it forwards what comes in on " + p.ct.Uplink}
 	switch {
 	case p.sysctlErr != nil:
-		h.State, h.Text = HopUnknown, fmt.Sprintf("its sysctls could not be read: %v", p.sysctlErr)
+		h.State, h.Text = Unknown, fmt.Sprintf("its sysctls could not be read: %v", p.sysctlErr)
 	case !p.forwarding:
-		h.State, h.Text = HopBlocking, "it does not forward what comes in on "+p.ct.Uplink
+		h.State, h.Text = Blocking, "it does not forward what comes in on "+p.ct.Uplink
 		h.Rule = fmt.Sprintf("net.ipv4.conf.%s.forwarding = 0", p.ct.Uplink)
 		if p.family == netfilter.IPv6 {
-			h.Text, h.Rule = "it does not forward IPv6", forwarding6Name+" = 0"
+			h.Text, h.Rule = "it does not forward IPv6", network.Forwarding6Name+" = 0"
 		}
 	}
 	return h
 }
 
 func (p *path) hopReverse() Hop {
-	h := Hop{Name: "container-rp-filter", Where: p.inside(), State: HopOK, Text: "its rp_filter lets the client's packets in"}
+	h := Hop{Name: "container-rp-filter", Where: p.inside(), State: OK, Text: "its rp_filter lets the client's packets in"}
 	switch {
 	case p.family == netfilter.IPv6:
 		h.Text = "IPv6 has no rp_filter"
 	case p.sysctlErr != nil:
-		h.State, h.Text = HopUnknown, fmt.Sprintf("its sysctls could not be read: %v", p.sysctlErr)
-	case p.rpFilter == strict && p.backErr == nil && p.back.Dev != p.ct.Uplink:
-		h.State, h.Text = HopBlocking, fmt.Sprintf("it would answer %s by %s, and rp_filter is strict", p.client, p.back.Dev)
-		h.Rule = fmt.Sprintf("net.ipv4.conf.%s.rp_filter = %d", p.ct.Uplink, strict)
+		h.State, h.Text = Unknown, fmt.Sprintf("its sysctls could not be read: %v", p.sysctlErr)
+	case p.rpFilter == strictRP && p.backErr == nil && p.back.Dev != p.ct.Uplink:
+		h.State, h.Text = Blocking, fmt.Sprintf("it would answer %s by %s, and rp_filter is strict", p.client, p.back.Dev)
+		h.Rule = fmt.Sprintf("net.ipv4.conf.%s.rp_filter = %d", p.ct.Uplink, strictRP)
 	}
 	return h
 }
 
 func (p *path) hopDockerNFT() Hop {
-	l := subnetPath{candidate: candidate{container: p.ct, network: p.docker}, family: p.family, subnet: p.subnet(), reach: p.reach()}
-	h := Hop{Name: "docker-firewall", Where: p.inside(), State: HopOK, Text: fmt.Sprintf("Docker's nftables rules let it in: gateway mode %s", l.gatewayMode())}
-	mark, marked := l.mark()
+	access := p.ct.NFTAccessTo(p.docker, p.subnet(), p.reach())
+	h := Hop{Name: "docker-firewall", Where: p.inside(), State: OK, Text: fmt.Sprintf("Docker's nftables rules let it in: gateway mode %s", access.GatewayMode)}
 	switch {
-	case l.openByItself():
-	case marked && p.ct.Table.There:
-		h.Text = fmt.Sprintf("Docker's nftables rules let it in by the mark %#x/%#x, which labd's table gives", mark.Value, mark.Mask)
+	case access.Open:
+	case access.Marked && p.ct.Table.There:
+		h.Text = fmt.Sprintf("Docker's nftables rules let it in by the mark %#x/%#x, which labd's table gives", access.Mark.Value, access.Mark.Mask)
 	default:
-		h.State, h.Text = HopBlocking, fmt.Sprintf("Docker's nftables rules drop what is routed to it: gateway mode %s", l.gatewayMode())
+		h.State, h.Text = Blocking, fmt.Sprintf("Docker's nftables rules drop what is routed to it: gateway mode %s", access.GatewayMode)
 		h.Rule = `table ip docker-bridges: "DROP DIRECT ACCESS", "UNPUBLISHED PORT DROP"`
 	}
 	return h
 }
 
 func (p *path) hopBridge() Hop {
-	h := Hop{Name: "bridge", Where: p.inside(), State: HopOK, Text: fmt.Sprintf("%s carries %s", p.docker.Bridge, p.subnet())}
+	h := Hop{Name: "bridge", Where: p.inside(), State: OK, Text: fmt.Sprintf("%s carries %s", p.docker.Bridge, p.subnet())}
 	switch {
 	case p.docker.Bridge == "":
-		h.State, h.Text = HopUnknown, fmt.Sprintf("a network of driver %s has no bridge", p.docker.Driver)
+		h.State, h.Text = Unknown, fmt.Sprintf("a network of driver %s has no bridge", p.docker.Driver)
 	case p.ct.Err != nil:
-		h.State, h.Text = HopUnknown, "its interfaces are not known"
-	case !bridgeCarries(candidate{container: p.ct, network: p.docker}, p.subnet()):
-		h.State, h.Text = HopBlocking, fmt.Sprintf("no interface %s with an address in %s is there", p.docker.Bridge, p.subnet())
+		h.State, h.Text = Unknown, "its interfaces are not known"
+	case !p.ct.BridgeCarries(p.docker, p.subnet()):
+		h.State, h.Text = Blocking, fmt.Sprintf("no interface %s with an address in %s is there", p.docker.Bridge, p.subnet())
 	case !p.bridgeUp:
-		h.State, h.Text = HopBlocking, fmt.Sprintf("%s is down: no running container is attached to it", p.docker.Bridge)
+		h.State, h.Text = Blocking, fmt.Sprintf("%s is down: no running container is attached to it", p.docker.Bridge)
 	}
 	return h
 }
 
 func (p *path) hopBox() Hop {
-	h := Hop{Name: "docker-container", Where: p.inside(), State: HopOK}
+	h := Hop{Name: "docker-container", Where: p.inside(), State: OK}
 	switch {
 	case p.box != nil:
 		h.Text = fmt.Sprintf("%s runs with this address", p.box.Name)
 	case p.ct.ByKernel:
-		h.State, h.Text = HopUnknown, "no Docker answers, so it is not known whether a Docker container has this address"
+		h.State, h.Text = Unknown, "no Docker answers, so it is not known whether a Docker container has this address"
 	case bridgeHas(p.ct, p.inner):
 		h.Text = "this is the address of the network's gateway, the container itself"
 	default:
-		h.State, h.Text = HopBlocking, fmt.Sprintf("no running Docker container on network %s has this address", p.docker.Name)
+		h.State, h.Text = Blocking, fmt.Sprintf("no running Docker container on network %s has this address", p.docker.Name)
 	}
 	return h
 }
 
-func bridgeHas(c *Container, addr netip.Addr) bool {
+func bridgeHas(c *network.Container, addr netip.Addr) bool {
 	return slices.ContainsFunc(c.Interfaces, func(a route.Address) bool { return a.Prefix.Addr() == addr })
 }
 
 func (p *path) hopPort() Hop {
-	h := Hop{Name: "port", Where: p.inside(), State: HopOK, Text: "no port was asked for"}
+	h := Hop{Name: "port", Where: p.inside(), State: OK, Text: "no port was asked for"}
 	if p.target.Port == 0 || p.box == nil {
 		return h
 	}
@@ -366,10 +365,10 @@ func (p *path) hopPort() Hop {
 }
 
 func (p *path) hopReturn() Hop {
-	h := Hop{Name: "return", Where: p.inside(), State: HopOK}
+	h := Hop{Name: "return", Where: p.inside(), State: OK}
 	switch {
 	case p.backErr != nil:
-		h.State, h.Text = HopUnknown, fmt.Sprintf("by which way it answers is not known: %v", p.backErr)
+		h.State, h.Text = Unknown, fmt.Sprintf("by which way it answers is not known: %v", p.backErr)
 	case !p.back.Via.IsValid():
 		h.Text = fmt.Sprintf("it answers %s directly by %s", p.client, p.back.Dev)
 		if !slices.ContainsFunc(p.facts.Host.Addresses, func(a route.Address) bool { return a.Prefix.Addr() == p.client }) {

@@ -1,4 +1,6 @@
-package network
+// Package probe finds out where packets to a Docker container end: it looks at every place on the way and back, sends packets,
+// and says which rule counted them. It changes nothing.
+package probe
 
 import (
 	"net/netip"
@@ -7,18 +9,29 @@ import (
 	"labd/internal/docker"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/network"
 	"labd/internal/route"
 )
 
+// State says whether packets pass a place on the way.
+type State string
+
 // States of a Hop.
 const (
-	HopOK       = "ok"
-	HopBlocking = "blocking"
-	HopUnknown  = "unknown"
+	OK       State = "ok"
+	Blocking State = "blocking"
+	Unknown  State = "unknown"
 )
 
-// Verdicts of a Probe, beside VerdictOK and VerdictUnknown.
-const VerdictBlocked = "blocked"
+// Verdict says whether packets arrive.
+type Verdict string
+
+// Verdicts of a Result.
+const (
+	VerdictOK      Verdict = "ok"
+	VerdictBlocked Verdict = "blocked"
+	VerdictUnknown Verdict = "unknown"
+)
 
 // Target is what a probe asks for. Port 0 is any.
 type Target struct {
@@ -42,7 +55,7 @@ type Hop struct {
 	Name string
 	// Where is "host" or "container 101".
 	Where string
-	State string
+	State State
 	// Text says what is there, Rule which rule or policy decides, in iptables-save's words or those of a firewall file.
 	Text, Rule string
 	// Counted is how many packets that rule counted while labd sent its own.
@@ -68,8 +81,8 @@ type Moved struct {
 	Place netfilter.Place
 }
 
-// Probe is what labd found on the way to one address.
-type Probe struct {
+// Result is what labd found on the way to one address.
+type Result struct {
 	At     time.Time
 	Target Target
 	// Network is the subject of the Docker network that the address is in, empty when it is in none.
@@ -79,7 +92,7 @@ type Probe struct {
 	// Source is the address that labd's packets came from, From the source for whom the rules were judged.
 	Source netip.Addr
 	// Verdict is ok (answered, and nothing in the way), blocked, or unknown.
-	Verdict  string
+	Verdict  Verdict
 	Hops     []Hop
 	Packets  []Packet
 	Moved    []Moved
@@ -93,10 +106,10 @@ type path struct {
 	// inner is the address in the Docker network: the target, or what the target is an alias of.
 	inner   netip.Addr
 	family  netfilter.Family
-	report  *Report
-	facts   *Facts
-	network *Network
-	ct      *Container
+	report  *network.Report
+	facts   *network.Facts
+	network *network.Network
+	ct      *network.Container
 	docker  docker.Network
 	box     *docker.Container
 	// client is an address of someone who may reach it: the source of labd's packets, where it has such an address.
@@ -200,7 +213,7 @@ func (p *path) findSubnet() {
 // aliased reports whether the target is an alias.
 func (p *path) aliased() bool { return p.inner != p.target.Address }
 
-func (p *path) networkOf(container int, name string) *Network {
+func (p *path) networkOf(container int, name string) *network.Network {
 	for i := range p.report.Networks {
 		if n := &p.report.Networks[i]; n.Container == container && n.Name == name {
 			return n
