@@ -121,9 +121,8 @@ func (d *daemon) lookAgain() {
 }
 
 func (d *daemon) buildNVMe(tracker *finding.Registry) {
-	d.drives = disk.NewMemory(d.cfg.Paths.State)
 	// Only one labd of a host writes; another one reads what that remembers.
-	d.drives.MayWrite = func() bool { return d.lock.Acquire() == nil }
+	d.drives = disk.NewMemory(d.cfg.Paths.State, func() bool { return d.lock.Acquire() == nil })
 	observer := disk.NewObserver(d.host, d.cfg.NVMe, d.drives, time.Now)
 	d.stuckDrives = observer.Stuck
 	d.nvme = &job[*disk.Facts, disk.Report]{

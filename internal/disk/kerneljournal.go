@@ -24,22 +24,22 @@ type past struct {
 // journalWords are in every line that the log's parser knows.
 var journalWords = []string{"nvme", "power state"}
 
-// journal has the kernel's records of this and earlier boots read once: what comes later is in the kernel log, and what
+// kernelJournal has the kernel's records of this and earlier boots read once: what comes later is in the kernel log, and what
 // was found is remembered. It is not safe for concurrent use.
-type journal struct {
+type kernelJournal struct {
 	host   *host.Host
 	now    func() time.Time
 	result chan past // nil before it is started
 	taken  bool
 }
 
-func newJournal(h *host.Host, now func() time.Time) *journal {
+func newKernelJournal(h *host.Host, now func() time.Time) *kernelJournal {
 	// Where the kernel log is of another machine, this one's journal says nothing about it.
-	return &journal{host: h, now: now, taken: h.Kmsg != host.DefaultPaths().Kmsg && h.Exec == ""}
+	return &kernelJournal{host: h, now: now, taken: h.Kmsg != host.DefaultPaths().Kmsg && h.Exec == ""}
 }
 
 // start begins to read, the first time.
-func (j *journal) start(boot string) {
+func (j *kernelJournal) start(boot string) {
 	if j.taken || j.result != nil {
 		return
 	}
@@ -55,7 +55,7 @@ func (j *journal) start(boot string) {
 }
 
 // take returns what was read, once, and nothing before that. It waits no longer than given.
-func (j *journal) take(wait time.Duration) past {
+func (j *kernelJournal) take(wait time.Duration) past {
 	if j.taken || j.result == nil {
 		return past{}
 	}

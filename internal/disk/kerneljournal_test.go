@@ -62,7 +62,7 @@ func lookUntil(t *testing.T, o *Observer, ok func(*Report) bool) *Report {
 
 // What happened in earlier boots is kept with the slot, once, and tells a drive that left then from one that was pulled.
 func TestEarlierBoots(t *testing.T) {
-	memory := NewMemory(t.TempDir())
+	memory := NewMemory(t.TempDir(), nil)
 	dir, o := journaled(t, memory,
 		earlierBoot+" 1 nvme nvme0: pci function 0000:01:00.0",
 		earlierBoot+" 500 nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0xffff",
@@ -95,7 +95,7 @@ func TestEarlierBoots(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	o.journal = newJournal(o.host, o.now)
+	o.journal = newKernelJournal(o.host, o.now)
 	r = lookUntil(t, o, has(2))
 	f := finding.Finding{}
 	for _, x := range r.Findings {

@@ -10,7 +10,7 @@ import (
 )
 
 // noNamespace explains a live controller without namespace.
-func (c *patient) noNamespace() finding.Finding {
+func (c *diagnosis) noNamespace() finding.Finding {
 	ctrl := c.d.Controllers[0]
 	state := finding.Evidence{Source: filepath.Join("/sys/class/nvme", ctrl.Name), Text: fmt.Sprintf("state %s, no %sn* below it", orDash(ctrl.State), ctrl.Name)}
 	if e, ok := c.last(EventIDsRejected, EventIDsTwice); ok {
@@ -35,7 +35,7 @@ func (c *patient) noNamespace() finding.Finding {
 }
 
 // unusable fills in why the kernel makes no disk of a namespace of which it cannot use or read the format.
-func (c *patient) unusable(out *finding.Finding) bool {
+func (c *diagnosis) unusable(out *finding.Finding) bool {
 	if e, ok := c.last(EventUnsupportedCSI); ok {
 		out.Cause, out.Confidence = "the namespace has a command set that this kernel cannot use as a disk", finding.Certain
 		out.Evidence = append(out.Evidence, logEvidence(e))
@@ -72,7 +72,7 @@ func afterColon(text string) string {
 }
 
 // rejected are the findings about namespaces that the kernel dropped while others of the drive work.
-func (c *patient) rejected() []finding.Finding {
+func (c *diagnosis) rejected() []finding.Finding {
 	ctrl := c.d.Controllers[0]
 	present := map[int]bool{}
 	for _, ns := range ctrl.Namespaces {
@@ -103,7 +103,7 @@ func (c *patient) rejected() []finding.Finding {
 }
 
 // duplicate explains a namespace that the kernel rejected for its ids.
-func (c *patient) duplicate(e Event, state finding.Evidence) finding.Finding {
+func (c *diagnosis) duplicate(e Event, state finding.Evidence) finding.Finding {
 	out := finding.Finding{
 		Code: finding.NVMeDuplicateIDs, Severity: finding.Fail, Title: "the kernel rejected the drive's namespace, because another drive has the same ids",
 		Cause: "the drive's firmware gives every drive the same ids", Confidence: finding.Certain,
@@ -130,7 +130,7 @@ func (c *patient) duplicate(e Event, state finding.Evidence) finding.Finding {
 }
 
 // noBlock explains namespaces without a usable block device.
-func (c *patient) noBlock() finding.Finding {
+func (c *diagnosis) noBlock() finding.Finding {
 	ctrl := c.d.Controllers[0]
 	out := finding.Finding{
 		Code: finding.NVMeNoNamespace, Severity: finding.Fail, Title: "the drive has a namespace and no block device of any size", Confidence: finding.Unknown,
@@ -152,8 +152,8 @@ var byModel = finding.Remedy{
 	Risk:  finding.RiskNone, Commands: []string{"ls -l /dev/disk/by-id/"},
 }
 
-// idsCleared tells a working drive whose ids the kernel cleared.
-func (c *patient) idsCleared() (finding.Finding, bool) {
+// idsCleared returns the finding of a working drive whose ids the kernel cleared.
+func (c *diagnosis) idsCleared() (finding.Finding, bool) {
 	e, ok := c.last(EventIDsCleared)
 	evidence := []finding.Evidence{logEvidence(e)}
 	for _, ns := range c.d.Controllers[0].Namespaces {
@@ -172,8 +172,8 @@ func (c *patient) idsCleared() (finding.Finding, bool) {
 	}, true
 }
 
-// sameIDs tells two disks with the same wwid that the kernel let pass: links and pools by id reach one or the other.
-func (c *patient) sameIDs(other string) finding.Finding {
+// sameIDs returns the finding of two disks with the same wwid that the kernel let pass: links and pools by id reach one or the other.
+func (c *diagnosis) sameIDs(other string) finding.Finding {
 	return finding.Finding{
 		Code: finding.NVMeDuplicateIDs, Severity: finding.Warn, Title: "a disk of " + other + " has the same wwid, so whatever goes by id may reach the wrong one",
 		Cause: "the drives' firmware gives both the same ids, and this kernel does not check", Confidence: finding.Likely,

@@ -98,7 +98,7 @@ var (
 	pciFunction = regexp.MustCompile(`^pci function ([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])`)
 )
 
-// classify tells what the text behind the device's name says, and fills e. It is false for all else.
+// classify reports whether the text behind the device's name is a known line, and fills e with what it says.
 func classify(text string, e *Event) bool {
 	for _, w := range wordings {
 		m := w.pattern.FindStringSubmatch(text)

@@ -69,7 +69,7 @@ func (o *Observer) forgetHealth(functions []Function) {
 func healthSource(c *Controller) string { return "SMART log of " + c.Name }
 
 // checkHealth are the findings from what the drive says of itself.
-func (c *patient) checkHealth(p Policy) []finding.Finding {
+func (c *diagnosis) checkHealth(p Policy) []finding.Finding {
 	ctrl := c.d.Controller()
 	if ctrl == nil || ctrl.Health.Data == nil {
 		return nil
@@ -123,7 +123,7 @@ func readOnlyMedia(ctrl *Controller, data *smart.Data) (finding.Finding, bool) {
 	}, true
 }
 
-func (c *patient) mediaErrors(ctrl *Controller, data *smart.Data) (finding.Finding, bool) {
+func (c *diagnosis) mediaErrors(ctrl *Controller, data *smart.Data) (finding.Finding, bool) {
 	if data.Health.MediaErrors == 0 {
 		return finding.Finding{}, false
 	}
@@ -186,8 +186,8 @@ func selfTest(ctrl *Controller, data *smart.Data) (finding.Finding, bool) {
 	}, true
 }
 
-// wear tells a drive whose rated life is used up, or will be soon.
-func (c *patient) wear(ctrl *Controller, data *smart.Data, p Policy) (finding.Finding, bool) {
+// wear returns the finding of a drive whose rated life is used up, or will be soon.
+func (c *diagnosis) wear(ctrl *Controller, data *smart.Data, p Policy) (finding.Finding, bool) {
 	used := data.Health.UsedPercent
 	days, forecast := c.d.DaysLeft()
 	soon := forecast && days < float64(p.WearDays)

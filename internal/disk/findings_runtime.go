@@ -13,7 +13,7 @@ import (
 const recently = 24 * time.Hour
 
 // fresh gives an incident its severity by its age, and says the age where it is known.
-func (c *patient) fresh(e Event, severity finding.Severity) (finding.Severity, string) {
+func (c *diagnosis) fresh(e Event, severity finding.Severity) (finding.Severity, string) {
 	up := c.facts.System.Uptime
 	if up == 0 || up < e.Time {
 		return severity, "" // a fixture, or a log of another boot
@@ -26,7 +26,7 @@ func (c *patient) fresh(e Event, severity finding.Severity) (finding.Severity, s
 	return severity, text
 }
 
-func (c *patient) dead() finding.Finding {
+func (c *diagnosis) dead() finding.Finding {
 	return c.withDrop(finding.Finding{
 		Code: finding.NVMeDead, Severity: finding.Fail, Title: "the kernel gave the drive up while it was in use", Confidence: finding.Unknown,
 		Evidence: []finding.Evidence{{Source: sysfsDir(c.d), Text: c.d.Controllers[0].Name + " state dead"}},
@@ -36,8 +36,8 @@ func (c *patient) dead() finding.Finding {
 // resetLimit is how long a reset may take: the kernel's own limit for its commands (nvme_core.admin_timeout).
 const resetLimit = time.Minute
 
-// resetting tells a controller in a reset: a moment ago it is only on its way, later it is stuck.
-func (c *patient) resetting() finding.Finding {
+// resetting returns the finding of a controller in a reset: a moment ago it is only on its way, later it is stuck.
+func (c *diagnosis) resetting() finding.Finding {
 	ctrl := c.d.Controllers[0]
 	out := finding.Finding{
 		Code: finding.NVMeResetting, Severity: finding.Fail, Title: "the controller is being reset and offers no disk meanwhile", Confidence: finding.Unknown,
@@ -54,8 +54,8 @@ func (c *patient) resetting() finding.Finding {
 	return c.withDrop(out)
 }
 
-// dropped tells a drive that was down since it was found, and came back.
-func (c *patient) dropped() (finding.Finding, bool) {
+// dropped returns the finding of a drive that was down since it was found, and came back.
+func (c *diagnosis) dropped() (finding.Finding, bool) {
 	e, ok := c.last(EventDown, EventInaccessible, EventPowerRefused, EventBusError, EventInternalError)
 	if !ok {
 		return finding.Finding{}, false
@@ -67,7 +67,7 @@ func (c *patient) dropped() (finding.Finding, bool) {
 }
 
 // withDrop adds what the log says of a drive that dropped out at run time.
-func (c *patient) withDrop(out finding.Finding) finding.Finding {
+func (c *diagnosis) withDrop(out finding.Finding) finding.Finding {
 	for _, kind := range []EventKind{EventDown, EventInaccessible, EventPowerRefused, EventBusError, EventInternalError, EventDisabled} {
 		if e, ok := c.last(kind); ok {
 			out.Evidence = append(out.Evidence, logEvidence(e))
@@ -120,8 +120,8 @@ func (c *patient) withDrop(out finding.Finding) finding.Finding {
 	return out
 }
 
-// timeouts tells a drive that answers late or not at all.
-func (c *patient) timeouts() (finding.Finding, bool) {
+// timeouts returns the finding of a drive that answers late or not at all.
+func (c *diagnosis) timeouts() (finding.Finding, bool) {
 	var hits []Event
 	for _, e := range c.events {
 		if e.Kind == EventTimeout && e.Operation != "completion polled" {
@@ -155,8 +155,8 @@ func atLeast(n int) string {
 	return fmt.Sprint(n)
 }
 
-// lostInterrupts tells a drive whose commands are done and nobody hears of it. One such line may be chance.
-func (c *patient) lostInterrupts() (finding.Finding, bool) {
+// lostInterrupts returns the finding of a drive whose commands are done and whose interrupts do not arrive. One such line may be chance.
+func (c *diagnosis) lostInterrupts() (finding.Finding, bool) {
 	var hits []Event
 	for _, e := range c.events {
 		if e.Kind == EventTimeout && e.Operation == "completion polled" {
@@ -188,8 +188,8 @@ func (c *patient) lostInterrupts() (finding.Finding, bool) {
 	return out, true
 }
 
-// diskErrors tells reads and writes that failed, where neither the drive's own count nor a drop-out or time-out says more.
-func (c *patient) diskErrors() (finding.Finding, bool) {
+// diskErrors returns the finding of reads and writes that failed, where neither the drive's own count nor a drop-out or time-out says more.
+func (c *diagnosis) diskErrors() (finding.Finding, bool) {
 	counted := c.d.Controllers[0].Health.Data != nil && c.d.Controllers[0].Health.Data.Health.MediaErrors > 0
 	if e, ok := c.last(EventMediaError); ok && !counted {
 		severity, age := c.fresh(e, finding.Warn)
@@ -214,8 +214,8 @@ func (c *patient) diskErrors() (finding.Finding, bool) {
 	}, true
 }
 
-// readOnly tells disks that the kernel takes for read-only.
-func (c *patient) readOnly() (finding.Finding, bool) {
+// readOnly returns the finding of disks that the kernel takes for read-only.
+func (c *diagnosis) readOnly() (finding.Finding, bool) {
 	var disks []string
 	for _, ns := range c.d.Controllers[0].Namespaces {
 		if ns.ReadOnly {
@@ -236,7 +236,7 @@ func (c *patient) readOnly() (finding.Finding, bool) {
 	}, true
 }
 
-// checkAER tells errors that PCIe could not mend. Corrected ones are common and harm nothing.
+// checkAER returns the finding of errors that PCIe could not mend. Corrected ones are common and harm nothing.
 func checkAER(d *Drive) (finding.Finding, bool) {
 	type place struct {
 		where, address string

@@ -15,9 +15,9 @@ import (
 	"labd/internal/host"
 )
 
-// names finds the names that the PCI id database has for vendors and products. They are for people; nothing is
+// pciNames finds the names that the PCI id database has for vendors and products. They are for people; nothing is
 // concluded from them, since ghw gives up its whole list for one odd device, with or without an error.
-type names struct {
+type pciNames struct {
 	sysfs string
 
 	mu      sync.Mutex
@@ -25,14 +25,14 @@ type names struct {
 	loading bool
 }
 
-func newNames(h *host.Host) *names {
-	return &names{sysfs: h.Sysfs, known: map[string][2]string{}}
+func newPCINames(h *host.Host) *pciNames {
+	return &pciNames{sysfs: h.Sysfs, known: map[string][2]string{}}
 }
 
 // fill puts names into functions. The database is read only when a pair of ids is new, and is let go at once: it is
 // many times larger than labd. ghw reads sysfs without a deadline, so fill waits for it no longer than the given time;
 // names that come later are there the next time.
-func (n *names) fill(functions []Function, wait time.Duration) {
+func (n *pciNames) fill(functions []Function, wait time.Duration) {
 	if done := n.load(functions); done != nil {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
@@ -50,7 +50,7 @@ func (n *names) fill(functions []Function, wait time.Duration) {
 }
 
 // load starts reading the database when a pair of ids is new and nobody reads it; done is closed when it is read.
-func (n *names) load(functions []Function) (done chan struct{}) {
+func (n *pciNames) load(functions []Function) (done chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	missing := map[string]string{} // ids by address

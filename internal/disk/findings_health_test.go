@@ -40,7 +40,7 @@ func speaking(t *testing.T, memory *Memory, now func() time.Time) (dir string, o
 	paths := host.DefaultPaths()
 	paths.Sysfs, paths.Kmsg, paths.Procfs, paths.Dev = filepath.Join(dir, "sys"), filepath.Join(dir, "dmesg"), filepath.Join(dir, "proc"), filepath.Join(dir, "dev")
 	if memory == nil {
-		memory = NewMemory(filepath.Join(dir, "state"))
+		memory = NewMemory(filepath.Join(dir, "state"), nil)
 	}
 	return dir, NewObserver(host.New(paths, "6.8.12-4-pve"), DefaultPolicy(), memory, now)
 }
@@ -50,7 +50,7 @@ func TestHealth(t *testing.T) {
 		name    string
 		set     func(health, identity []byte)
 		codes   string
-		verdict string
+		verdict Verdict
 		text    string
 	}{
 		{"healthy", nil, "", VerdictOK, ""},
@@ -131,7 +131,7 @@ func TestWearForecast(t *testing.T) {
 
 // A drive whose days are counted is worn, whatever its percentage.
 func TestWearSoon(t *testing.T) {
-	memory := NewMemory(t.TempDir())
+	memory := NewMemory(t.TempDir(), nil)
 	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	dir, o := speaking(t, memory, func() time.Time { return now })
 	var r *Report
@@ -153,14 +153,14 @@ func TestMissing(t *testing.T) {
 	state := t.TempDir()
 	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	clock := func() time.Time { return now }
-	dir, o := speaking(t, NewMemory(state), clock)
+	dir, o := speaking(t, NewMemory(state, nil), clock)
 	tweak(t, dir, map[string]string{"proc/1/mountinfo": "36 35 259:8 / /mnt/pve/fast rw - ext4 /dev/nvme0n1p1 rw\n"})
 	look(t, o)
 	if err := os.Remove(filepath.Join(dir, "sys/bus/pci/devices/0000:01:00.0")); err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(time.Hour)
-	memory := NewMemory(state) // after a restart
+	memory := NewMemory(state, nil) // after a restart
 	o.memory = memory
 	r := look(t, o)
 	gone := r.Drives[0]
@@ -176,7 +176,7 @@ func TestMissing(t *testing.T) {
 	if err := memory.Forget("FXS790234200311"); err != nil {
 		t.Fatal(err)
 	}
-	o.memory = NewMemory(state)
+	o.memory = NewMemory(state, nil)
 	if r = look(t, o); len(r.Drives) != 2 || codesOf(r, r.Drives[1]) != "" {
 		t.Errorf("after it was forgotten: %d drives", len(r.Drives))
 	}

@@ -17,8 +17,8 @@ func logEvidence(e Event) finding.Evidence {
 	return finding.Evidence{Source: "kernel log", Text: fmt.Sprintf("[%12.6f] %s", e.Time.Seconds(), e.Text)}
 }
 
-// unreadable tells a function of which labd cannot read what it needs, so that the rest of its verdict may be wrong.
-func (c *patient) unreadable() finding.Finding {
+// unreadable returns the finding of a function of which labd cannot read what it needs, so that the rest of its verdict may be wrong.
+func (c *diagnosis) unreadable() finding.Finding {
 	out := finding.Finding{
 		Code: finding.NVMeUnreadable, Severity: finding.Warn, Title: "what the kernel says of the drive cannot be read", Confidence: finding.Unknown,
 		Remedies: []finding.Remedy{{Title: "see what the kernel is waiting for; switch the machine off and on if it does not end", Risk: finding.RiskHigh, Commands: []string{"dmesg | tail -50", "ps -eo pid,stat,wchan:30,cmd | awk '$2 ~ /D/'"}}},
@@ -37,7 +37,7 @@ func (c *patient) unreadable() finding.Finding {
 }
 
 // addMemory adds what labd knows of a drive that does not say itself who it is, and what still uses it.
-func (c *patient) addMemory(out *finding.Finding) {
+func (c *diagnosis) addMemory(out *finding.Finding) {
 	k, ctrl := c.d.Known, c.d.Controller()
 	if k == nil || ctrl != nil && ctrl.Serial != "" {
 		return
@@ -54,7 +54,7 @@ func (c *patient) addMemory(out *finding.Finding) {
 }
 
 // noDriver explains a function without driver: a drive that dropped out, a probe that failed, or none at all.
-func (c *patient) noDriver() finding.Finding {
+func (c *diagnosis) noDriver() finding.Finding {
 	d := c.d
 	state := finding.Evidence{Source: sysfsDir(d), Text: fmt.Sprintf("no driver link, enable %s, power_state %s", digit(d.Enabled), orDash(d.Power.State))}
 	if e, ok := c.last(EventNotReady); ok && e.Operation == "initialisation" {
@@ -114,7 +114,7 @@ func whyGivenUp(text string) string {
 }
 
 // lost explains a drive that came up in this probe and has no driver any more.
-func (c *patient) lost(ready Event, state finding.Evidence) finding.Finding {
+func (c *diagnosis) lost(ready Event, state finding.Evidence) finding.Finding {
 	out := c.withDrop(finding.Finding{
 		Code: finding.NVMeDropped, Severity: finding.Fail, Title: "the drive worked in this boot, dropped out and lost its driver",
 		Confidence: finding.Unknown, Evidence: []finding.Evidence{state, logEvidence(ready)},
@@ -141,7 +141,7 @@ func silence(f *Facts) string {
 
 // notReady explains a controller that never became ready. For the MAP1602 on a kernel with the CRTO bug that is the
 // cause; for other drives the same bug is only likely, since others have such firmware too.
-func (c *patient) notReady(e Event, state finding.Evidence) finding.Finding {
+func (c *diagnosis) notReady(e Event, state finding.Evidence) finding.Finding {
 	d := c.d
 	out := finding.Finding{
 		Code: finding.NVMeNotReady, Severity: finding.Fail, Title: "the drive never became ready, so the kernel gave it up: it is in lspci and nowhere else",
@@ -201,7 +201,7 @@ func passthrough(d *Drive) finding.Finding {
 
 // vmdHidden explains a function that keeps drives from the PCI bus: Intel's VMD without its driver, or an AHCI controller
 // in RAID mode that remaps NVMe drives (drivers/pci/controller/vmd.c, drivers/ata/ahci.c).
-func (c *patient) vmdHidden() finding.Finding {
+func (c *diagnosis) vmdHidden() finding.Finding {
 	d := c.d
 	out := finding.Finding{
 		Code: finding.NVMeVMDHidden, Severity: finding.Warn, Confidence: finding.Certain,
@@ -221,7 +221,7 @@ func (c *patient) vmdHidden() finding.Finding {
 }
 
 // noController explains a bound function without controller.
-func (c *patient) noController() finding.Finding {
+func (c *diagnosis) noController() finding.Finding {
 	d := c.d
 	out := finding.Finding{
 		Code: finding.NVMeNoDriver, Severity: finding.Fail, Title: fmt.Sprintf("driver %s is bound and offers no NVMe controller", d.Driver),

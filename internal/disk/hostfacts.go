@@ -25,7 +25,7 @@ func (o *Observer) system(a *attributes) System {
 	return s
 }
 
-// has tells whether the kernel was booted with a parameter and this value, alone or in a list: "pci=nomsi" is in
+// has reports whether the kernel was booted with a parameter and this value, alone or in a list: "pci=nomsi" is in
 // "pci=noaer,nomsi".
 func (s System) has(parameter string) bool {
 	key, value, _ := strings.Cut(parameter, "=")
