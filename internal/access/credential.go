@@ -136,7 +136,9 @@ func (c Credential) Show(h http.Header) {
 }
 
 // key is what a cache may know of a credential.
-func (c Credential) key() [sha256.Size]byte { return sha256.Sum256([]byte(string(c.Auth) + "\x00" + c.value)) }
+func (c Credential) key() [sha256.Size]byte {
+	return sha256.Sum256([]byte(string(c.Auth) + "\x00" + c.value))
+}
 
 // String names the caller and never shows the secret.
 func (c Credential) String() string { return fmt.Sprintf("%s by %s", c.User, c.Auth) }
