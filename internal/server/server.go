@@ -56,6 +56,8 @@ type Config struct {
 	Placement func() *placement.Placement
 	// Drives forgets drives that are gone for good.
 	Drives interface{ Forget(serial string) error }
+	// Containers opens what streams lead to.
+	Containers Containers
 	// Prober finds out where packets to a Docker container end.
 	Prober  Prober
 	Planner Planner
@@ -82,7 +84,8 @@ type Config struct {
 // Server answers the API.
 type Server struct {
 	Config
-	mux *http.ServeMux
+	mux     *http.ServeMux
+	streams streams
 }
 
 // New returns a Server.

@@ -86,9 +86,9 @@ func testServer(t *testing.T) *Server {
 	storages := &storage.Report{At: at, Readable: true}
 	return New(Config{
 		Node: "n1", Version: "v", Kernel: "6.8", Findings: registry, Events: NewEvents(at), Log: slog.New(slog.DiscardHandler),
-		NVMe:          fixed[*disk.Report]{drivesReport},
-		Placement:     func() *placement.Placement { return placement.Join(drivesReport, storages) },
-		Drives:        drives{"GONE": true},
+		NVMe:      fixed[*disk.Report]{drivesReport},
+		Placement: func() *placement.Placement { return placement.Join(drivesReport, storages) },
+		Drives:    drives{"GONE": true}, Containers: &containersOf{},
 		Notifications: mailbox{},
 		Storage:       fixed[*storage.Report]{storages},
 		Network:       fixed[*network.Report]{network.Diagnose(&network.Facts{At: at}, network.DefaultPolicy())},
