@@ -44,7 +44,11 @@ echo requests and opens a TCP connection from the host, and shows which rules co
 				if err != nil {
 					return err
 				}
-				return checkExit(report.Findings)
+				var verdicts []apiv1.Health
+				for _, item := range report.Items {
+					verdicts = append(verdicts, item.Verdict.Health())
+				}
+				return checkExit(report.Findings, verdicts...)
 			})
 		},
 	}
