@@ -11,7 +11,6 @@ require (
 	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/jaypipes/ghw v0.27.0
 	github.com/luthermonson/go-proxmox v0.8.2
-	github.com/moby/sys/mountinfo v0.7.3
 	github.com/nicholas-fedor/shoutrrr v0.17.0
 	github.com/pelletier/go-toml/v2 v2.4.3
 	github.com/prometheus/client_golang v1.25.0
@@ -54,6 +53,7 @@ require (
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/moby/docker-image-spec v1.3.1 // indirect
 	github.com/moby/sys/atomicwriter v0.1.0 // indirect
+	github.com/moby/sys/mountinfo v0.7.3 // indirect
 	github.com/moby/term v0.5.2 // indirect
 	github.com/morikuni/aec v1.1.0 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect

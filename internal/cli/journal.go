@@ -44,7 +44,7 @@ func emitJournal(a *app, report apiv1.Envelope[apiv1.JournalItem]) error {
 			case i.Undoable:
 				undo = "yes"
 			}
-			row := []string{i.ID, i.Time.Local().Format(time.DateTime), i.Actor, i.State, itoa(i.StepsDone) + "/" + itoa(i.Steps), undo, i.Title}
+			row := []string{i.ID, i.Time.Local().Format(time.DateTime), i.Actor, string(i.State), itoa(i.StepsDone) + "/" + itoa(i.Steps), undo, i.Title}
 			if wide {
 				row = append(row, i.Error)
 			}
@@ -52,25 +52,4 @@ func emitJournal(a *app, report apiv1.Envelope[apiv1.JournalItem]) error {
 		}
 		a.tableRows(header, rows, nil)
 	})
-}
-
-func (a *app) undoCommand() *cobra.Command {
-	var yes, dryRun bool
-	cmd := &cobra.Command{
-		Use:   "undo ID",
-		Short: "Take back what a journal entry did",
-		Args:  exactlyOne("journal entry (labctl journal lists them)"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			req := apiv1.PlanRequest{Action: apiv1.ActionUndo, IDs: args}
-			return a.with(cmd.Context(), func(c *client) error {
-				if dryRun {
-					return a.showPlan(cmd.Context(), c, req)
-				}
-				return a.carryOut(cmd.Context(), c, req, yes)
-			})
-		},
-	}
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "agree to the plan beforehand")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be done")
-	return cmd
 }

@@ -54,9 +54,9 @@ func (a *app) listTargets(ctx context.Context, c *client) error {
 			}
 			rows = append(rows, []string{i.ID, i.To, strconv.FormatUint(i.Sent, 10), strconv.FormatUint(i.Failed, 10), strconv.Itoa(i.Pending), last, i.Error})
 		}
-		a.tableRows([]string{"TARGET", "TO", "SENT", "FAILED", "PENDING", "LAST", "ERROR"}, rows, func(row int) string {
+		a.tableRows([]string{"TARGET", "TO", "SENT", "FAILED", "PENDING", "LAST", "ERROR"}, rows, func(row int) apiv1.Health {
 			if report.Items[row].Error != "" {
-				return apiv1.SeverityWarn
+				return apiv1.HealthWarn
 			}
 			return ""
 		})

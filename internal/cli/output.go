@@ -98,7 +98,7 @@ func (a *app) remarks(notes []string) {
 }
 
 // tableRows prints aligned columns. Colour is put on the finished line, since tabwriter counts its codes as width.
-func (a *app) tableRows(header []string, rows [][]string, severity func(row int) string) {
+func (a *app) tableRows(header []string, rows [][]string, health func(row int) apiv1.Health) {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, strings.Join(header, "\t"))
@@ -115,24 +115,24 @@ func (a *app) tableRows(header []string, rows [][]string, severity func(row int)
 	_ = w.Flush()
 	for i, line := range strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n") {
 		line = strings.TrimRight(line, " ")
-		if i > 0 && severity != nil {
-			line = a.paint(severity(i-1), line).text
+		if i > 0 && health != nil {
+			line = a.paint(health(i-1), line).text
 		}
 		fmt.Fprintln(a.out, line)
 	}
 }
 
-// paint colours escaped text by a severity or verdict, where colours are on.
-func (a *app) paint(verdict, escaped string) painted {
+// paint colours escaped text by how well what it speaks of is, where colours are on.
+func (a *app) paint(health apiv1.Health, escaped string) painted {
 	code := ""
-	switch verdict {
-	case "fail", "gone", "malformed", "masked":
+	switch health {
+	case apiv1.HealthFail:
 		code = "31"
-	case "warn", "down", "drift", "refused", "unreachable", "orphan-node", "unsupported":
+	case apiv1.HealthWarn:
 		code = "33"
-	case "ok":
+	case apiv1.HealthOK:
 		code = "32"
-	case "info", "planned":
+	case apiv1.HealthInfo:
 		code = "36"
 	}
 	if code == "" || !a.colour() {
@@ -148,7 +148,7 @@ func (a *app) colour() bool {
 // explain prints findings one after another: what, evidence, cause, what to do.
 func (a *app) explain(findings []apiv1.Finding) {
 	for _, f := range findings {
-		fmt.Fprintf(a.out, "\n%s\n", a.paint(f.Severity, escape(fmt.Sprintf("%s  %s: %s", strings.ToUpper(f.Severity), f.Subject, f.Title))).text)
+		fmt.Fprintf(a.out, "\n%s\n", a.paint(f.Severity.Health(), escape(fmt.Sprintf("%s  %s: %s", strings.ToUpper(string(f.Severity)), f.Subject, f.Title))).text)
 		if f.Cause != "" {
 			a.printf("  cause:    %s (%s)\n", f.Cause, f.Confidence)
 		} else {

@@ -92,7 +92,7 @@ plan was made; 130 interrupted.`,
 	f.StringVar(&a.flags.config, "config", "", "configuration for a labd of this command's own; implies --local")
 	f.BoolVar(&a.flags.local, "local", false, "do not ask the running labd: start one for this command only (needs root)")
 	f.StringVar(&a.flags.socket, "socket", DefaultSocket, "where the running labd answers")
-	root.AddCommand(a.statusCommand(), a.nvmeCommand(), a.rescueCommand(), a.storageCommand(), a.netCommand(), a.treeCommand(), a.journalCommand(), a.undoCommand(), a.configCommand(), a.silenceCommand(), a.notifyCommand(), a.versionCommand())
+	root.AddCommand(a.statusCommand(), a.checkNVMeCommand(), a.rescueNVMeCommand(), a.fixStorageCommand(), a.netCommand(), a.treeCommand(), a.journalCommand(), a.undoCommand(), a.configCommand(), a.silenceCommand(), a.notifyCommand(), a.versionCommand())
 	root.AddCommand(a.lintStorageCommand(), a.setupCommand(), a.supportCommand())
 	root.CompletionOptions.HiddenDefaultCmd = false
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp))
@@ -151,4 +151,13 @@ func isTerminal(f any) bool {
 	}
 	info, err := file.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && !errors.Is(terminalError(file), errNoTerminal)
+}
+
+// Commands returns labctl's commands without anything to run them on, for what is generated from them: man pages, and
+// tests of the documentation.
+func Commands(version string) *cobra.Command {
+	a := &app{in: strings.NewReader(""), out: io.Discard, stderr: io.Discard, version: version}
+	root := a.root()
+	root.InitDefaultCompletionCmd()
+	return root
 }

@@ -92,9 +92,9 @@ func (a *app) showStatus(ctx context.Context, c *client) error {
 		a.headline(status)
 		rows := make([][]string, 0, len(status.Items))
 		for _, i := range status.Items {
-			rows = append(rows, []string{i.ID, i.Verdict, i.Summary, age(i.ObservedAt)})
+			rows = append(rows, []string{i.ID, string(i.Verdict), i.Summary, age(i.ObservedAt)})
 		}
-		a.tableRows([]string{"JOB", "VERDICT", "SUMMARY", "SEEN"}, rows, func(r int) string { return status.Items[r].Verdict })
+		a.tableRows([]string{"JOB", "VERDICT", "SUMMARY", "SEEN"}, rows, func(r int) apiv1.Health { return status.Items[r].Verdict })
 		if wide {
 			a.explain(status.Findings)
 		} else {
@@ -121,20 +121,23 @@ func counted(findings []apiv1.Finding) []apiv1.Finding {
 
 // headline is the whole host in one line.
 func (a *app) headline(status apiv1.Envelope[apiv1.StatusItem]) {
-	counts := map[string]int{}
+	counts := map[apiv1.Severity]int{}
 	for _, f := range status.Findings {
 		if f.State == "" || f.State == apiv1.StateActive {
 			counts[f.Severity]++
 		}
 	}
-	verdict, text := "ok", "all is well"
+	verdict, text := apiv1.HealthOK, "all is well"
 	var parts []string
-	for _, s := range []struct{ severity, one, many string }{
+	for _, s := range []struct {
+		severity  apiv1.Severity
+		one, many string
+	}{
 		{apiv1.SeverityFail, "failure", "failures"}, {apiv1.SeverityWarn, "warning", "warnings"}, {apiv1.SeverityInfo, "remark", "remarks"},
 	} {
 		if n := counts[s.severity]; n > 0 {
 			if len(parts) == 0 {
-				verdict = s.severity
+				verdict = s.severity.Health()
 			}
 			parts = append(parts, amount(n, s.one, s.many))
 		}
@@ -155,8 +158,8 @@ func amount(n int, one, many string) string {
 // findingTable lists what is to be seen, and counts the rest.
 func (a *app) findingTable(findings []apiv1.Finding) {
 	var rows [][]string
-	var severities []string
-	hidden := map[string]int{}
+	var healths []apiv1.Health
+	hidden := map[apiv1.State]int{}
 	for _, f := range findings {
 		if f.State != "" && f.State != apiv1.StateActive {
 			hidden[f.State]++
@@ -170,17 +173,20 @@ func (a *app) findingTable(findings []apiv1.Finding) {
 		if f.Since != nil {
 			since = age(*f.Since)
 		}
-		rows = append(rows, []string{f.Severity, f.Subject, f.Title, since, todo})
-		severities = append(severities, f.Severity)
+		rows = append(rows, []string{string(f.Severity), f.Subject, f.Title, since, todo})
+		healths = append(healths, f.Severity.Health())
 	}
 	if len(rows) == 0 {
 		a.printf("\nNothing is wrong.\n")
 	} else {
 		a.printf("\n")
-		a.tableRows([]string{"SEVERITY", "SUBJECT", "WHAT", "SINCE", "DO"}, rows, func(r int) string { return severities[r] })
+		a.tableRows([]string{"SEVERITY", "SUBJECT", "WHAT", "SINCE", "DO"}, rows, func(r int) apiv1.Health { return healths[r] })
 	}
 	var also []string
-	for _, s := range []struct{ state, one, many string }{
+	for _, s := range []struct {
+		state     apiv1.State
+		one, many string
+	}{
 		{apiv1.StateConsequence, "consequence of these", "consequences of these"},
 		{apiv1.StateSilenced, "silenced", "silenced"},
 		{apiv1.StatePending, "too young to tell", "too young to tell"},
@@ -210,13 +216,13 @@ func (a *app) news(history []apiv1.HistoryItem, now time.Time) {
 		what := i.Subject + ": " + i.Title
 		switch {
 		case i.Cleared != nil && now.Sub(*i.Cleared) < newsSpan:
-			lines = append(lines, a.paint("ok", escape(fmt.Sprintf("  - %s  %s (it was there for %s)", stamp(*i.Cleared), what, span(i.Cleared.Sub(i.Since))))))
+			lines = append(lines, a.paint(apiv1.HealthOK, escape(fmt.Sprintf("  - %s  %s (it was there for %s)", stamp(*i.Cleared), what, span(i.Cleared.Sub(i.Since))))))
 		case i.Cleared == nil && now.Sub(i.Since) < newsSpan:
 			text := fmt.Sprintf("  + %s  %s", stamp(i.Since), what)
 			if i.Episodes > 1 {
 				text += fmt.Sprintf(" (for the %d. time)", i.Episodes)
 			}
-			lines = append(lines, a.paint(i.Severity, escape(text)))
+			lines = append(lines, a.paint(i.Severity.Health(), escape(text)))
 		}
 	}
 	if len(lines) == 0 {

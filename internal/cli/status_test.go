@@ -11,7 +11,7 @@ import (
 func TestStatus(t *testing.T) {
 	now := time.Now()
 	ago := func(d time.Duration) *time.Time { at := now.Add(-d); return &at }
-	finding := func(severity, subject, state string) apiv1.Finding {
+	finding := func(severity apiv1.Severity, subject string, state apiv1.State) apiv1.Finding {
 		return apiv1.Finding{Code: "nvme.dead", Severity: severity, Subject: subject, Title: "it is dead", State: state, Since: ago(3 * time.Hour), Remedies: []apiv1.Remedy{{Title: "replace it"}}}
 	}
 	fail, silenced := finding("fail", "nvme/0000:01:00.0", apiv1.StateActive), finding("fail", "nvme/0000:02:00.0", apiv1.StateSilenced)

@@ -6,6 +6,7 @@ import (
 
 	"labd/internal/disk"
 	"labd/internal/finding"
+	"labd/internal/layer"
 	"labd/internal/storage"
 )
 
@@ -50,17 +51,11 @@ func holds(d disk.Drive, on []string) bool {
 	if d.Known != nil {
 		serial = d.Known.Serial
 	}
-	return slices.ContainsFunc(on, func(want string) bool {
-		if name, ok := strings.CutPrefix(want, "by-id "); ok {
-			return serial != "" && strings.HasPrefix(name, "nvme-") && strings.Contains(name, "_"+serial)
+	return slices.ContainsFunc(on, func(text string) bool {
+		want := layer.Parse(text)
+		if want.Kind == layer.ByID {
+			return serial != "" && strings.HasPrefix(want.Name, "nvme-") && strings.Contains(want.Name, "_"+serial)
 		}
-		return slices.ContainsFunc(contents, func(have string) bool {
-			kind, name, _ := strings.Cut(have, " ")
-			if uuid, ok := strings.CutPrefix(want, "uuid "); ok {
-				// Of a file system, what counts is its UUID, whatever made it.
-				return kind != "mount" && strings.EqualFold(name, uuid)
-			}
-			return have == want
-		})
+		return slices.ContainsFunc(contents, func(have layer.Layer) bool { return have.Is(want) })
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"labd/internal/disk"
 	"labd/internal/finding"
+	"labd/internal/layer"
 	"labd/internal/pve"
 	"labd/internal/storage"
 )
@@ -30,7 +31,7 @@ func TestRootCauses(t *testing.T) {
 	}
 	r := storage.Diagnose(f, storage.DefaultPolicy())
 	drive := disk.Drive{Function: disk.Function{Address: "0000:01:00.0"}, Missing: true, Known: &disk.Known{
-		Model: "P7000Z", Serial: "S1", Contents: []string{"ext aaaa-1", "lvm nvme", "zfs tank", "mount /elsewhere"},
+		Model: "P7000Z", Serial: "S1", Contents: []layer.Layer{{Kind: layer.Ext, Name: "aaaa-1"}, {Kind: layer.VolumeGroup, Name: "nvme"}, {Kind: layer.Pool, Name: "tank"}, {Kind: layer.Mount, Name: "/elsewhere"}},
 	}}
 	missing := finding.Finding{Code: finding.NVMeMissing, Severity: finding.Fail, Subject: drive.Subject()}
 	link := finding.Finding{Code: finding.NVMeLinkDegraded, Severity: finding.Warn, Subject: drive.Subject()}

@@ -35,7 +35,7 @@ func TestMetricsPage(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 256)
 	for _, c := range []prometheus.Collector{
 		disk.NewCollector(func() *disk.Report { return nil }), storage.NewCollector(func() *storage.Report { return nil }), storage.NewPlanCollector(func() *plan.Entry { return nil }),
-		network.NewCollector(func() *network.Report { return nil }), network.NewFiguresCollector(nil), network.NewProber(nil, nil), loopCollector(nil), newBuildInfo("v"), newHungReads(func() int { return 0 }), newReloads(time.Time{}), &keeper{}, &notify.Center{},
+		network.NewCollector(func() *network.Report { return nil }), network.NewFiguresCollector(nil), network.NewProber(nil, nil, nil), loopCollector(nil), newBuildInfo("v"), newHungReads(func() int { return 0 }), newReloads(time.Time{}), &keeper{}, &notify.Center{},
 	} {
 		c.Describe(descs)
 	}

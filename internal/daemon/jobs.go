@@ -15,6 +15,7 @@ import (
 	"labd/internal/finding"
 	"labd/internal/host"
 	"labd/internal/network"
+	"labd/internal/network/container"
 	"labd/internal/plan"
 	"labd/internal/pve"
 	"labd/internal/reconcile"
@@ -33,8 +34,9 @@ func (d *daemon) build() error {
 		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
 		d.loop("storage", time.Duration(d.cfg.Storage.Resync), observeOnly(d.storage)),
 	}
-	d.prober = network.NewProber(d.host, time.Now)
-	d.buildNetwork(tracker, network.NewState(d.cfg.Paths.State))
+	containers := container.NewPool(container.LXC(d.host))
+	d.prober = network.NewProber(d.host, containers, time.Now)
+	d.buildNetwork(tracker, network.NewState(d.cfg.Paths.State), containers)
 
 	ops := plan.Ops{}
 	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg, d.host) })
@@ -122,7 +124,7 @@ func (d *daemon) buildNVMe(tracker *finding.Registry) {
 		observe:  observer.Observe,
 		diagnose: func(f *disk.Facts) *disk.Report { return disk.Diagnose(f, d.cfg.NVMe) },
 		findings: func(r *disk.Report) []finding.Finding { return r.Findings },
-		kinds:    []string{"nvme"}, tracker: tracker,
+		kinds:    []finding.Kind{finding.KindNVMe}, tracker: tracker,
 	}
 }
 
@@ -143,7 +145,7 @@ func (d *daemon) buildStorage(tracker *finding.Registry, memory *storage.Memory)
 			return r
 		},
 		findings: func(r *storage.Report) []finding.Finding { return r.Findings },
-		kinds:    []string{"storage"}, tracker: tracker,
+		kinds:    []finding.Kind{finding.KindStorage}, tracker: tracker,
 	}
 }
 

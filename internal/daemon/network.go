@@ -13,6 +13,7 @@ import (
 	"labd/internal/finding"
 	"labd/internal/lxc"
 	"labd/internal/network"
+	"labd/internal/network/container"
 	"labd/internal/reconcile"
 )
 
@@ -34,10 +35,9 @@ type networkLoop struct {
 	followed uint64
 }
 
-func (d *daemon) buildNetwork(tracker *finding.Registry, state *network.State) {
-	observer := network.NewObserver(d.host, d.cfg.Network, state, time.Now)
-	d.control = network.NewController(d.host, state)
-	d.control.With(observer)
+func (d *daemon) buildNetwork(tracker *finding.Registry, state *network.State, containers *container.Pool) {
+	observer := network.NewObserver(d.host, d.cfg.Network, state, containers, time.Now)
+	d.control = network.NewController(d.host, state, containers)
 	d.network = &job[*network.Facts, network.Report]{
 		observe:  observer.Observe,
 		snapshot: observer.Facts,
@@ -49,7 +49,7 @@ func (d *daemon) buildNetwork(tracker *finding.Registry, state *network.State) {
 		},
 		diagnose: func(f *network.Facts) *network.Report { return network.Diagnose(f, d.cfg.Network) },
 		findings: func(r *network.Report) []finding.Finding { return r.Findings },
-		kinds:    []string{"network", "lxc", "route"}, tracker: tracker,
+		kinds:    []finding.Kind{finding.KindNetwork, finding.KindLXC, finding.KindRoute}, tracker: tracker,
 	}
 	n := &networkLoop{daemon: d, observer: observer}
 	n.loop = &reconcile.Loop{

@@ -9,6 +9,7 @@ import (
 	"labd/internal/config"
 	"labd/internal/host"
 	"labd/internal/network"
+	"labd/internal/network/container"
 )
 
 // sweepTimeout bounds labd --sweep: the removal of a package must not hang.
@@ -19,7 +20,8 @@ const sweepTimeout = 30 * time.Second
 func sweep(ctx context.Context, cfg config.Config, stderr io.Writer) int {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
-	control := network.NewController(host.New(cfg.Paths, cfg.Kernel.Release), network.NewState(cfg.Paths.State))
+	h := host.New(cfg.Paths, cfg.Kernel.Release)
+	control := network.NewController(h, network.NewState(cfg.Paths.State), container.LXC(h))
 	if err := control.Off(ctx); err != nil {
 		fmt.Fprintf(stderr, "labd: take away routes and rules: %v\n", err)
 		return exitError

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"labd/internal/host"
+	"labd/internal/layer"
 )
 
 // surroundings are what all drives are looked at with.
@@ -47,7 +48,7 @@ var nvmeDisk = regexp.MustCompile(`^(?:/dev/)?(nvme\d+n\d+)(?:p\d+)?$`)
 
 // stale are the mounts and swaps of NVMe disks that are gone: whoever uses them meets errors, and they stay until somebody
 // lets go of them.
-func (o *Observer) stale(l surroundings) []string {
+func (o *Observer) stale(l surroundings) []layer.Layer {
 	gone := func(device string) bool {
 		m := nvmeDisk.FindStringSubmatch(device)
 		if m == nil {
@@ -56,14 +57,14 @@ func (o *Observer) stale(l surroundings) []string {
 		_, err := l.a.reader.Stat(filepath.Join(o.host.Sysfs, "block", m[1]))
 		return errors.Is(err, fs.ErrNotExist)
 	}
-	var out []string
+	var out []layer.Layer
 	for _, m := range l.mounts {
 		if gone(m.Source) {
-			out = append(out, "mount "+m.Point)
+			out = append(out, layer.Layer{Kind: layer.Mount, Name: m.Point})
 		}
 	}
 	if slices.ContainsFunc(l.swaps, gone) {
-		out = append(out, "swap")
+		out = append(out, layer.Layer{Kind: layer.Swap})
 	}
 	return out
 }
@@ -95,13 +96,13 @@ func (o *Observer) namespace(l surroundings, controllerDir, name string) Namespa
 		if o.onDisk == nil || ns.SizeBytes == 0 {
 			return
 		}
-		text := o.onDisk.of(a, filepath.Join(o.host.Dev, device), device+" "+seq, l.at)
-		if text == "" {
+		content := o.onDisk.of(a, filepath.Join(o.host.Dev, device), device+" "+seq, l.at)
+		if content == (layer.Layer{}) {
 			return
 		}
-		ns.Contents = append(ns.Contents, text)
-		if pool, ok := strings.CutPrefix(text, "zfs "); ok {
-			ns.Users = append(ns.Users, l.poolUsers(pool)...)
+		ns.Contents = append(ns.Contents, content)
+		if content.Kind == layer.Pool && content.Name != "" {
+			ns.Users = append(ns.Users, l.poolUsers(content.Name)...)
 		}
 	}
 	note(ns.Device, dir)
@@ -129,11 +130,11 @@ func heads(list []Namespace) []Namespace {
 }
 
 // distinct drops repetitions and keeps the order.
-func distinct(list []string) []string {
-	var out []string
-	for _, text := range list {
-		if !slices.Contains(out, text) {
-			out = append(out, text)
+func distinct(list []layer.Layer) []layer.Layer {
+	var out []layer.Layer
+	for _, l := range list {
+		if !slices.Contains(out, l) {
+			out = append(out, l)
 		}
 	}
 	return out
@@ -143,20 +144,20 @@ func distinct(list []string) []string {
 const maxStack = 8
 
 // users are what holds a block device: file systems by the mount table, swap, and what lies on the devices that hold it.
-func (o *Observer) users(l surroundings, device, dir string) []string {
+func (o *Observer) users(l surroundings, device, dir string) []layer.Layer {
 	return o.usersAbove(l, device, dir, maxStack)
 }
 
-func (o *Observer) usersAbove(l surroundings, device, dir string, depth int) []string {
-	var out []string
+func (o *Observer) usersAbove(l surroundings, device, dir string, depth int) []layer.Layer {
+	var out []layer.Layer
 	number := l.a.get(dir, "dev")
 	for _, m := range l.mounts {
 		if number != "" && m.Device == number {
-			out = append(out, "mount "+m.Point)
+			out = append(out, layer.Layer{Kind: layer.Mount, Name: m.Point})
 		}
 	}
 	if slices.Contains(l.swaps, device) {
-		out = append(out, "swap")
+		out = append(out, layer.Layer{Kind: layer.Swap})
 	}
 	if depth == 0 {
 		return out
@@ -170,18 +171,18 @@ func (o *Observer) usersAbove(l surroundings, device, dir string, depth int) []s
 }
 
 // holder names a device that lies upon another: the volume group of an LVM volume, any other device-mapper device, md.
-func (l surroundings) holder(name, dir string) string {
+func (l surroundings) holder(name, dir string) layer.Layer {
 	dm := l.a.get(dir, "dm/name")
 	switch {
 	case dm == "":
 		if strings.HasPrefix(name, "md") {
-			return "md " + name
+			return layer.Layer{Kind: layer.MD, Name: name}
 		}
-		return "holder " + name
+		return layer.Layer{Kind: layer.Holder, Name: name}
 	case strings.HasPrefix(l.a.get(dir, "dm/uuid"), "LVM-"):
-		return "lvm " + volumeGroup(dm)
+		return layer.Layer{Kind: layer.VolumeGroup, Name: volumeGroup(dm)}
 	default:
-		return "dm " + dm
+		return layer.Layer{Kind: layer.DM, Name: dm}
 	}
 }
 
@@ -203,14 +204,14 @@ func volumeGroup(dm string) string {
 }
 
 // poolUsers are a ZFS pool that is imported and where its file systems are mounted: their device numbers are of no disk.
-func (l surroundings) poolUsers(pool string) []string {
-	var out []string
+func (l surroundings) poolUsers(pool string) []layer.Layer {
+	var out []layer.Layer
 	if slices.Contains(l.pools, pool) {
-		out = append(out, "zfs "+pool)
+		out = append(out, layer.Layer{Kind: layer.Pool, Name: pool})
 	}
 	for _, m := range l.mounts {
 		if m.Type == "zfs" && (m.Source == pool || strings.HasPrefix(m.Source, pool+"/")) {
-			out = append(out, "mount "+m.Point)
+			out = append(out, layer.Layer{Kind: layer.Mount, Name: m.Point})
 		}
 	}
 	return out

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"labd/internal/host"
+	"labd/internal/layer"
 	"labd/test/fixture"
 )
 
@@ -105,7 +106,7 @@ func TestUsers(t *testing.T) {
 		"sys/block/md127/dev": "9:127\n",
 	})
 	got := look(t, o).Drives[0].Controller().Namespaces[0].Users
-	if diff := cmp.Diff([]string{"holder drbd0", "mount /mnt/pve/fast", "lvm pve", "mount /", "swap", "md md127", "dm safe", "mount /mnt/safe"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"holder drbd0", "mount /mnt/pve/fast", "lvm pve", "mount /", "swap", "md md127", "dm safe", "mount /mnt/safe"}, layer.Texts(got)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
@@ -127,10 +128,19 @@ func TestPoolUsers(t *testing.T) {
 	l := surroundings{pools: []string{"rpool"}, mounts: []host.Mount{
 		{Type: "zfs", Source: "rpool/ROOT/pve-1", Point: "/"}, {Type: "zfs", Source: "rpool", Point: "/rpool"}, {Type: "zfs", Source: "rpool2", Point: "/other"}, {Type: "ext4", Source: "rpool", Point: "/no"},
 	}}
-	if diff := cmp.Diff([]string{"zfs rpool", "mount /", "mount /rpool"}, l.poolUsers("rpool")); diff != "" {
+	if diff := cmp.Diff([]string{"zfs rpool", "mount /", "mount /rpool"}, layer.Texts(l.poolUsers("rpool"))); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	if got := l.poolUsers("tank"); len(got) != 0 {
 		t.Errorf("a pool that is not imported: %q", got)
 	}
+}
+
+// layers are layers by their texts.
+func layers(texts ...string) []layer.Layer {
+	var out []layer.Layer
+	for _, text := range texts {
+		out = append(out, layer.Parse(text))
+	}
+	return out
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"labd/internal/finding"
+	"labd/internal/health"
+	"labd/internal/layer"
 )
 
 // Rungs of the ladder, from the bottom, and RungOK for a drive that has all of them.
@@ -59,10 +61,10 @@ type Drive struct {
 	// Incidents are what happened in this slot, oldest first.
 	Incidents []Incident
 
-	stale    []string // what still uses disks of it that are gone: "mount /tank", "swap"
-	history  []Event  // of this boot
-	logWhole bool     // nothing of this boot's log is lost
-	twin     bool     // another drive's disk has the same wwid
+	stale    []layer.Layer // what still uses disks of it that are gone
+	history  []Event       // of this boot
+	logWhole bool          // nothing of this boot's log is lost
+	twin     bool          // another drive's disk has the same wwid
 }
 
 // Subject is nvme/<PCI address>.
@@ -182,10 +184,8 @@ func (f *Facts) release() Release {
 
 // worsen makes the verdict at least as bad as a finding. What could not be read stays unknown.
 func (d *Drive) worsen(severity finding.Severity) {
-	order := []string{VerdictOK, VerdictInfo, VerdictWarn, VerdictFail}
-	now, bad := slices.Index(order, d.Verdict), slices.Index(order, severity.String())
-	if now >= 0 && bad > now {
-		d.Verdict = order[bad]
+	if bad := severity.Health(); d.Verdict != VerdictUnknown && bad.Worse(health.Level(d.Verdict)) {
+		d.Verdict = string(bad)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"labd/internal/finding"
+	"labd/internal/layer"
 )
 
 // sysfsDir is the function's directory as a person finds it.
@@ -43,11 +44,11 @@ func (c *patient) addMemory(out *finding.Finding) {
 	}
 	text := fmt.Sprintf("by its PCI ids and slot most likely the %s with serial number %s, last seen %s", orDash(k.Model), k.Serial, k.Last.Format(time.DateTime))
 	if len(k.Contents) > 0 {
-		text += "; it held " + strings.Join(k.Contents, ", ")
+		text += "; it held " + layer.Join(k.Contents)
 	}
 	out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: text})
 	if len(c.d.stale) > 0 {
-		out.Evidence = append(out.Evidence, finding.Evidence{Source: "mount table and swaps", Text: "still in use, though the disk is gone: " + strings.Join(c.d.stale, ", ")})
+		out.Evidence = append(out.Evidence, finding.Evidence{Source: "mount table and swaps", Text: "still in use, though the disk is gone: " + layer.Join(c.d.stale)})
 		out.Remedies = append([]finding.Remedy{{Title: "stop what uses it and let go of it; it does not come back under its old name", Risk: finding.RiskLow, Commands: letGo(c.d.stale)}}, out.Remedies...)
 	}
 }

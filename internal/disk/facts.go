@@ -3,6 +3,7 @@ package disk
 import (
 	"time"
 
+	"labd/internal/layer"
 	"labd/internal/smart"
 )
 
@@ -14,8 +15,8 @@ type Facts struct {
 	Functions []Function
 	// Problems are what could not be read of PCI functions whose class is therefore unknown, one sentence each.
 	Problems []string
-	// Stale are the mounts and swaps of disks that are gone: "mount /tank", "swap".
-	Stale  []string
+	// Stale are the mounts and swaps of disks that are gone.
+	Stale  []layer.Layer
 	System System
 	// Boot is this boot's id.
 	Boot string
@@ -155,10 +156,10 @@ type Namespace struct {
 	// kernel's own count of failed commands (7.x), nil where it has none.
 	LoggedErrors  int
 	CommandErrors *uint64
-	// Users are what holds it or a partition: "mount /tank", "swap", "lvm pve", "zfs rpool", "dm luks-data", "md md0".
-	Users []string
+	// Users are what holds it or a partition: mounts, swap, volume groups, pools, device-mapper and md devices.
+	Users []layer.Layer
 	// Contents are what its first bytes and those of its partitions say that is on it, see signature.
-	Contents []string
+	Contents []layer.Layer
 }
 
 // HasID says that the namespace has an id of its own.

@@ -21,7 +21,7 @@ func FuzzSysfs(f *testing.F) {
 		total, known := parseAER(counters)
 		errors := AER{Known: known, NonFatal: total}
 		link := Link{CurrentSpeed: linkSpeed, MaxSpeed: "16.0 GT/s PCIe", CurrentWidth: int(number), MaxWidth: 4}
-		namespace := Namespace{Device: "nvme0n1", NSID: int(number), SizeBytes: number, WWID: wwid, Users: swaps(swap), Contents: []string{"lvm " + volumeGroup(wwid)}}
+		namespace := Namespace{Device: "nvme0n1", NSID: int(number), SizeBytes: number, WWID: wwid, Users: layers(swaps(swap)...), Contents: layers("lvm " + volumeGroup(wwid))}
 		function := Function{
 			Address: "0000:01:00.0", Vendor: 0x1d97, Device: uint16(number), Driver: driver, DriverOverride: override, Link: link, AER: errors, Port: Port{Address: "0000:00:01.0", Link: link, AER: errors},
 			Power: Power{State: state}, ASPM: quirkNames(quirks),
@@ -36,10 +36,10 @@ func FuzzSysfs(f *testing.F) {
 			parser.add(rec)
 		}
 		facts := &Facts{
-			At: time.Unix(0, 0), Release: release, Functions: []Function{function, bare, silent}, Log: ofDisks(parser.events, []Function{function}), Stale: []string{"mount " + wwid, "swap"},
+			At: time.Unix(0, 0), Release: release, Functions: []Function{function, bare, silent}, Log: ofDisks(parser.events, []Function{function}), Stale: layers("mount "+wwid, "swap"),
 			System: System{CommandLine: counters, Quirks: quirks, QuirksParameter: quirks != "", Uptime: time.Duration(number)},
 			Remembered: Remembered{
-				Drives:    []Known{{Model: wwid, Serial: "S", PCIID: pciID(silent), Address: silent.Address, Contents: []string{"mount " + wwid}}, {Serial: "gone"}},
+				Drives:    []Known{{Model: wwid, Serial: "S", PCIID: pciID(silent), Address: silent.Address, Contents: layers("mount " + wwid)}, {Serial: "gone"}},
 				Incidents: []Incident{{Address: silent.Address, Serial: "S", Kind: EventDown}},
 			},
 		}

@@ -8,29 +8,32 @@ import (
 	"time"
 
 	"labd/internal/finding"
+	"labd/internal/layer"
 )
 
 // ErrNotRemembered says that no such drive was ever seen.
 var ErrNotRemembered = errors.New("no drive is remembered")
 
 // contents are what a controller's namespaces hold, sorted.
-func (c *Controller) contents() []string {
-	var out []string
+func (c *Controller) contents() []layer.Layer {
+	var out []layer.Layer
 	for _, ns := range c.Namespaces {
 		out = append(out, ns.Contents...)
 		for _, user := range ns.Users {
-			if kind, _, _ := strings.Cut(user, " "); kind == "mount" || kind == "lvm" || kind == "zfs" {
+			switch user.Kind {
+			case layer.Mount, layer.VolumeGroup, layer.Pool:
 				out = append(out, user)
+			default: // what lies below tells as much
 			}
 		}
 	}
-	slices.Sort(out)
+	slices.SortFunc(out, func(a, b layer.Layer) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Compact(out)
 }
 
 // Contents are what the drive holds, or held when it was last seen: what is on its disks and where that is mounted.
-func (d Drive) Contents() []string {
-	var out []string
+func (d Drive) Contents() []layer.Layer {
+	var out []layer.Layer
 	for i := range d.Controllers {
 		out = append(out, d.Controllers[i].contents()...)
 	}
@@ -90,7 +93,7 @@ func (f *Facts) missing(k Known) (Drive, finding.Finding) {
 		},
 	}
 	if len(k.Contents) > 0 {
-		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: "it held " + strings.Join(k.Contents, ", ")})
+		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: "it held " + layer.Join(k.Contents)})
 	}
 	d.Incidents = f.incidents(k.Address, k.Serial)
 	if e, ok := last(ofDrive(f.Log, k.Address), EventInaccessible, EventDown, EventDisabled); ok {
@@ -107,14 +110,14 @@ func (f *Facts) missing(k Known) (Drive, finding.Finding) {
 var dropKinds = []EventKind{EventDown, EventDisabled, EventInaccessible, EventPowerRefused, EventBusError}
 
 // usersLeft are the mounts and swaps of disks that are gone which were this drive's, as far as labd remembers it.
-func (d Drive) usersLeft(stale []string) []string {
+func (d Drive) usersLeft(stale []layer.Layer) []layer.Layer {
 	if d.Known == nil || len(d.Controllers) > 0 {
 		return nil
 	}
-	var out []string
+	var out []layer.Layer
 	for _, user := range stale {
-		if slices.ContainsFunc(d.Known.Contents, func(content string) bool {
-			return content == user || user == "swap" && strings.HasPrefix(content, "swap ")
+		if slices.ContainsFunc(d.Known.Contents, func(content layer.Layer) bool {
+			return content == user || user.Kind == layer.Swap && content.Kind == layer.Swap
 		}) {
 			out = append(out, user)
 		}

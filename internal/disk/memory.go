@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"labd/internal/layer"
 	"labd/internal/statefile"
 )
 
@@ -36,9 +37,9 @@ type Known struct {
 	Address string    `json:"address"`
 	First   time.Time `json:"first"`
 	Last    time.Time `json:"last"`
-	// Contents are what was on it: "ext4 UUID", "lvm pve", "zfs tank", "mount /tank".
-	Contents []string `json:"contents,omitempty"`
-	Samples  []Sample `json:"samples,omitempty"`
+	// Contents are what was on it.
+	Contents []layer.Layer `json:"contents,omitempty"`
+	Samples  []Sample      `json:"samples,omitempty"`
 }
 
 // Sample is the wear of a drive on one day.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"labd/internal/finding"
+	"labd/internal/layer"
 	"labd/internal/plan"
 )
 
@@ -111,7 +112,7 @@ func rescuable(d Drive, codes []string) error {
 	for _, c := range d.Controllers {
 		for _, ns := range c.Namespaces {
 			if len(ns.Users)+len(ns.Contents) > 0 {
-				return refuse("labctl check-nvme -o wide "+d.Address, "its disk %s is in use or holds data: %s", ns.Device, strings.Join(append(slices.Clone(ns.Users), ns.Contents...), ", "))
+				return refuse("labctl check-nvme -o wide "+d.Address, "its disk %s is in use or holds data: %s", ns.Device, layer.Join(slices.Concat(ns.Users, ns.Contents)))
 			}
 		}
 	}
@@ -119,7 +120,7 @@ func rescuable(d Drive, codes []string) error {
 		return refuse("boot a rescue system", "this host boots from it")
 	}
 	if len(d.stale) > 0 {
-		return refuse(letGo(d.stale)[0]+" first", "what was on its disk is still in use, though the disk is gone: %s", strings.Join(d.stale, ", "))
+		return refuse(letGo(d.stale)[0]+" first", "what was on its disk is still in use, though the disk is gone: %s", layer.Join(d.stale))
 	}
 	switch {
 	case ctrl == nil && d.Driver == "":
@@ -131,11 +132,11 @@ func rescuable(d Drive, codes []string) error {
 }
 
 // letGo are the commands that end the use of disks that are gone.
-func letGo(stale []string) []string {
+func letGo(stale []layer.Layer) []string {
 	var out []string
 	for _, user := range stale {
-		if point, ok := strings.CutPrefix(user, "mount "); ok {
-			out = append(out, "umount -l "+shellWord(point))
+		if user.Kind == layer.Mount {
+			out = append(out, "umount -l "+shellWord(user.Name))
 		} else {
 			out = append(out, "swapoff -a")
 		}
@@ -152,9 +153,8 @@ func shellWord(text string) string {
 }
 
 // bootMount tells mounts without which a host does not run.
-func bootMount(content string) bool {
-	point, ok := strings.CutPrefix(content, "mount ")
-	return ok && (point == "/" || point == "/boot" || strings.HasPrefix(point, "/boot/") || point == "/usr" || point == "/var")
+func bootMount(l layer.Layer) bool {
+	return l.Kind == layer.Mount && (l.Name == "/" || l.Name == "/boot" || strings.HasPrefix(l.Name, "/boot/") || l.Name == "/usr" || l.Name == "/var")
 }
 
 // unbound are the other functions with the same PCI ids and no driver: a new id would bind them as well.

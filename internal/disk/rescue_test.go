@@ -127,9 +127,9 @@ func TestNoRescueOfTheBootDrive(t *testing.T) {
 // A pool's member is left alone, and so is a drive of which some namespace works.
 func TestNoRescueOfDataOnDisk(t *testing.T) {
 	for name, ns := range map[string]Namespace{
-		"a pool's member": {Device: "nvme0n1", SizeBytes: 1, Contents: []string{"zfs tank"}},
-		"LVM":             {Device: "nvme0n1", SizeBytes: 1, Contents: []string{"lvm pve"}},
-		"an ext4":         {Device: "nvme0n1", SizeBytes: 1, Contents: []string{"ext 1"}},
+		"a pool's member": {Device: "nvme0n1", SizeBytes: 1, Contents: layers("zfs tank")},
+		"LVM":             {Device: "nvme0n1", SizeBytes: 1, Contents: layers("lvm pve")},
+		"an ext4":         {Device: "nvme0n1", SizeBytes: 1, Contents: layers("ext 1")},
 		"an empty one":    {Device: "nvme0n1", SizeBytes: 1},
 	} {
 		r := Diagnose(&Facts{Release: "6.8.12-4-pve", Functions: []Function{{Address: "0000:01:00.0", Vendor: 1, Driver: "nvme", Controllers: []Controller{{Name: "nvme0", State: "live", Namespaces: []Namespace{ns}}}}}}, DefaultPolicy())

@@ -10,52 +10,53 @@ import (
 	"time"
 
 	"labd/internal/host"
+	"labd/internal/layer"
 )
 
 // signatureSize is how much of a block device is read: ZFS has its first uberblock at 128 KiB.
 const signatureSize = 132 << 10
 
-// signature tells what a block device's first bytes say that is on it: "ext UUID" (of any version), "xfs UUID", "btrfs UUID", "swap UUID",
-// "vfat ID", "luks", "lvm" (lvmGroup has its group's name), "zfs POOL", "md"; "" when it is nothing known. The places are those of util-linux' libblkid.
-func signature(head []byte) string {
+// signature returns what a block device's first bytes say that is on it; the zero value when it is nothing known. LUKS, md and
+// LVM have no name there (lvmGroup has the group's). The places are those of util-linux' libblkid.
+func signature(head []byte) layer.Layer {
 	at := func(offset int, magic string) bool {
 		return len(head) >= offset+len(magic) && string(head[offset:offset+len(magic)]) == magic
 	}
-	named := func(kind string, offset int) string {
+	named := func(kind layer.Kind, offset int) layer.Layer {
 		if len(head) < offset+16 {
-			return kind
+			return layer.Layer{Kind: kind}
 		}
-		return kind + " " + uuid(head[offset:offset+16])
+		return layer.Layer{Kind: kind, Name: uuid(head[offset : offset+16])}
 	}
 	switch {
 	case at(512, "LABELONE") && at(512+24, "LVM2 001"):
-		return "lvm"
+		return layer.Layer{Kind: layer.VolumeGroup}
 	case at(0, "LUKS\xba\xbe"):
-		return "luks"
+		return layer.Layer{Kind: layer.LUKS}
 	case len(head) >= signatureSize && (binary.LittleEndian.Uint64(head[128<<10:]) == 0x00bab10c || binary.BigEndian.Uint64(head[128<<10:]) == 0x00bab10c):
-		return strings.TrimSpace("zfs " + zfsPool(head[16<<10:128<<10]))
+		return layer.Layer{Kind: layer.Pool, Name: zfsPool(head[16<<10 : 128<<10])}
 	case at(4096, "\xfc\x4e\x2b\xa9"):
-		return "md"
+		return layer.Layer{Kind: layer.MD}
 	case at(0, "XFSB"):
-		return named("xfs", 32)
+		return named(layer.XFS, 32)
 	case at(65536+64, "_BHRfS_M"):
-		return named("btrfs", 65536+32)
+		return named(layer.Btrfs, 65536+32)
 	case at(4086, "SWAPSPACE2"):
-		return named("swap", 1024+12)
+		return named(layer.Swap, 1024+12)
 	case at(1080, "\x53\xef"):
-		return named("ext", 1024+104)
+		return named(layer.Ext, 1024+104)
 	case at(510, "\x55\xaa") && at(82, "FAT32   "):
 		return vfat(head[67:71])
 	case at(510, "\x55\xaa") && at(54, "FAT16   "):
 		return vfat(head[39:43])
 	}
-	return ""
+	return layer.Layer{}
 }
 
 // vfat writes the volume's serial number as blkid does.
-func vfat(serial []byte) string {
+func vfat(serial []byte) layer.Layer {
 	n := binary.LittleEndian.Uint32(serial)
-	return fmt.Sprintf("vfat %04X-%04X", n>>16, n&0xffff)
+	return layer.Layer{Kind: layer.VFAT, Name: fmt.Sprintf("%04X-%04X", n>>16, n&0xffff)}
 }
 
 // uuid writes 16 bytes as UUIDs are written.
@@ -92,26 +93,26 @@ type contents struct {
 }
 
 type signed struct {
-	text string
-	at   time.Time
+	content layer.Layer
+	at      time.Time
 }
 
 // of reads what is on a disk or partition. key is the kernel's number for this disk in this place.
-func (s *contents) of(a *attributes, path, key string, now time.Time) string {
+func (s *contents) of(a *attributes, path, key string, now time.Time) layer.Layer {
 	s.mu.Lock()
 	known, ok := s.seen[key]
 	s.mu.Unlock()
 	if ok && now.Sub(known.at) < reread && !now.Before(known.at) {
-		return known.text
+		return known.content
 	}
 	head, err := a.head(path, signatureSize)
 	if err != nil {
-		return known.text
+		return known.content
 	}
 	known = signed{signature(head), now}
-	if known.text == "lvm" {
+	if known.content.Kind == layer.VolumeGroup {
 		if head, err = a.head(path, lvmSize); err == nil {
-			known.text = strings.TrimSpace("lvm " + lvmGroup(head))
+			known.content.Name = lvmGroup(head)
 		}
 	}
 	s.mu.Lock()
@@ -120,7 +121,7 @@ func (s *contents) of(a *attributes, path, key string, now time.Time) string {
 		clear(s.seen)
 	}
 	s.seen[key] = known
-	return known.text
+	return known.content
 }
 
 // head reads the first bytes of a device, within the time that the drive's attributes have.

@@ -5,9 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
+
+	"labd/internal/layer"
 )
 
 // What the system's own tools write is recognised.
@@ -32,7 +33,7 @@ func TestSignatureOfRealFileSystems(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := signature(head[:signatureSize]); got != tt.want {
+		if got := signature(head[:signatureSize]).String(); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.tool[0], got, tt.want)
 		}
 	}
@@ -71,7 +72,7 @@ func TestSignatures(t *testing.T) {
 			copy(b[128<<10-20:], "\x00\x00\x00\x04name\x00\x00\x00\x09\x00\x00\x00\x01\x00\x00\x00\xff")
 		}), "zfs"},
 	} {
-		if got := signature(tt.head); got != tt.want {
+		if got := signature(tt.head).String(); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
@@ -86,8 +87,8 @@ func FuzzSignature(f *testing.F) {
 		if at >= 0 && at < len(head) {
 			copy(head[at:], piece)
 		}
-		if got := signature(head); strings.HasPrefix(got, "zfs ") && len(got) > 4+255 {
-			t.Errorf("name of %d bytes", len(got))
+		if got := signature(head); len(got.Name) > 255 {
+			t.Errorf("name of %d bytes", len(got.Name))
 		}
 		_ = signature(piece)
 	})
@@ -99,7 +100,7 @@ func TestContents(t *testing.T) {
 	dir, o := speaking(t, nil, func() time.Time { return now })
 	tweak(t, dir, map[string]string{"dev/nvme0n1p1": "LUKS\xba\xbe", "proc/swaps": "Filename Type Size Used Priority\n/dev/nvme0n1p1 partition 1 0 -2\n"})
 	ns := look(t, o).Drives[0].Controller().Namespaces[0]
-	if strings.Join(ns.Contents, ",") != "luks" || strings.Join(ns.Users, ",") != "swap" {
+	if layer.Join(ns.Contents) != "luks" || layer.Join(ns.Users) != "swap" {
 		t.Fatalf("contents %q, users %q", ns.Contents, ns.Users)
 	}
 	tweak(t, dir, map[string]string{"dev/nvme0n1p1": ""})

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,9 +27,15 @@ type Socket interface {
 const (
 	// MaxAnswer is the most that is read of one answer, in bytes.
 	MaxAnswer = 8 << 20
-	// MaxNetworks and MaxContainers bound the lists.
+	// MaxHeader is the most that an answer's header may be, in bytes.
+	MaxHeader = 64 << 10
+	// MaxNetworks and MaxContainers bound the lists, MaxPorts the ports of all containers: a range of ports is listed
+	// port by port, for IPv4 and IPv6.
 	MaxNetworks   = 512
 	MaxContainers = 4096
+	MaxPorts      = 128 << 10
+	// maxMessage is how much of a daemon's error message is kept, in bytes.
+	maxMessage = 500
 )
 
 // What a daemon may do wrong.
@@ -48,10 +55,11 @@ var (
 // Docker of the machine labd runs on.
 func newClient(s Socket) (*client.Client, *http.Transport, error) {
 	transport := &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return s.Dial(ctx) },
-		MaxConnsPerHost:    1,
-		IdleConnTimeout:    idleTimeout,
-		DisableCompression: true, // a small answer must not become a large one
+		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return s.Dial(ctx) },
+		MaxConnsPerHost:        1,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: MaxHeader,
+		DisableCompression:     true, // a small answer must not become a large one
 	}
 	httpClient := &http.Client{
 		Transport:     &strict{next: transport},
@@ -117,7 +125,11 @@ func explain(what string, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &syntax) || errors.As(err, &kind) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%s: %w: %w", what, ErrMalformed, err)
+		return fmt.Errorf("%s: %w: %.200s", what, ErrMalformed, err.Error())
+	}
+	if text := err.Error(); len(text) > maxMessage {
+		// The daemon's own words, as long as an answer may be.
+		return fmt.Errorf("%s: %s… (%d bytes more)", what, strings.ToValidUTF8(text[:maxMessage], ""), len(text)-maxMessage)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -16,19 +15,41 @@ import (
 	"github.com/docker/docker/client"
 )
 
+// FirewallBackend is what a Docker daemon programs its packet filter with: iptables, iptables+firewalld or nftables, as
+// the driver in GET /info says (since API 1.49).
+type FirewallBackend string
+
+// The usual backends.
+const (
+	IPTables FirewallBackend = "iptables"
+	NFTables FirewallBackend = "nftables"
+)
+
+// OwnTables reports whether the daemon makes nftables tables of its own, in which nobody else has a place for rules.
+func (b FirewallBackend) OwnTables() bool { return strings.HasPrefix(string(b), string(NFTables)) }
+
 // Info is what a daemon says of itself, checked.
 type Info struct {
 	// Version and API are the daemon's versions, "28.5.2" and "1.51".
 	Version, API string
 	// Podman says that the daemon is Podman's: its API does not tell the bridges of networks.
 	Podman bool
-	// FirewallBackend is iptables, iptables+firewalld or nftables; iptables where an old daemon does not say.
-	FirewallBackend string
+	// FirewallBackend is what the daemon programs; iptables where an old one does not say.
+	FirewallBackend FirewallBackend
 	Networks        []Network
 	Containers      []Container
-	// Rejected says what of the answer was left out because it cannot be true, one sentence each.
+	// Rejected says what of the answer was left out because it cannot be true, one sentence each, maxRejected of them
+	// and one that counts the others.
 	Rejected []string
 }
+
+const (
+	maxRejected = 32
+	// maxText bounds a word that is not a name, in bytes; Docker's longest is a version with the commit of a build.
+	maxText = 64
+	// maxSubnets bounds the subnets of one network. Docker takes one for IPv4 and one for IPv6; other drivers some more.
+	maxSubnets = 16
+)
 
 // DriverBridge is the driver of networks with a bridge in the daemon's network namespace; GatewayIsolated is the gateway
 // mode of those whose bridge has no address, so that nothing leads in or out.
@@ -95,14 +116,20 @@ func describe(ctx context.Context, c *client.Client) (*Info, error) {
 	if err != nil {
 		return nil, explain("ask Docker for its version", err)
 	}
-	info := &Info{Version: version.Version, API: version.APIVersion, FirewallBackend: "iptables"}
+	info := &Info{FirewallBackend: IPTables}
+	info.Version = info.text("its version", version.Version)
+	info.API = info.text("the version of its API", version.APIVersion)
 	for _, component := range version.Components {
 		info.Podman = info.Podman || component.Name == "Podman Engine"
 	}
 	if system, err := c.Info(ctx); err != nil {
 		return nil, explain("ask Docker for its firewall backend", err)
 	} else if system.FirewallBackend != nil && system.FirewallBackend.Driver != "" {
-		info.FirewallBackend = system.FirewallBackend.Driver
+		backend := info.text("its firewall backend", system.FirewallBackend.Driver)
+		if backend == "" {
+			return nil, fmt.Errorf("ask Docker for its firewall backend: %w", ErrMalformed)
+		}
+		info.FirewallBackend = FirewallBackend(backend)
 	}
 	return info, nil
 }
@@ -123,36 +150,75 @@ func (i *Info) list(ctx context.Context, c *client.Client) error {
 	if len(containers) > MaxContainers {
 		return fmt.Errorf("list Docker's containers: %d of them: %w", len(containers), ErrTooMany)
 	}
+	ports := 0
+	for _, ct := range containers {
+		ports += len(ct.Ports)
+	}
+	if ports > MaxPorts {
+		return fmt.Errorf("list Docker's containers: %d ports: %w", ports, ErrTooMany)
+	}
+	// What was left out of the daemon's own words stays; the lists of this look have a share of their own.
+	look := &Info{Podman: i.Podman, Rejected: slices.Clip(i.Rejected)}
 	for _, n := range networks {
-		i.addNetwork(n)
+		look.addNetwork(n)
 	}
 	for _, ct := range containers {
-		i.addContainer(ct)
+		look.addContainer(ct)
 	}
+	i.Networks, i.Containers, i.Rejected = look.Networks, look.Containers, look.told()
 	return nil
 }
 
+// reject notes what is left out. Foreign text in it is cut by its format, as %.60q.
 func (i *Info) reject(format string, args ...any) {
 	i.Rejected = append(i.Rejected, fmt.Sprintf(format, args...))
 }
 
+// told is what was rejected, with a last sentence for what is too much to list.
+func (i *Info) told() []string {
+	if len(i.Rejected) <= maxRejected {
+		return i.Rejected
+	}
+	return append(slices.Clone(i.Rejected[:maxRejected]), fmt.Sprintf("%d more things are left out", len(i.Rejected)-maxRejected))
+}
+
+// text is a word of the daemon's own, "" where it is longer than any or holds what nobody can read.
+func (i *Info) text(what, s string) string {
+	if len(s) <= maxText && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return s
+	}
+	i.reject("%s is %.60q", what, s)
+	return ""
+}
+
 func (i *Info) addNetwork(n network.Inspect) {
 	if !validName(n.Name) {
-		i.reject("a network is called %q", n.Name)
+		i.reject("a network is called %.60q", n.Name)
 		return
 	}
 	if slices.ContainsFunc(i.Networks, func(o Network) bool { return o.Name == n.Name }) {
 		i.reject("two networks are called %q", n.Name)
 		return
 	}
-	out := Network{
-		ID: n.ID, Name: n.Name, Driver: n.Driver, Internal: n.Internal, Mode: n.Labels["labd.mode"],
-		GatewayMode:  cmp.Or(n.Options["com.docker.network.bridge.gateway_mode_ipv4"], "nat"),
-		GatewayMode6: cmp.Or(n.Options["com.docker.network.bridge.gateway_mode_ipv6"], "nat"),
+	out := Network{ID: n.ID, Name: n.Name, Driver: n.Driver, Internal: n.Internal, Mode: n.Labels["labd.mode"]}
+	mode, mode6 := n.Options["com.docker.network.bridge.gateway_mode_ipv4"], n.Options["com.docker.network.bridge.gateway_mode_ipv6"]
+	out.GatewayMode, out.GatewayMode6 = cmp.Or(mode, "nat"), cmp.Or(mode6, "nat")
+	// Each of these decides what is done with the network, so one that makes no sense speaks against all of it.
+	for _, word := range []struct{ what, text string }{
+		{"the id", n.ID}, {"the driver", n.Driver}, {"the label labd.mode", out.Mode}, {"the gateway mode", mode}, {"the IPv6 gateway mode", mode6},
+	} {
+		if !validWord(word.text) {
+			i.reject("network %q has %s %.60q", n.Name, word.what, word.text)
+			return
+		}
+	}
+	if len(n.IPAM.Config) > maxSubnets {
+		i.reject("network %q has %d subnets", n.Name, len(n.IPAM.Config))
+		return
 	}
 	if n.Driver == DriverBridge && !i.Podman {
 		if out.Bridge = bridgeName(n); !ValidInterface(out.Bridge) {
-			i.reject("network %q has a bridge called %q", n.Name, out.Bridge)
+			i.reject("network %q has a bridge called %.60q", n.Name, out.Bridge)
 			return
 		}
 	}
@@ -162,7 +228,7 @@ func (i *Info) addNetwork(n network.Inspect) {
 		}
 		prefix, err := netip.ParsePrefix(config.Subnet)
 		if err != nil || prefix.Addr().Zone() != "" || prefix.Addr().Is4In6() {
-			i.reject("network %q has a subnet %q", n.Name, config.Subnet)
+			i.reject("network %q has a subnet %.60q", n.Name, config.Subnet)
 			return
 		}
 		out.Subnets = append(out.Subnets, prefix.Masked())
@@ -184,7 +250,7 @@ func bridgeName(n network.Inspect) string {
 	return "br-" + n.ID[:12]
 }
 
-// ValidInterface tells whether name can be an interface and is safe in a rule: at most 15 bytes (IFNAMSIZ - 1) of
+// ValidInterface reports whether name can be an interface and is safe in a rule: at most 15 bytes (IFNAMSIZ - 1) of
 // letters, digits, dot, underscore and dash, and no option.
 func ValidInterface(name string) bool {
 	if name == "" || len(name) > 15 || name == "." || name == ".." || name[0] == '-' {
@@ -198,7 +264,7 @@ func ValidInterface(name string) bool {
 	return true
 }
 
-// validName tells whether a name can be Docker's ([a-zA-Z0-9][a-zA-Z0-9_.-]*, moby daemon/names); Podman is no laxer.
+// validName reports whether a name can be Docker's ([a-zA-Z0-9][a-zA-Z0-9_.-]*, moby daemon/names); Podman is no laxer.
 func validName(name string) bool {
 	if name == "" || len(name) > 128 || !utf8.ValidString(name) {
 		return false
@@ -210,6 +276,12 @@ func validName(name string) bool {
 		}
 	}
 	return true
+}
+
+// validWord reports whether s is empty or one printable word of at most 128 bytes, as drivers ("local/plugin:latest"), ids and
+// modes are.
+func validWord(s string) bool {
+	return len(s) <= 128 && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) })
 }
 
 var states = [...]string{"created", StateRunning, "paused", "restarting", "removing", "exited", "dead"}
@@ -242,8 +314,16 @@ func (i *Info) addContainer(ct container.Summary) {
 		name = strings.TrimPrefix(ct.Names[0], "/")
 	}
 	if !validName(name) {
-		i.reject("a container is called %q", name)
+		i.reject("a container is called %.60q", name)
 		return
+	}
+	// A container's lists may be long; what is wrong with them is said once.
+	said := false
+	reject := func(format string, args ...any) {
+		if !said {
+			i.reject(format, args...)
+		}
+		said = true
 	}
 	out := Container{
 		Name: name, Project: composeName(ct.Labels["com.docker.compose.project"]), Service: composeName(ct.Labels["com.docker.compose.service"]),
@@ -257,6 +337,10 @@ func (i *Info) addContainer(ct container.Summary) {
 			if endpoint == nil {
 				continue
 			}
+			if !validName(network) {
+				reject("container %q is in a network %.60q", name, network)
+				continue
+			}
 			for _, text := range []string{endpoint.IPAddress, endpoint.GlobalIPv6Address} {
 				if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
 					out.Addresses[network] = append(out.Addresses[network], addr)
@@ -266,15 +350,19 @@ func (i *Info) addContainer(ct container.Summary) {
 	}
 	for _, p := range ct.Ports {
 		port := Port{Number: p.PrivatePort, Protocol: p.Type}
-		if p.PublicPort != 0 {
-			port.PublishedOn = p.IP
+		if p.Type != "tcp" && p.Type != "udp" && p.Type != "sctp" {
+			reject("container %q has a port %d/%.60q", name, p.PrivatePort, p.Type)
+			continue
 		}
-		switch p.Type {
-		case "tcp", "udp", "sctp":
-			out.Ports = append(out.Ports, port)
-		default:
-			i.reject("container %q has a port %s/%q", name, strconv.Itoa(int(p.PrivatePort)), p.Type)
+		if p.PublicPort != 0 && p.IP != "" {
+			addr, err := netip.ParseAddr(p.IP)
+			if err != nil {
+				reject("container %q has port %d published on %.60q", name, p.PrivatePort, p.IP)
+				continue
+			}
+			port.PublishedOn = addr.WithZone("").String()
 		}
+		out.Ports = append(out.Ports, port)
 	}
 	i.Containers = append(i.Containers, out)
 }

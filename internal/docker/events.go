@@ -33,7 +33,7 @@ type event struct {
 	Status string
 }
 
-// matters tells whether networks or containers may be others after the event. Health checks run commands all the time,
+// matters reports whether networks or containers may be others after the event. Health checks run commands all the time,
 // which are events too.
 func (e event) matters() bool {
 	switch e.Type {
@@ -62,6 +62,7 @@ func Watch(ctx context.Context, s Socket, headerTime time.Duration, changed func
 			return s.Dial(ctx)
 		},
 		DisableKeepAlives: true, DisableCompression: true, ResponseHeaderTimeout: headerTime, ReadBufferSize: eventBuffer, WriteBufferSize: 1 << 10,
+		MaxResponseHeaderBytes: MaxHeader,
 	}
 	filters := url.Values{"filters": {`{"type":["container","network"]}`}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/events?"+filters.Encode(), nil)
@@ -74,7 +75,7 @@ func Watch(ctx context.Context, s Socket, headerTime time.Duration, changed func
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask Docker for its events: %w: %s", ErrMalformed, resp.Status)
+		return fmt.Errorf("ask Docker for its events: %w: status %d", ErrMalformed, resp.StatusCode)
 	}
 	quiet := time.AfterFunc(MaxQuiet, cancel)
 	defer quiet.Stop()

@@ -1,7 +1,7 @@
 package host
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,8 +22,16 @@ var ErrNotInstalled = exec.ErrNotFound
 // DefaultCommandTimeout bounds a command whose context has no earlier deadline.
 const DefaultCommandTimeout = 30 * time.Second
 
-// maxOutput is the most that is kept of a program's output, per stream.
-const maxOutput = 4 << 20
+// ErrTooMuchOutput says that a program wrote more to standard output than its limit. It is killed then: half of an
+// answer would be read as a whole one.
+var ErrTooMuchOutput = errors.New("it prints more than labd reads")
+
+const (
+	// DefaultMaxOutput is the most that a program may write to standard output, in bytes, where Cmd does not say more.
+	DefaultMaxOutput = 4 << 20
+	// maxStderr is how much is kept of what it writes to standard error; the rest is counted.
+	maxStderr = 64 << 10
+)
 
 // Cmd is one run of a program of the host.
 type Cmd struct {
@@ -36,6 +44,8 @@ type Cmd struct {
 	NetNS *os.File
 	// Env are further variables, "KEY=value".
 	Env []string
+	// MaxOutput is DefaultMaxOutput when zero.
+	MaxOutput int
 }
 
 // ExitError says that a program ran and failed.
@@ -54,8 +64,8 @@ func (e *ExitError) Error() string {
 }
 
 // Run runs c to its end and returns what it wrote to standard output. It fails with ErrNoPrograms, with an *ExitError,
-// or with the context's error when the deadline (DefaultCommandTimeout at the latest) passes; the whole process group
-// is killed then.
+// with ErrTooMuchOutput, or with the context's error when the deadline (DefaultCommandTimeout at the latest) passes; the
+// whole process group is killed in the last two cases.
 func (h *Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
 	path := h.ExecPATH()
 	if path == "" {
@@ -67,6 +77,8 @@ func (h *Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, DefaultCommandTimeout)
 	defer cancel()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	cmd := exec.CommandContext(ctx, program, c.Args...)
 	cmd.Env = append([]string{"PATH=" + path, "LC_ALL=C", "HOME=/root"}, c.Env...)
 	cmd.Dir = "/"
@@ -76,7 +88,8 @@ func (h *Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
 	if c.Stdin != "" {
 		cmd.Stdin = strings.NewReader(c.Stdin)
 	}
-	stdout, stderr := &limited{max: maxOutput}, &limited{max: maxOutput}
+	stdout := &output{max: cmp.Or(c.MaxOutput, DefaultMaxOutput), overflow: func() { stop(ErrTooMuchOutput) }}
+	stderr := &messages{}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	if err = start(cmd, c.NetNS); err == nil {
 		err = cmd.Wait()
@@ -84,14 +97,16 @@ func (h *Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
 	title := strings.Join(append([]string{c.Name}, c.Args...), " ")
 	var exit *exec.ExitError
 	switch {
+	case stdout.full: // also where it ended by itself before it could be killed
+		return nil, fmt.Errorf("run %s: %w: more than %d bytes", title, ErrTooMuchOutput, stdout.max)
 	case ctx.Err() != nil:
-		return stdout.Bytes(), fmt.Errorf("run %s: %w", title, ctx.Err())
+		return stdout.data, fmt.Errorf("run %s: %w", title, ctx.Err())
 	case errors.As(err, &exit):
-		return stdout.Bytes(), &ExitError{Command: title, Code: exit.ExitCode(), Stderr: stderr.String()}
+		return stdout.data, &ExitError{Command: title, Code: exit.ExitCode(), Stderr: stderr.String()}
 	case err != nil:
 		return nil, fmt.Errorf("run %s: %w", title, err)
 	}
-	return stdout.Bytes(), nil
+	return stdout.data, nil
 }
 
 // start starts the program; a child is born into the network namespace of the thread that makes it (clone(2)).
@@ -102,7 +117,7 @@ func start(cmd *exec.Cmd, namespace *os.File) error {
 	return InNetNS(namespace, cmd.Start)
 }
 
-// HasProgram tells whether a program can be run.
+// HasProgram reports whether a program can be run.
 func (h *Host) HasProgram(name string) bool {
 	path := h.ExecPATH()
 	if path == "" {
@@ -128,15 +143,43 @@ func lookPath(path, name string) (string, error) {
 	return "", fmt.Errorf("run %s: program not found in %s: %w", name, path, exec.ErrNotFound)
 }
 
-// limited keeps the first max bytes and drops the rest.
-type limited struct {
-	bytes.Buffer
-	max int
+// output takes up to max bytes; what would be more makes it full, once, and is dropped. It is an io.Writer and no more:
+// an embedded buffer would bring its own ReadFrom, which io.Copy prefers to Write.
+type output struct {
+	data     []byte
+	max      int
+	full     bool
+	overflow func()
 }
 
-func (l *limited) Write(p []byte) (int, error) {
-	if room := l.max - l.Len(); room > 0 {
-		l.Buffer.Write(p[:min(room, len(p))])
+func (o *output) Write(p []byte) (int, error) {
+	switch {
+	case o.full:
+	case len(o.data)+len(p) > o.max:
+		o.full, o.data = true, nil
+		o.overflow()
+	default:
+		o.data = append(o.data, p...)
 	}
 	return len(p), nil
+}
+
+// messages keeps the first maxStderr bytes and counts the rest.
+type messages struct {
+	text    []byte
+	dropped int
+}
+
+func (m *messages) Write(p []byte) (int, error) {
+	n := min(len(p), maxStderr-len(m.text))
+	m.text = append(m.text, p[:n]...)
+	m.dropped += len(p) - n
+	return len(p), nil
+}
+
+func (m *messages) String() string {
+	if m.dropped > 0 {
+		return fmt.Sprintf("%s… (%d bytes more)", m.text, m.dropped)
+	}
+	return string(m.text)
 }

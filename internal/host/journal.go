@@ -21,8 +21,12 @@ type JournalRecord struct {
 	At   time.Time
 }
 
-// maxJournal is how many records are asked for: the newest.
-const maxJournal = 5000
+// maxJournal is how many records are asked for: the newest. maxJournalOutput is the most that they may be, in bytes; a
+// record is some 600 of them, and more where its text is no UTF-8.
+const (
+	maxJournal       = 5000
+	maxJournalOutput = 16 << 20
+)
 
 // KernelJournal returns the kernel's records since a time whose text contains one of words, lower-case letters, oldest
 // first. It fails with ErrNoPrograms or exec.ErrNotFound where no journal can be asked.
@@ -33,14 +37,16 @@ func (h *Host) KernelJournal(ctx context.Context, since time.Time, words ...stri
 	}
 	// Any program may write to /dev/kmsg, and the journal takes its word for the kernel's: the facility tells.
 	match := []string{"_TRANSPORT=kernel", "SYSLOG_FACILITY=0"}
-	out, err := h.Run(ctx, Cmd{Name: "journalctl", Args: slices.Concat(args, []string{"--grep=" + strings.Join(words, "|")}, match)})
+	out, err := h.Run(ctx, Cmd{
+		Name: "journalctl", Args: slices.Concat(args, []string{"--grep=" + strings.Join(words, "|")}, match), MaxOutput: maxJournalOutput,
+	})
 	var exit *ExitError
 	if errors.As(err, &exit) {
 		if strings.TrimSpace(exit.Stderr) == "" {
 			return nil, nil // nothing found
 		}
 		// A journalctl without PCRE2 cannot search.
-		out, err = h.Run(ctx, Cmd{Name: "journalctl", Args: slices.Concat(args, match)})
+		out, err = h.Run(ctx, Cmd{Name: "journalctl", Args: slices.Concat(args, match), MaxOutput: maxJournalOutput})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the kernel's records in the journal: %w", err)

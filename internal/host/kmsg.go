@@ -27,6 +27,9 @@ type KernelRecord struct {
 	Text string
 }
 
+// maxPoll is how many records one Poll reads: more than a log buffer of 4 MiB holds.
+const maxPoll = 100_000
+
 // KernelLog reads the kernel log bit by bit: each Poll returns what came since the last. Only records of facility kern
 // count, since any program may write others to /dev/kmsg. It is not safe for concurrent use.
 type KernelLog struct {
@@ -90,7 +93,8 @@ func (l *KernelLog) pollDevice() (records []KernelRecord, lost bool, err error) 
 	if err != nil {
 		return nil, false, fmt.Errorf("read the kernel log: %w", err)
 	}
-	for {
+	// Whoever writes to the log all the time must not keep a Poll from its end; the next one goes on.
+	for range maxPoll {
 		var n int
 		var rerr error
 		if err := raw.Control(func(fd uintptr) { n, rerr = unix.Read(int(fd), l.buf) }); err != nil {
@@ -113,6 +117,7 @@ func (l *KernelLog) pollDevice() (records []KernelRecord, lost bool, err error) 
 			records = append(records, rec)
 		}
 	}
+	return records, lost, nil
 }
 
 func (l *KernelLog) pollFile(info fs.FileInfo) (records []KernelRecord, whole bool, err error) {
@@ -124,7 +129,7 @@ func (l *KernelLog) pollFile(info fs.FileInfo) (records []KernelRecord, whole bo
 		return nil, false, fmt.Errorf("read the kernel log: %w", err)
 	}
 	defer f.Close()
-	records, err = ParseDmesg(f)
+	records, err = ParseDmesg(&limitedReader{r: f, left: MaxTable})
 	if err != nil {
 		return nil, false, fmt.Errorf("read the kernel log %s: %w", l.path, err)
 	}

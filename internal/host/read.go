@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +25,15 @@ const MaxFile = 1 << 20
 // the same path is not tried again before that.
 var ErrHung = errors.New("read hangs")
 
-// ErrTooLarge says that a file is larger than MaxFile.
-var ErrTooLarge = errors.New("file is larger than 1 MiB")
+// MaxTable is the most that ReadTable reads of one file, in bytes. A line of /proc/net/unix or mountinfo is some hundred
+// of them, and both tables have as many lines as somebody on the host wants.
+const MaxTable = 64 << 20
+
+// MaxNames is the most that a Reader returns of one directory.
+const MaxNames = 100_000
+
+// ErrTooLarge says that a file is larger than its limit (MaxFile, MaxTable), or a directory than MaxNames.
+var ErrTooLarge = errors.New("it is larger than labd reads")
 
 // Reader reads files one after another, each with a deadline. A read that hangs costs one goroutine and spoils only
 // its own result: the Reader goes on with a new goroutine. A Reader is not safe for concurrent use; Close ends it.
@@ -131,17 +139,27 @@ func (r *Reader) Link(path string) (string, error) {
 	return target, err
 }
 
-// Names returns the names in a directory, sorted.
+// Names returns the names in a directory, sorted, of which there may be MaxNames.
 func (r *Reader) Names(path string) ([]string, error) {
-	value, err := r.run(path, func() (any, error) {
-		entries, err := os.ReadDir(path)
-		names := make([]string, 0, len(entries))
-		for _, e := range entries {
-			names = append(names, e.Name())
-		}
-		return names, err
-	})
+	value, err := r.run(path, func() (any, error) { return readNames(path) })
 	names, _ := value.([]string)
+	return names, err
+}
+
+func readNames(path string) ([]string, error) {
+	d, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(MaxNames + 1)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if len(names) > MaxNames {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
+	}
+	slices.Sort(names)
 	return names, err
 }
 
@@ -227,4 +245,43 @@ func (h *Host) ReadFile(ctx context.Context, path string) ([]byte, error) {
 	r := h.NewReader(timeout)
 	defer r.Close()
 	return r.File(path)
+}
+
+// ReadTable has parse read a table of the kernel line by line, of MaxTable bytes at most, with the default deadline, or less
+// when ctx ends sooner. A table that is larger is an error: a part of it would look like the whole. parse must keep to itself,
+// since it is left alone with a file that hangs.
+func ReadTable[T any](ctx context.Context, h *Host, path string, parse func(io.Reader) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, DefaultReadTimeout)
+	defer cancel()
+	return Bounded(ctx, h, path, func() (value T, err error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return value, err
+		}
+		defer f.Close()
+		limit := &limitedReader{r: f, left: MaxTable}
+		value, err = parse(limit)
+		if limit.left < 0 {
+			var none T
+			return none, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
+		}
+		return value, err
+	}, nil)
+}
+
+// limitedReader fails, instead of ending, where there is more than allowed.
+type limitedReader struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limitedReader) Read(p []byte) (int, error) {
+	if l.left < 0 {
+		return 0, ErrTooLarge
+	}
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, ErrTooLarge
+	}
+	return n, err
 }

@@ -74,6 +74,9 @@ func ask(ctx context.Context, h *host.Host, id int, command int32) (r reply, fd 
 	if !ok {
 		return reply{}, -1, errors.New("not a unix socket")
 	}
+	if err := checkMonitor(unixConn); err != nil {
+		return reply{}, -1, err
+	}
 	// The monitor wants to know who asks, and takes credentials only from a socket that passes them.
 	raw, err := unixConn.SyscallConn()
 	if err != nil {
@@ -108,6 +111,21 @@ func ask(ctx context.Context, h *host.Host, id int, command int32) (r reply, fd 
 		fd = -1
 	}
 	return r, fd, err
+}
+
+// checkMonitor makes sure that root listens, as a container's monitor is root's: anybody of the host may listen on an
+// abstract name, and whoever answers here says which process, and so which namespaces, labd takes for the container's.
+// Root of an unprivileged container is another user on the host. The process itself is not looked at: one that was started
+// by lxc-start -d listened before it became the monitor (src/lxc/lxccontainer.c, do_lxcapi_start).
+func checkMonitor(conn *net.UnixConn) error {
+	cred, err := peerOf(conn)
+	if err != nil {
+		return err
+	}
+	if cred.Uid != 0 {
+		return fmt.Errorf("%w: user %d listens there, and a monitor is root's", ErrForeignPeer, cred.Uid)
+	}
+	return nil
 }
 
 // takeFD returns the one file descriptor of a control message, closing any further ones.

@@ -34,7 +34,7 @@ type Container struct {
 	root    *os.File
 	net     NamespaceID
 	pidNS   NamespaceID
-	proc    string
+	host    *host.Host
 }
 
 // Open takes hold of a running container. It fails with ErrNotRunning when it is not, or ended meanwhile.
@@ -43,7 +43,7 @@ func Open(ctx context.Context, h *host.Host, id int) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Container{ID: id, PID: pid, pidfd: pidfd, proc: h.Procfs}
+	c := &Container{ID: id, PID: pid, pidfd: pidfd, host: h}
 	defer func() {
 		if err != nil {
 			_ = c.Close()
@@ -87,7 +87,7 @@ func namespaceOf(path string) (NamespaceID, error) {
 	return NamespaceID{Dev: uint64(st.Dev), Ino: st.Ino}, nil
 }
 
-// Alive tells whether the container's init still runs: a pidfd becomes readable when its process ends (pidfd_open(2)).
+// Alive reports whether the container's init still runs: a pidfd becomes readable when its process ends (pidfd_open(2)).
 func (c *Container) Alive() bool {
 	fds := []unix.PollFd{{Fd: int32(c.pidfd), Events: unix.POLLIN}}
 	for {

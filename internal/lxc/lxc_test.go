@@ -1,6 +1,7 @@
 package lxc
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -38,8 +39,9 @@ const unixTable = `Num       RefCount Protocol Flags    Type St Inode Path
 
 func TestRunning(t *testing.T) {
 	for path, want := range map[string][]int{"/var/lib/lxc": {101, 102}, "/var/lib/lxc/": {101, 102}, "/var/lib/lxc-other": {108}, "/nowhere": nil} {
-		if diff := cmp.Diff(want, parseUnix([]byte(unixTable), path)); diff != "" {
-			t.Errorf("%s: -want +got:\n%s", path, diff)
+		got, err := parseUnix(strings.NewReader(unixTable), path)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v, -want +got:\n%s", path, err, diff)
 		}
 	}
 }
@@ -47,7 +49,7 @@ func TestRunning(t *testing.T) {
 func FuzzUnixTable(f *testing.F) {
 	f.Add([]byte(unixTable))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		ids := parseUnix(data, "/var/lib/lxc")
+		ids, _ := parseUnix(bytes.NewReader(data), "/var/lib/lxc")
 		if !slices.IsSorted(ids) || len(ids) > 0 && ids[0] <= 0 {
 			t.Errorf("impossible ids %v", ids)
 		}
@@ -312,7 +314,7 @@ func TestPathsStayInside(t *testing.T) {
 	if data, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd())); err != nil || string(data) != "inside" {
 		t.Errorf("%q, %v", data, err)
 	}
-	c := &Container{ID: 101, root: root}
+	c := &Container{ID: 101, root: root, host: host.New(host.DefaultPaths(), "")}
 	if _, err := c.Socket(t.Context(), "file"); !errors.Is(err, ErrNotSocket) {
 		t.Errorf("a file instead of a socket: %v", err)
 	}
@@ -350,7 +352,7 @@ func TestForeignPeer(t *testing.T) {
 		{"another network", own, pidNS, false},
 		{"another PID namespace", netNS, own, false},
 	} {
-		c := &Container{ID: 101, root: root, net: tt.net, pidNS: tt.pid, proc: "/proc"}
+		c := &Container{ID: 101, root: root, net: tt.net, pidNS: tt.pid, host: host.New(host.DefaultPaths(), "")}
 		s, err := c.Socket(t.Context(), "docker.sock")
 		if err != nil {
 			t.Fatal(err)

@@ -2,9 +2,9 @@ package lxc
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,11 +16,11 @@ import (
 // Running returns the ids of the running containers, sorted: those whose monitor listens on the abstract command
 // socket @<lxc path>/<id>/command, as PVE::LXC lists active containers. It reads <procfs>/net/unix and asks nobody.
 func Running(ctx context.Context, h *host.Host) ([]int, error) {
-	data, err := h.ReadFile(ctx, filepath.Join(h.Procfs, "net/unix"))
+	ids, err := host.ReadTable(ctx, h, filepath.Join(h.Procfs, "net/unix"), func(r io.Reader) ([]int, error) { return parseUnix(r, h.LXC) })
 	if err != nil {
 		return nil, fmt.Errorf("list running containers: %w", err)
 	}
-	return parseUnix(data, h.LXC), nil
+	return ids, nil
 }
 
 // listening is the flag of a socket that accepts connections (__SO_ACCEPTCON in include/linux/net.h), which tells the
@@ -28,9 +28,9 @@ func Running(ctx context.Context, h *host.Host) ([]int, error) {
 const listening = 1 << 16
 
 // parseUnix reads the format of /proc/net/unix (net/unix/af_unix.c): Num RefCount Protocol Flags Type St Inode Path.
-func parseUnix(data []byte, lxcPath string) []int {
+func parseUnix(r io.Reader, lxcPath string) ([]int, error) {
 	var ids []int
-	scanner := bufio.NewScanner(bytes.NewReader(data))
+	scanner := bufio.NewScanner(r)
 	for scanner.Scan() {
 		fields := strings.Fields(scanner.Text())
 		if len(fields) != 8 {
@@ -54,5 +54,5 @@ func parseUnix(data []byte, lxcPath string) []int {
 		}
 	}
 	slices.Sort(ids)
-	return slices.Compact(ids)
+	return slices.Compact(ids), scanner.Err()
 }

@@ -23,7 +23,7 @@ type Chains struct {
 	Raw, Forward, NAT []Rule
 }
 
-// Equal tells whether both hold the same rules in the same order.
+// Equal reports whether both hold the same rules in the same order.
 func (c Chains) Equal(o Chains) bool {
 	return equalRules(c.Raw, o.Raw) && equalRules(c.Forward, o.Forward) && equalRules(c.NAT, o.NAT)
 }
@@ -146,12 +146,12 @@ func (r *Ruleset) plainJumps(j jump) []int {
 	return positions
 }
 
-// plainJump tells whether the rule jumps to chain without any condition.
+// plainJump reports whether the rule jumps to chain without any condition.
 func (r Rule) plainJump(chain string) bool {
 	return len(r.Args) == 2 && r.Args[0] == "-j" && r.Args[1] == chain
 }
 
-// HasMark tells whether anything of labd's is in the ruleset.
+// HasMark reports whether anything of labd's is in the ruleset.
 func (r *Ruleset) HasMark() bool {
 	if r == nil {
 		return false
@@ -244,7 +244,7 @@ func (r *Ruleset) writeRemoval(b *strings.Builder, table string, chains []string
 	return nil
 }
 
-// harmless tells whether the rule's text may be given to an iptables program that runs as root: only matches that open
+// harmless reports whether the rule's text may be given to an iptables program that runs as root: only matches that open
 // no file and load no other match by a name from the container.
 func (r Rule) harmless() bool {
 	known := []string{"-s", "-d", "-i", "-o", "-p", "-j", "-g", "-m", "--comment", "!"}

@@ -118,7 +118,7 @@ func (n Namespace) Current(ctx context.Context, backend Backend, f Family) (*Rul
 	return rs, rs.usable(backend)
 }
 
-// legacyInUse tells whether a legacy table exists in the namespace. The file is missing where the kernel module is.
+// legacyInUse reports whether a legacy table exists in the namespace. The file is missing where the kernel module is.
 func (n Namespace) legacyInUse(ctx context.Context, f Family) (bool, error) {
 	tables, err := n.legacyTables(ctx, f.legacyTables())
 	return len(tables) > 0, err
@@ -228,7 +228,7 @@ func (n Namespace) Remove(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// HasMark tells whether anything of labd's is in the namespace: in either backend, IPv4 or IPv6, or as a table of
+// HasMark reports whether anything of labd's is in the namespace: in either backend, IPv4 or IPv6, or as a table of
 // nftables.
 func (n Namespace) HasMark(ctx context.Context) (bool, error) {
 	marks, err1 := n.marks(ctx)

@@ -42,7 +42,7 @@ func (r *Ruleset) Chain(table, chain string) *Chain {
 	return r.Tables[table][chain]
 }
 
-// Equal tells whether two rules are the same, whatever they have counted.
+// Equal reports whether two rules are the same, whatever they have counted.
 func (r Rule) Equal(o Rule) bool { return slices.Equal(r.Args, o.Args) }
 
 // String is the rule in iptables-save syntax.
@@ -70,7 +70,7 @@ func (r Rule) Target() string {
 	return target
 }
 
-// MayMeet tells whether a packet that comes in on the interface in for an address within dst can match the rule, as
+// MayMeet reports whether a packet that comes in on the interface in for an address within dst can match the rule, as
 // far as its interface and destination say. It errs to yes.
 func (r Rule) MayMeet(in string, dst netip.Prefix) bool {
 	if name, negated, found := r.option("-i"); found && !strings.HasSuffix(name, "+") && (name == in) == negated {
@@ -79,10 +79,10 @@ func (r Rule) MayMeet(in string, dst netip.Prefix) bool {
 	return r.mayHave(dst, "-d")
 }
 
-// MayComeFrom tells whether a packet with a source within src can match the rule, as far as its source says.
+// MayComeFrom reports whether a packet with a source within src can match the rule, as far as its source says.
 func (r Rule) MayComeFrom(src netip.Prefix) bool { return r.mayHave(src, "-s") }
 
-// mayHave tells whether an address within p can match the option.
+// mayHave reports whether an address within p can match the option.
 func (r Rule) mayHave(p netip.Prefix, flag string) bool {
 	text, negated, found := r.option(flag)
 	if !found {
@@ -105,7 +105,7 @@ func (r Rule) NotIn() (name string, ok bool) {
 	return name, found && negated
 }
 
-// KeepsApart tells whether the rule is for what goes out by a bridge and does not come from the bridge's own network:
+// KeepsApart reports whether the rule is for what goes out by a bridge and does not come from the bridge's own network:
 // the shape in which Docker closes internal networks, "! -s SUBNET -o BRIDGE" or "! -i BRIDGE -o BRIDGE" without any
 // port.
 func (r Rule) KeepsApart(bridge string) bool {
@@ -117,7 +117,7 @@ func (r Rule) KeepsApart(bridge string) bool {
 	return hasSource && otherSource
 }
 
-// MayLeaveBy tells whether a packet that goes out by the interface out can match the rule.
+// MayLeaveBy reports whether a packet that goes out by the interface out can match the rule.
 func (r Rule) MayLeaveBy(out string) bool {
 	name, negated, found := r.option("-o")
 	return !found || strings.HasSuffix(name, "+") || (name == out) != negated

@@ -94,7 +94,7 @@ type TableState struct {
 	Rules int
 }
 
-// Holds tells whether the table is as t wants it; without rules there is to be none.
+// Holds reports whether the table is as t wants it; without rules there is to be none.
 func (s TableState) Holds(t Table) bool {
 	if t.Len() == 0 {
 		return !s.There
@@ -168,7 +168,7 @@ type DockerTable struct {
 	Drops []netip.Prefix
 }
 
-// DropsRouted tells whether routed packets to some of the prefix are dropped before any mark counts.
+// DropsRouted reports whether routed packets to some of the prefix are dropped before any mark counts.
 func (t DockerTable) DropsRouted(p netip.Prefix) bool {
 	return slices.ContainsFunc(t.Drops, func(d netip.Prefix) bool { return d.Overlaps(p) })
 }

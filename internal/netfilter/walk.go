@@ -34,7 +34,7 @@ func (p Place) String() string {
 	return "-A " + p.Chain + " " + p.Rule.String()
 }
 
-// Drops tells whether a packet ends here.
+// Drops reports whether a packet ends here.
 func (p Place) Drops() bool {
 	target := p.Rule.Target()
 	return p.Number == 0 && p.Policy == "DROP" || target == "DROP" || target == "REJECT"
@@ -140,7 +140,7 @@ func (w *walk) follow(chain string, unsure bool, depth int) *Place {
 	return nil
 }
 
-// MayMatch tells whether the packet can match the rule.
+// MayMatch reports whether the packet can match the rule.
 func (r Rule) MayMatch(p Packet) bool { return r.matches(p) != no }
 
 // matches judges a rule's conditions. A packet is the first of its connection, unmarked, and for nobody on this machine.

@@ -13,10 +13,10 @@ import (
 // mostTries bounds the search for a free alias.
 const mostTries = 1 << 16
 
-// alias gives a leg its alias: the one that its network has had, else the first free prefix of the pools. It says why
+// alias gives a subnet its alias: the one that its network has had, else the first free prefix of the pools. It says why
 // there is none. Who comes first is settled by the order of the candidates, and kept in the state with the owners, so
 // that an alias stays the same when other networks come and go.
-func (d *diagnosis) alias(l *leg) *finding.Finding {
+func (d *diagnosis) alias(l *subnetPath) *finding.Finding {
 	length := l.subnet.Bits()
 	if l.family == netfilter.IPv4 {
 		length = max(length, d.policy.AliasLength)
@@ -124,9 +124,9 @@ func sortedPrefixes(owners Owners) []netip.Prefix {
 }
 
 // disown gives up the prefixes of a network that are not its any more: those of another mode or length.
-func (d *diagnosis) disown(owner Owner, keep []leg) {
+func (d *diagnosis) disown(owner Owner, keep []subnetPath) {
 	for _, prefix := range d.ownedBy[owner] {
-		if d.report.Want.Owners[prefix] == owner && !slices.ContainsFunc(keep, func(l leg) bool { return l.reach == prefix }) {
+		if d.report.Want.Owners[prefix] == owner && !slices.ContainsFunc(keep, func(l subnetPath) bool { return l.reach == prefix }) {
 			delete(d.report.Want.Owners, prefix)
 		}
 	}

@@ -56,13 +56,13 @@ func TestAliasAllocation(t *testing.T) {
 	if diff := cmp.Diff(want, aliases(later)); diff != "" {
 		t.Fatalf("later, -want +got:\n%s", diff)
 	}
-	if later.Want.Owners[netip.MustParsePrefix("10.99.2.0/24")] != "101/web" {
+	if later.Want.Owners[netip.MustParsePrefix("10.99.2.0/24")] != (Owner{101, "web"}) {
 		t.Errorf("the one that is stopped lost its alias: %v", later.Want.Owners)
 	}
 	// Another mode gives the alias back.
 	g.Owners = later.Want.Owners
 	p.Modes = map[string]string{"lxc/102": ModeDirect}
-	if last := Diagnose(g, p); last.Want.Owners[netip.MustParsePrefix("10.99.4.0/24")] != "" || last.Want.Owners[prefixes(same)[0]] != "102/web" {
+	if last := Diagnose(g, p); last.Want.Owners[netip.MustParsePrefix("10.99.4.0/24")] != (Owner{}) || last.Want.Owners[prefixes(same)[0]] != (Owner{102, "web"}) {
 		t.Errorf("owners %v", last.Want.Owners)
 	}
 }
@@ -79,7 +79,7 @@ func TestAliasRefusals(t *testing.T) {
 		{"no pool", "172.17.0.0/16", func(p *Policy) { p.AliasPools = nil }, nil, "net.alias-pool", "no alias pool of IPv4"},
 		{"the pool is too small", "172.17.0.0/16", func(p *Policy) { p.AliasPools = prefixes("10.99.0.0/25") }, nil, "net.alias-pool", "no /24"},
 		{"the pool is used up", "172.17.0.0/16", nil, func(f *Facts) {
-			f.Owners[prefixes("10.99.0.0/24")[0]] = "300/db"
+			f.Owners[prefixes("10.99.0.0/24")[0]] = Owner{300, "db"}
 		}, "net.alias-pool", "no /24"},
 		{"containers beyond the alias", "172.17.0.0/16", nil, func(f *Facts) {
 			f.Containers[0].Docker.Containers[0].Addresses = addrs("web", "172.17.5.9")
@@ -87,7 +87,7 @@ func TestAliasRefusals(t *testing.T) {
 		{"too wide", "172.0.0.0/8", nil, nil, "net.outside-pool", "may not"},
 		{"no bridge", "172.17.0.0/16", nil, func(f *Facts) { f.Containers[0].Interfaces = f.Containers[0].Interfaces[:1] }, "net.hostile", "br-web"},
 		{"its alias is an address of the host by now", "172.17.0.0/16", nil, func(f *Facts) {
-			f.Owners[prefixes("10.99.0.0/24")[0]] = "101/web"
+			f.Owners[prefixes("10.99.0.0/24")[0]] = Owner{101, "web"}
 			f.Host.Addresses = append(f.Host.Addresses, route.Address{Interface: "tun0", Prefix: netip.MustParsePrefix("10.99.0.9/32")})
 		}, "net.overlap", "tun0"},
 		{"the user's drop behind the alias", "172.17.0.0/16", nil, func(f *Facts) {

@@ -11,6 +11,7 @@ import (
 	"labd/internal/host"
 	"labd/internal/lxc"
 	"labd/internal/netfilter"
+	"labd/internal/network/container"
 	"labd/internal/plan"
 )
 
@@ -18,20 +19,17 @@ import (
 type Controller struct {
 	host       *host.Host
 	state      *State
-	containers containers
+	containers container.Source
 
 	// mu keeps the operations of plans and the passes of the loop apart: those exclude all, these go side by side.
-	mu   sync.RWMutex
-	keep keeping
+	mu       sync.RWMutex
+	progress progress
 }
 
-// NewController returns a Controller.
-func NewController(h *host.Host, state *State) *Controller {
-	return &Controller{host: h, state: state, containers: lxcContainers{h}, keep: newKeeping()}
+// NewController returns a Controller of the containers of a source.
+func NewController(h *host.Host, state *State, containers container.Source) *Controller {
+	return &Controller{host: h, state: state, containers: containers, progress: newProgress()}
 }
-
-// With has the controller work on the containers that the observer holds open.
-func (c *Controller) With(o *Observer) { c.containers = o.containers }
 
 // locked runs do alone.
 func locked[P any](c *Controller, do func(context.Context, P) error) func(context.Context, P) error {
@@ -100,9 +98,9 @@ func (c *Controller) Ops() plan.Ops {
 			},
 		},
 		opSysctl: c.sysctlOp(),
-		opSweep: plan.Typed[struct{}, struct{}]{
-			DoFunc:     func(ctx context.Context, _ struct{}) error { return c.Sweep(ctx) },
-			VerifyFunc: func(ctx context.Context, _ struct{}) error { return c.verifySwept(ctx) },
+		opCleanup: plan.Typed[struct{}, struct{}]{
+			DoFunc:     func(ctx context.Context, _ struct{}) error { return c.Cleanup(ctx) },
+			VerifyFunc: func(ctx context.Context, _ struct{}) error { return c.verifyCleanup(ctx) },
 		},
 	}
 }
@@ -126,7 +124,7 @@ func (c *Controller) setForwarding(name, value string) error {
 }
 
 // open takes hold of the very start of a container that the parameters were made for.
-func (c *Controller) open(ctx context.Context, p rulesParams) (container, error) {
+func (c *Controller) open(ctx context.Context, p rulesParams) (container.Handle, error) {
 	ct, err := c.containers.Open(ctx, p.Container)
 	if err != nil {
 		return nil, err
@@ -153,7 +151,7 @@ func (c *Controller) ownRules(ctx context.Context, p rulesParams) (rulesParams, 
 		return out, err
 	}
 	defer ct.Close()
-	space := namespaceOf(c.host, ct)
+	space := container.Namespace(c.host, ct)
 	backend, rs, err := space.Detect(ctx)
 	if err != nil {
 		return out, err
@@ -183,7 +181,7 @@ func (c *Controller) setRules(ctx context.Context, p rulesParams) error {
 		return err
 	}
 	defer ct.Close()
-	space := namespaceOf(c.host, ct)
+	space := container.Namespace(c.host, ct)
 	if p.len() == 0 {
 		return space.Remove(ctx)
 	}
@@ -215,7 +213,7 @@ func (c *Controller) verifyRules(ctx context.Context, p rulesParams) error {
 		return err
 	}
 	defer ct.Close()
-	space := namespaceOf(c.host, ct)
+	space := container.Namespace(c.host, ct)
 	want, err := p.rules()
 	if err != nil {
 		return err

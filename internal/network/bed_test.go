@@ -22,6 +22,7 @@ import (
 	"labd/internal/host"
 	"labd/internal/lxc"
 	"labd/internal/netfilter"
+	"labd/internal/network/container"
 	"labd/internal/plan"
 )
 
@@ -186,9 +187,10 @@ func newBed(t *testing.T, sample string, backend netfilter.Backend) *bed {
 	m := host.New(paths, "")
 	state := NewState(paths.State)
 	b.containers = &fakeContainers{pids: map[int]int{ctID: b.ct.pid}, docker: func(context.Context, int) (*docker.Info, error) { return webInfo(), nil }}
-	b.observer = NewObserver(m, b.policy, state, func() time.Time { return time.Now().Add(b.clock) })
-	b.control = NewController(m, state)
-	b.observer.containers, b.control.containers = b.containers, b.containers
+	pool := container.NewPool(b.containers)
+	t.Cleanup(func() { _ = pool.Close() })
+	b.observer = NewObserver(m, b.policy, state, pool, func() time.Time { return time.Now().Add(b.clock) })
+	b.control = NewController(m, state, pool)
 	b.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(paths.State, "journal"), time.Now), Ops: b.control.Ops()}
 	return b
 }
@@ -361,7 +363,7 @@ func (f *fakeContainers) Running(context.Context) ([]int, error) {
 
 func (f *fakeContainers) Exists(id int) bool { return !f.gone[id] }
 
-func (f *fakeContainers) Open(_ context.Context, id int) (container, error) {
+func (f *fakeContainers) Open(_ context.Context, id int) (container.Handle, error) {
 	pid, ok := f.pids[id]
 	if !ok {
 		return nil, lxc.ErrNotRunning
@@ -394,7 +396,7 @@ func (c *fakeContainer) Alive() bool { return c.all.pids[c.id] == c.pid }
 func (c *fakeContainer) Wait(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 
 func (c *fakeContainer) DockerEvents(context.Context, time.Duration, func()) error {
-	return errNoSocket
+	return container.ErrNoSocket
 }
 
 func (c *fakeContainer) Docker(ctx context.Context) (*docker.Info, error) {

@@ -40,7 +40,7 @@ type Report struct {
 	Containers []ContainerReport
 	Findings   []finding.Finding
 	Notes      []string
-	// Switch is what labctl net on or off stored; Active tells whether routes and rules are kept so, by the switch and
+	// Switch is what labctl net on or off stored; Active reports whether routes and rules are kept so, by the switch and
 	// the mode.
 	Switch string
 	Active bool
@@ -79,7 +79,7 @@ type Network struct {
 	Aliases []Alias
 	Routes  []route.Route
 	Rules   netfilter.Rules
-	legs    []leg
+	paths   []subnetPath
 	// unasked says that the container's Docker does not answer now: it is known from before, or by the interfaces alone.
 	unasked bool
 }
@@ -101,7 +101,7 @@ type Desired struct {
 	Owners Owners
 	// Forwarding are the host's interfaces that must forward.
 	Forwarding []string
-	// Forwarding6 tells whether the host must forward IPv6.
+	// Forwarding6 reports whether the host must forward IPv6.
 	Forwarding6 bool
 }
 
@@ -139,7 +139,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 		d.container(c)
 	}
 	d.reversePath()
-	d.fought()
+	d.contention()
 	d.forwarding()
 	slices.SortFunc(d.report.Networks, func(a, b Network) int {
 		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Name, b.Name))
@@ -195,9 +195,9 @@ type candidate struct {
 	network   docker.Network
 }
 
-func (c candidate) owner() Owner { return newOwner(c.container.ID, c.network.Name) }
+func (c candidate) owner() Owner { return Owner{c.container.ID, c.network.Name} }
 
-// used tells whether a Docker container is attached to the network.
+// used reports whether a Docker container is attached to the network.
 func (c candidate) used() bool {
 	return slices.ContainsFunc(c.container.Docker.Containers, func(ct docker.Container) bool {
 		return len(ct.Addresses[c.network.Name]) > 0
@@ -228,7 +228,7 @@ func (d *diagnosis) candidates() []candidate {
 			return 0
 		}
 		for _, s := range c.network.Subnets {
-			if d.own[d.routeOf(leg{candidate: c, family: netfilter.FamilyOf(s.Addr()), reach: s})] {
+			if d.own[d.routeOf(subnetPath{candidate: c, family: netfilter.FamilyOf(s.Addr()), reach: s})] {
 				return 1
 			}
 		}
@@ -253,11 +253,11 @@ func (d *diagnosis) network(c candidate) {
 	}
 	defer func() { d.report.Networks = append(d.report.Networks, n) }()
 	mode, why := d.modeOf(c)
-	var legs []leg
+	var paths []subnetPath
 	if mode != ModeOff {
-		legs, why = d.legsOf(c, mode)
+		paths, why = d.pathsOf(c, mode)
 	}
-	if len(legs) == 0 {
+	if len(paths) == 0 {
 		n.Reason = why
 		return
 	}
@@ -269,17 +269,17 @@ func (d *diagnosis) network(c candidate) {
 		}
 		return
 	}
-	for _, l := range legs {
-		d.leg(&n, l)
+	for _, l := range paths {
+		d.path(&n, l)
 	}
-	d.disown(c.owner(), n.legs)
+	d.disown(c.owner(), n.paths)
 	if len(n.Routes) > 0 {
 		d.wanted[c.container.ID]++
 	}
 }
 
-// leg finds out how one subnet is to be reached, or refuses it.
-func (d *diagnosis) leg(n *Network, l leg) {
+// path finds out how one subnet is to be reached, or refuses it.
+func (d *diagnosis) path(n *Network, l subnetPath) {
 	if l.family == netfilter.IPv6 && l.container.Err6 != nil {
 		n.worsen(VerdictUnknown, l.container.Err6.Error())
 		return
@@ -288,7 +288,7 @@ func (d *diagnosis) leg(n *Network, l leg) {
 	if l.mode == ModeAlias {
 		refusal = d.alias(&l)
 	}
-	n.legs = append(n.legs, l)
+	n.paths = append(n.paths, l)
 	if refusal == nil {
 		refusal = d.refuse(l)
 	}
@@ -303,7 +303,7 @@ func (d *diagnosis) leg(n *Network, l leg) {
 		return
 	}
 	l.route, l.rules = d.routeOf(l), l.rulesOf(d.sourcesOf(l.family))
-	n.legs[len(n.legs)-1] = l
+	n.paths[len(n.paths)-1] = l
 	n.Routes, n.Rules = append(n.Routes, l.route), n.Rules.Append(l.rules)
 	if l.mode == ModeAlias {
 		n.Aliases = append(n.Aliases, Alias{Prefix: l.reach, Subnet: l.target})
@@ -322,7 +322,7 @@ func (d *diagnosis) leg(n *Network, l leg) {
 
 // judge compares what is wanted for a network with what is there.
 func (d *diagnosis) judge(n *Network) {
-	for _, l := range n.legs {
+	for _, l := range n.paths {
 		if !l.route.Dst.IsValid() {
 			continue
 		}
@@ -347,7 +347,7 @@ func (n *Network) worsen(verdict, reason string) {
 }
 
 // state compares what is wanted for one subnet with what is there.
-func (d *diagnosis) state(n *Network, l leg) {
+func (d *diagnosis) state(n *Network, l subnetPath) {
 	routed := d.own[l.route]
 	open, part := d.open(l)
 	forwards := l.family == netfilter.IPv4 || d.facts.Host.Forwarding6
@@ -383,8 +383,8 @@ func (d *diagnosis) state(n *Network, l leg) {
 	}
 }
 
-// open tells whether all rules of a leg are there and in force, and whether some are.
-func (d *diagnosis) open(l leg) (all, some bool) {
+// open reports whether all rules of a subnet are there and in force, and whether some are.
+func (d *diagnosis) open(l subnetPath) (all, some bool) {
 	if l.nftBackend() {
 		held := l.container.Table.Holds(d.report.Want.Rules[l.container.ID].Table)
 		return held || l.rules.Len() == 0, l.rules.Len() > 0 && l.container.Table.There
@@ -396,7 +396,7 @@ func (d *diagnosis) open(l leg) (all, some bool) {
 }
 
 // beyond says where Docker containers lie outside the part of the subnet that the alias stands for.
-func (d *diagnosis) beyond(n *Network, l leg) {
+func (d *diagnosis) beyond(n *Network, l subnetPath) {
 	if l.target == l.subnet {
 		return
 	}

@@ -101,9 +101,9 @@ func TestDiagnose(t *testing.T) {
 		{"no source", func(f *Facts, _ *Policy) { f.Host.Uplinks = []string{"wlan0"} }, VerdictUnreachable, []string{"net.no-route"}, "source"},
 		{"the host is not in the container's network", func(f *Facts, _ *Policy) { f.Host.Addresses = f.Host.Addresses[:2] }, VerdictUnreachable, []string{"net.no-route"}, "10.77.0.101"},
 		{"the host's own address", func(f *Facts, _ *Policy) { f.Containers[0].Address = netip.MustParseAddr("10.77.0.1") }, VerdictRefused, []string{"net.hostile"}, "own address"},
-		{"another's prefix", func(f *Facts, _ *Policy) { f.Owners[prefixes("172.18.0.0/23")[0]] = "300/db" }, VerdictRefused, []string{"net.overlap"}, "300/db"},
+		{"another's prefix", func(f *Facts, _ *Policy) { f.Owners[prefixes("172.18.0.0/23")[0]] = Owner{300, "db"} }, VerdictRefused, []string{"net.overlap"}, "300/db"},
 		{"the prefix of one that was destroyed", func(f *Facts, _ *Policy) {
-			f.Owners[prefixes("172.18.0.0/24")[0]], f.Gone[300] = "300/db", true
+			f.Owners[prefixes("172.18.0.0/24")[0]], f.Gone[300] = Owner{300, "db"}, true
 		}, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
 		{"no bridge", func(f *Facts, _ *Policy) { f.Containers[0].Interfaces = f.Containers[0].Interfaces[:1] }, VerdictRefused, []string{"net.hostile"}, "br-web"},
 		{"the bridge has another address", func(f *Facts, _ *Policy) {
@@ -220,21 +220,21 @@ func TestOwnership(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(f *Facts)
-		owner  Owner
+		owner  string
 	}{
 		{"the lower id", func(*Facts) {}, "101/web"},
 		{"the one in use", func(f *Facts) { f.Containers[0].Docker.Containers = nil }, "102/web"},
 		{"the one with the route", func(f *Facts) {
 			f.Host.Own = []route.Route{{Dst: prefix, Via: f.Containers[1].Address, Dev: "vmbr0", Table: route.MainTable, Protocol: route.Protocol}}
 		}, "102/web"},
-		{"the first", func(f *Facts) { f.Owners[prefix] = "102/web" }, "102/web"},
-		{"the first, though stopped", func(f *Facts) { f.Owners[prefix] = "103/web" }, "103/web"},
+		{"the first", func(f *Facts) { f.Owners[prefix] = Owner{102, "web"} }, "102/web"},
+		{"the first, though stopped", func(f *Facts) { f.Owners[prefix] = Owner{103, "web"} }, "103/web"},
 		{"the first, though it does not answer", func(f *Facts) {
-			f.Owners[prefix] = "102/web"
+			f.Owners[prefix] = Owner{102, "web"}
 			f.Containers[1].Docker, f.Containers[1].DockerErr = nil, fmt.Errorf("it hangs")
 		}, "102/web"},
 		{"no more the first: its network is gone", func(f *Facts) {
-			f.Owners[prefix] = "102/web"
+			f.Owners[prefix] = Owner{102, "web"}
 			f.Containers[1].Docker.Networks = nil
 		}, "101/web"},
 	} {
@@ -242,7 +242,7 @@ func TestOwnership(t *testing.T) {
 			f := sampleFacts(t, sampleContainer(t, 101, same), sampleContainer(t, 102, same))
 			tt.change(f)
 			r := Diagnose(f, DefaultPolicy())
-			if got := r.Want.Owners[prefix]; got != tt.owner {
+			if got := r.Want.Owners[prefix]; got.String() != tt.owner {
 				t.Errorf("owner %s, want %s", got, tt.owner)
 			}
 			for name, verdict := range verdicts(r) {
@@ -263,7 +263,7 @@ func TestUnknownIsKept(t *testing.T) {
 		return route.Route{Dst: netip.MustParsePrefix(dst), Via: netip.MustParseAddr(via), Dev: "vmbr0", Table: route.MainTable, Protocol: route.Protocol}
 	}
 	f.Host.Own = []route.Route{own("172.19.0.0/24", "10.77.0.102"), own("172.20.0.0/24", "10.77.0.103"), own("172.21.0.0/24", "10.77.0.102")}
-	f.Owners[prefixes("172.21.0.0/24")[0]] = "104/web"
+	f.Owners[prefixes("172.21.0.0/24")[0]] = Owner{104, "web"}
 	r := Diagnose(f, DefaultPolicy())
 	routes := diffRoutes(f, r)
 	want := routesParams{
@@ -331,7 +331,7 @@ func TestNoRouteTakesAnything(t *testing.T) {
 				c.Docker.Networks = append(c.Docker.Networks, docker.Network{Name: bridge, Driver: "bridge", Bridge: bridge, Subnets: []netip.Prefix{subnet.Masked()}})
 				c.Interfaces = append(c.Interfaces, route.Address{Interface: bridge, Prefix: subnet})
 				if random.IntN(3) == 0 {
-					f.Owners[prefix().Masked()] = newOwner(99+random.IntN(5), bridge)
+					f.Owners[prefix().Masked()] = Owner{99 + random.IntN(5), bridge}
 				}
 			}
 			f.Containers = append(f.Containers, c)

@@ -22,11 +22,11 @@ type Facts struct {
 	Gone   map[int]bool
 	// ForwardingSet are the host's interfaces that labd made forward.
 	ForwardingSet []string
-	// Looked is when each container was last looked into, Fights what was taken away again and again. Version changes with
+	// Looked is when each container was last looked into, Contentions what was taken away again and again. Version changes with
 	// everything but times and counts.
-	Looked  map[int]time.Time
-	Fights  []Fight
-	Version uint64
+	Looked      map[int]time.Time
+	Contentions []Contention
+	Version     uint64
 	// Repairs is how many changes the reconcile loop has made since labd started.
 	Repairs uint64
 }
@@ -39,9 +39,11 @@ type Host struct {
 	Addresses []route.Address
 	// Routes are the routes of all tables but the local one that are not labd's, Own are labd's, in any table.
 	Routes, Own []route.Route
+	// Defaults are the next hops of the default routes among them.
+	Defaults []route.Default
 	// Forwarding tells for each interface whether it forwards IPv4.
 	Forwarding map[string]bool
-	// Forwarding6 tells whether the host forwards IPv6: the kernel asks only the setting for all interfaces.
+	// Forwarding6 reports whether the host forwards IPv6: the kernel asks only the setting for all interfaces.
 	Forwarding6 bool
 	// AcceptRA6 are the interfaces that take router advertisements and would stop doing so once the host forwards IPv6
 	// (accept_ra is 1), where their routes are in use.
@@ -111,17 +113,17 @@ func (c *Container) rules(f netfilter.Family) *netfilter.Ruleset {
 	return c.Rules
 }
 
-// hasMark tells whether anything of labd's was seen in the container.
+// hasMark reports whether anything of labd's was seen in the container.
 func (c *Container) hasMark() bool { return c.Rules.HasMark() || c.Rules6.HasMark() || c.Table.There }
 
-// undecided tells whether it is not known what the container wants now; what it has is then left as it is.
+// undecided reports whether it is not known what the container wants now; what it has is then left as it is.
 func (c *Container) undecided() bool {
 	return c.Err != nil || c.Expired || c.Docker == nil && c.DockerErr != nil
 }
 
-// undecided tells whether one of labd's routes may belong to a container of which it is not known what it wants.
+// undecided reports whether one of labd's routes may belong to a container of which it is not known what it wants.
 func (f *Facts) undecided(r route.Route) bool {
-	owner := f.Owners[r.Dst].container()
+	owner := f.Owners[r.Dst].Container
 	for i := range f.Containers {
 		c := &f.Containers[i]
 		unread := c.Err6 != nil && r.Dst.Addr().Is6()
@@ -140,23 +142,23 @@ func (f *Facts) undecided(r route.Route) bool {
 func (f *Facts) standing(p Policy) Owners {
 	out := Owners{}
 	for prefix, owner := range f.Owners {
-		if owner.container() != 0 && !f.Gone[owner.container()] && (route.Within(p.Pools, prefix) || route.Within(p.AliasPools, prefix)) && !f.lost(p, prefix, owner) {
+		if owner.Container != 0 && !f.Gone[owner.Container] && (route.Within(p.Pools, prefix) || route.Within(p.AliasPools, prefix)) && !f.lost(p, prefix, owner) {
 			out[prefix] = owner
 		}
 	}
 	return out
 }
 
-// lost tells whether the owner's Docker was seen without the network.
+// lost reports whether the owner's Docker was seen without the network.
 func (f *Facts) lost(p Policy, prefix netip.Prefix, owner Owner) bool {
 	alias := route.Within(p.AliasPools, prefix)
 	for i := range f.Containers {
 		c := &f.Containers[i]
-		if c.ID != owner.container() || c.undecided() || c.Docker == nil {
+		if c.ID != owner.Container || c.undecided() || c.Docker == nil {
 			continue
 		}
 		for _, n := range c.Docker.Networks {
-			if n.Name != owner.network() {
+			if n.Name != owner.Network {
 				continue
 			}
 			sameFamily := func(s netip.Prefix) bool { return s.Addr().Is4() == prefix.Addr().Is4() }

@@ -131,7 +131,7 @@ func (f *Firewall) inbound(device string, fl flow) (passage, string) {
 	}
 }
 
-// firewallRuleMeets tells whether a rule is for all of a flow, and whether it may be for some of it. Macros, security
+// firewallRuleMeets reports whether a rule is for all of a flow, and whether it may be for some of it. Macros, security
 // groups, aliases and sets are not looked into.
 func firewallRuleMeets(rule pve.FirewallRule, fl flow) (covers, may bool) {
 	covers, may = rule.Direction == "IN" && rule.Macro == "", true
@@ -163,7 +163,7 @@ func firewallRuleMeets(rule pve.FirewallRule, fl flow) (covers, may bool) {
 	return covers, may
 }
 
-// listMeets tells whether a list of addresses, prefixes and names covers all of p, and whether it may meet some of it.
+// listMeets reports whether a list of addresses, prefixes and names covers all of p, and whether it may meet some of it.
 func listMeets(list string, p netip.Prefix) (covers, may bool) {
 	for entry := range strings.SplitSeq(list, ",") {
 		prefix, ok := parseCIDR(entry)
@@ -185,7 +185,7 @@ func parseCIDR(text string) (netip.Prefix, bool) {
 	return prefix.Masked(), err == nil
 }
 
-// outbound tells whether ipfilter lets packets with a source in the subnet leave the container: only what is in the set
+// outbound reports whether ipfilter lets packets with a source in the subnet leave the container: only what is in the set
 // ipfilter-netN, which exists by itself where the option ipfilter is on (PVE::Firewall, compile_ipsets).
 func (f *Firewall) outbound(device string, subnet netip.Prefix) (passage, string) {
 	set, defined := f.Guest.Sets["ipfilter-"+device]
@@ -210,7 +210,7 @@ func (f *Firewall) outbound(device string, subnet netip.Prefix) (passage, string
 }
 
 // firewall finds what PVE's firewall does to a network that labd may open, and says whether it certainly closes it.
-func (d *diagnosis) firewall(n *Network, l leg) (closed string) {
+func (d *diagnosis) firewall(n *Network, l subnetPath) (closed string) {
 	c, subnet := l.candidate, l.reach
 	fw := &c.container.Firewall
 	device := fw.device(c.container.Uplink)

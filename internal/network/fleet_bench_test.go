@@ -99,14 +99,14 @@ func (e *engine) resync(b *testing.B) {
 	}
 }
 
-// programs is how many programs were started to read rules.
+// programs returns how many programs were started to read rules.
 func (e *engine) programs() (n uint64) {
-	h := e.observer.containers.(*holder)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, x := range h.held {
-		reads, _ := x.Rules().Reads()
-		n += reads
+	for _, id := range e.observer.Running() {
+		if ct, err := e.pool.Open(context.Background(), id); err == nil {
+			reads, _ := ct.Rules().Reads()
+			n += reads
+			_ = ct.Close()
+		}
 	}
 	return n
 }
@@ -127,7 +127,7 @@ func BenchmarkFleet(b *testing.B) {
 			b.Fatalf("%d routes, want %d", n, fleetSize*fleetWidth)
 		}
 		plain = append(plain, programByHand(b, e, spaces, routes))
-		if err := e.control.Sweep(context.Background()); err != nil {
+		if err := e.control.Cleanup(context.Background()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -181,7 +181,7 @@ func programByHand(b *testing.B, e *engine, spaces []space, routes string) time.
 		}
 		scripts[i] = s.String()
 	}
-	if err := e.control.Sweep(context.Background()); err != nil {
+	if err := e.control.Cleanup(context.Background()); err != nil {
 		b.Fatal(err)
 	}
 	start := time.Now()

@@ -24,6 +24,7 @@ import (
 	"labd/internal/host"
 	"labd/internal/lxc"
 	"labd/internal/netfilter"
+	"labd/internal/network/container"
 	"labd/internal/reconcile"
 )
 
@@ -143,7 +144,7 @@ func (f *fleet) Running(context.Context) ([]int, error) {
 
 func (f *fleet) Exists(int) bool { return true }
 
-func (f *fleet) Open(_ context.Context, id int) (container, error) {
+func (f *fleet) Open(_ context.Context, id int) (container.Handle, error) {
 	f.mu.Lock()
 	m := f.members[id]
 	f.mu.Unlock()
@@ -206,6 +207,7 @@ func (c *fleetContainer) Close() error {
 
 // engine keeps routes and rules of a fleet as the daemon does, with one observer and one loop.
 type engine struct {
+	pool     *container.Pool
 	t        testing.TB
 	policy   Policy
 	observer *Observer
@@ -217,11 +219,10 @@ type engine struct {
 }
 
 // newEngine makes an engine with the state directory of the machine.
-func newEngine(t testing.TB, m *host.Host, f containers, policy Policy) *engine {
+func newEngine(t testing.TB, m *host.Host, f container.Source, policy Policy) *engine {
 	state := NewState(m.State)
-	e := &engine{t: t, policy: policy, observer: NewObserver(m, policy, state, time.Now), control: NewController(m, state)}
-	e.observer.containers = newHolder(f)
-	e.control.With(e.observer)
+	pool := container.NewPool(f)
+	e := &engine{t: t, policy: policy, pool: pool, observer: NewObserver(m, policy, state, pool, time.Now), control: NewController(m, state, pool)}
 	e.loop = &reconcile.Loop{
 		Name: "network", Resync: time.Duration(policy.Resync), Coalesce: 250 * time.Millisecond, Workers: 8, Work: e.pass, Log: slog.New(slog.DiscardHandler),
 		Keys: func() []string {

@@ -15,6 +15,7 @@ import (
 	"labd/internal/finding"
 	"labd/internal/host"
 	"labd/internal/netfilter"
+	"labd/internal/network/container"
 	"labd/internal/plan"
 	"labd/internal/policy"
 	"labd/internal/reconcile"
@@ -68,7 +69,7 @@ func testReachable(t *testing.T, sample string, backend netfilter.Backend) {
 		t.Fatal(err)
 	}
 	defer ct.Close()
-	if err := namespaceOf(b.observer.host, ct).Remove(t.Context()); err != nil {
+	if err := container.Namespace(b.observer.host, ct).Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	b.wantPing("without rules", false)
@@ -261,7 +262,7 @@ func TestRouteFollowsTheContainer(t *testing.T) {
 	if got := b.host.run("ip", "route", "show", "proto", "176"); got != "" {
 		t.Errorf("routes of a stopped container: %q", got)
 	}
-	if f := b.observe(); f.Owners[prefixes("172.18.0.0/24")[0]] != "101/web" {
+	if f := b.observe(); f.Owners[prefixes("172.18.0.0/24")[0]] != (Owner{101, "web"}) {
 		t.Errorf("owners %v", f.Owners)
 	}
 	b.containers.pids = pids
@@ -302,7 +303,7 @@ func TestDockerHangs(t *testing.T) {
 	b.wantPing("Docker hangs", true)
 
 	// A daemon that restarts has no socket for a moment. After a while it is gone, and its rules with it.
-	b.containers.docker = func(context.Context, int) (*docker.Info, error) { return nil, errNoSocket }
+	b.containers.docker = func(context.Context, int) (*docker.Info, error) { return nil, container.ErrNoSocket }
 	b.clock = 0
 	b.wantVerdict("no socket", VerdictOK)
 	b.clock = lastGoodFor + time.Minute
@@ -369,9 +370,8 @@ func TestMovedPathsChangeNothing(t *testing.T) {
 	b.run(p)
 	paths := b.observer.host.Paths
 	paths.PVE = t.TempDir()
-	moved := NewController(host.New(paths, ""), b.observer.state)
-	moved.containers = b.containers
-	if err := moved.Sweep(t.Context()); !errors.Is(err, host.ErrNoPrograms) {
+	moved := NewController(host.New(paths, ""), b.observer.state, b.containers)
+	if err := moved.Cleanup(t.Context()); !errors.Is(err, host.ErrNoPrograms) {
 		t.Errorf("sweep: %v", err)
 	}
 	if _, err := moved.changeRoutes(routesParams{Remove: b.observe().Host.Own}); !errors.Is(err, host.ErrNoPrograms) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"labd/internal/host"
 	"labd/internal/lxc"
 	"labd/internal/netfilter"
+	"labd/internal/network/container"
 	"labd/internal/reconcile"
 	"labd/internal/route"
 )
@@ -26,14 +26,14 @@ type Observer struct {
 	host       *host.Host
 	policy     Policy
 	state      *State
-	containers containers
+	containers Containers
 	now        func() time.Time
 	slots      chan struct{} // one for each program that may run at a time
 
 	mu   sync.Mutex
 	busy map[int]chan struct{} // containers that are being looked into; closed at the end
 	good map[int]lastGood      // what was last seen of the running containers
-	seen picture
+	seen snapshot
 }
 
 type lastGood struct {
@@ -43,11 +43,19 @@ type lastGood struct {
 	info    *docker.Info
 }
 
-// NewObserver returns an Observer.
-func NewObserver(h *host.Host, policy Policy, state *State, now func() time.Time) *Observer {
+// Containers are the containers of this node, held open between looks.
+type Containers interface {
+	container.Source
+	// Keep closes all containers but those that run.
+	Keep(running []int)
+	Close() error
+}
+
+// NewObserver returns an Observer. Close closes the containers.
+func NewObserver(h *host.Host, policy Policy, state *State, containers Containers, now func() time.Time) *Observer {
 	return &Observer{
-		host: h, policy: policy, state: state, containers: newHolder(lxcContainers{h}), now: now,
-		slots: make(chan struct{}, maxAtOnce), busy: map[int]chan struct{}{}, good: map[int]lastGood{}, seen: newPicture(),
+		host: h, policy: policy, state: state, containers: containers, now: now,
+		slots: make(chan struct{}, maxAtOnce), busy: map[int]chan struct{}{}, good: map[int]lastGood{}, seen: newSnapshot(),
 	}
 }
 
@@ -175,11 +183,11 @@ func (o *Observer) look(ctx context.Context, id int) Container {
 	<-asked
 	c.Docker = info
 	c.findBridges()
-	if c.Err == nil && info != nil && strings.HasPrefix(info.FirewallBackend, "nftables") {
+	if c.Err == nil && info != nil && info.FirewallBackend.OwnTables() {
 		c.Err = o.observeTables(ctx, ct, &c)
 	}
 	switch {
-	case errors.Is(dockerErr, errNoSocket):
+	case errors.Is(dockerErr, container.ErrNoSocket):
 		c.NoDocker = true
 	case dockerErr != nil:
 		c.DockerErr = dockerErr
@@ -200,13 +208,13 @@ func (o *Observer) slot(ctx context.Context, id int) (func(), error) {
 
 // observeRules reads the rules of iptables. Those of IPv6 spoil nothing where they cannot be read, and are not looked for
 // where the container has no IPv6 address for a route to lead by.
-func (o *Observer) observeRules(ctx context.Context, ct container, c *Container) error {
+func (o *Observer) observeRules(ctx context.Context, ct container.Handle, c *Container) error {
 	free, err := o.slot(ctx, c.ID)
 	if err != nil {
 		return err
 	}
 	defer free()
-	space := namespaceOf(o.host, ct)
+	space := container.Namespace(o.host, ct)
 	if c.Backend, c.Rules, err = space.Detect(ctx); err != nil || !c.Address6.IsValid() {
 		return err
 	}
@@ -215,13 +223,13 @@ func (o *Observer) observeRules(ctx context.Context, ct container, c *Container)
 }
 
 // observeTables reads labd's nftables table and what Docker's own says, where Docker programs nftables.
-func (o *Observer) observeTables(ctx context.Context, ct container, c *Container) error {
+func (o *Observer) observeTables(ctx context.Context, ct container.Handle, c *Container) error {
 	free, err := o.slot(ctx, c.ID)
 	if err != nil {
 		return err
 	}
 	defer free()
-	space := namespaceOf(o.host, ct)
+	space := container.Namespace(o.host, ct)
 	if c.Table, err = space.ReadTable(ctx); err != nil {
 		return err
 	}
@@ -244,7 +252,7 @@ func (o *Observer) observeTables(ctx context.Context, ct container, c *Container
 }
 
 // observeLinks reads the container's interfaces and its uplink by netlink in its namespace.
-func observeLinks(ct container, c *Container) error {
+func observeLinks(ct container.Handle, c *Container) error {
 	handle, err := ct.Netlink()
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ const (
 	opSysctl  = "network.sysctl"
 	opRoutes  = "network.routes"
 	opRules   = "network.rules"
-	opSweep   = "network.sweep"
+	opCleanup = "network.sweep"
 )
 
 // guards are the facts that a plan of this domain depends on.
@@ -184,7 +184,7 @@ func diffRules(f *Facts, r *Report) []rulesParams {
 	return out
 }
 
-// has tells whether labd's rules in the container are as wanted, and in force.
+// has reports whether labd's rules in the container are as wanted, and in force.
 func (c *Container) has(want netfilter.Rules) bool {
 	holds := func(rs *netfilter.Ruleset, chains netfilter.Chains) bool {
 		own, inPlace := rs.Own()
@@ -227,7 +227,7 @@ func opens(f *Facts, r *Report) []string {
 
 // reachedAt is the address by which others reach one of the network's addresses.
 func (n Network) reachedAt(addr netip.Addr) (netip.Addr, bool) {
-	for _, l := range n.legs {
+	for _, l := range n.paths {
 		if l.route.Dst.IsValid() && l.target.Contains(addr) {
 			return route.Translate(addr, l.target, l.reach), true
 		}
@@ -275,7 +275,7 @@ func PlanOff(f *Facts) (*plan.Plan, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if err := addStep(p, opSweep, struct{}{}, plan.Step{
+	if err := addStep(p, opCleanup, struct{}{}, plan.Step{
 		Title:    "Take away every route and chain with labd's mark: " + seen(routes, marked),
 		How:      fmt.Sprintf("netlink, protocol %d; iptables-restore --noflush and nft on the host and in every running container", route.Protocol),
 		Verified: "look for the mark again", Undone: "labctl net on", Risk: finding.RiskLow,

@@ -193,10 +193,10 @@ func (p Policy) configuredMode(subject string) string {
 	return p.Modes[best]
 }
 
-// Active tells whether labd keeps routes and rules so, by the stored switch ("on", "off" or "") and the mode.
+// Active reports whether labd keeps routes and rules so, by the stored switch ("on", "off" or "") and the mode.
 func (p Policy) Active(stored string) bool {
 	return stored == SwitchOn || stored != SwitchOff && p.Mode == ModeReconcile
 }
 
-// ignored tells whether the policy leaves a subject alone.
+// ignored reports whether the policy leaves a subject alone.
 func (p Policy) ignored(subject string) bool { return policy.Matches(p.Ignore, subject) }

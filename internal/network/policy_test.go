@@ -61,7 +61,7 @@ func TestState(t *testing.T) {
 	if value, err := s.Switch(); err != nil || value != "" || len(s.owners()) != 0 || len(s.forwarding()) != 0 {
 		t.Fatalf("an empty state: %q, %v", value, err)
 	}
-	owners := Owners{prefixes("172.18.0.0/24")[0]: newOwner(101, "web")}
+	owners := Owners{prefixes("172.18.0.0/24")[0]: Owner{101, "web"}}
 	for _, err := range []error{s.SetSwitch(SwitchOff), s.setOwners(owners), s.noteForwarding("eno1", true), s.noteForwarding("eno1", true), s.noteForwarding("a", true)} {
 		if err != nil {
 			t.Fatal(err)

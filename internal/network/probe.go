@@ -56,7 +56,7 @@ type Packet struct {
 	// Kind is icmp or tcp.
 	Kind string
 	Port uint16
-	// Answered tells whether anything came back from the address itself; Result says what.
+	// Answered reports whether anything came back from the address itself; Result says what.
 	Answered bool
 	Result   string
 	RTT      time.Duration
@@ -115,7 +115,7 @@ type path struct {
 	// back is the route by which the container's kernel answers the client.
 	back    route.Route
 	backErr error
-	// bridgeUp tells whether the bridge carries packets.
+	// bridgeUp reports whether the bridge carries packets.
 	bridgeUp bool
 }
 
@@ -197,7 +197,7 @@ func (p *path) findSubnet() {
 	}
 }
 
-// aliased tells whether the target is an alias.
+// aliased reports whether the target is an alias.
 func (p *path) aliased() bool { return p.inner != p.target.Address }
 
 func (p *path) networkOf(container int, name string) *Network {

@@ -25,8 +25,7 @@ import (
 
 func (b *bed) probe(target Target) *Probe {
 	b.t.Helper()
-	prober := NewProber(b.control.host, time.Now)
-	prober.containers = b.containers
+	prober := NewProber(b.control.host, b.containers, time.Now)
 	_, r := b.look()
 	out, err := prober.Probe(b.t.Context(), r, target)
 	if err != nil {

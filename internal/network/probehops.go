@@ -23,7 +23,7 @@ func (p *path) hops() []Hop {
 		hops = append(hops, p.hopAlias())
 	}
 	hops = append(hops, p.hopForwarding(), p.hopReverse(), p.hopChain("container-forward", "filter", "FORWARD", p.packet(p.docker.Bridge, p.inner)))
-	if p.network != nil && strings.HasPrefix(p.ct.Docker.FirewallBackend, "nftables") {
+	if p.network != nil && p.ct.Docker.FirewallBackend.OwnTables() {
 		hops = append(hops, p.hopDockerNFT())
 	}
 	return append(hops, p.hopBridge(), p.hopBox(), p.hopPort(), p.hopIPFilter(), p.hopReturn())
@@ -300,7 +300,7 @@ func (p *path) hopReverse() Hop {
 }
 
 func (p *path) hopDockerNFT() Hop {
-	l := leg{candidate: candidate{container: p.ct, network: p.docker}, family: p.family, subnet: p.subnet(), reach: p.reach()}
+	l := subnetPath{candidate: candidate{container: p.ct, network: p.docker}, family: p.family, subnet: p.subnet(), reach: p.reach()}
 	h := Hop{Name: "docker-firewall", Where: p.inside(), State: HopOK, Text: fmt.Sprintf("Docker's nftables rules let it in: gateway mode %s", l.gatewayMode())}
 	mark, marked := l.mark()
 	switch {

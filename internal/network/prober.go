@@ -18,6 +18,7 @@ import (
 	"labd/internal/finding"
 	"labd/internal/host"
 	"labd/internal/netfilter"
+	"labd/internal/network/container"
 	"labd/internal/plan"
 	"labd/internal/route"
 )
@@ -25,7 +26,7 @@ import (
 // Prober finds out where packets to a Docker container end.
 type Prober struct {
 	host       *host.Host
-	containers containers
+	containers container.Source
 	now        func() time.Time
 	// one at a time: probes count packets.
 	turn chan struct{}
@@ -33,9 +34,9 @@ type Prober struct {
 	ended map[string]*atomic.Uint64
 }
 
-// NewProber returns a Prober.
-func NewProber(h *host.Host, now func() time.Time) *Prober {
-	p := &Prober{host: h, containers: lxcContainers{h}, now: now, turn: make(chan struct{}, 1), ended: map[string]*atomic.Uint64{}}
+// NewProber returns a Prober of the containers of a source.
+func NewProber(h *host.Host, containers container.Source, now func() time.Time) *Prober {
+	p := &Prober{host: h, containers: containers, now: now, turn: make(chan struct{}, 1), ended: map[string]*atomic.Uint64{}}
 	for _, verdict := range []string{VerdictOK, VerdictBlocked, VerdictUnknown} {
 		p.ended[verdict] = &atomic.Uint64{}
 	}
@@ -79,7 +80,7 @@ func (p *Prober) Probe(ctx context.Context, r *Report, target Target) (*Probe, e
 	if way.box != nil {
 		out.Docker = way.box.Name
 	}
-	var ct container
+	var ct container.Handle
 	if way.ct != nil {
 		opened, err := p.containers.Open(ctx, way.ct.ID)
 		if err != nil {
@@ -138,13 +139,13 @@ func clientAddress(r *Report, family netfilter.Family) netip.Addr {
 }
 
 // observe reads what the report does not hold.
-func (p *Prober) observe(ctx context.Context, way *path, ct container) {
+func (p *Prober) observe(ctx context.Context, way *path, ct container.Handle) {
 	way.chosen, way.chosenErr = route.Chosen(route.Host(), way.target.Address)
 	way.hostRules, way.hostRulesErr = countAll(ctx, p.hostSpace(), way.family)
 	if ct == nil {
 		return
 	}
-	way.rules, way.rulesErr = countAll(ctx, namespaceOf(p.host, ct), way.family)
+	way.rules, way.rulesErr = countAll(ctx, container.Namespace(p.host, ct), way.family)
 	way.forwarding, way.rpFilter, way.sysctlErr = p.sysctls(ctx, ct, way)
 	handle, err := ct.Netlink()
 	if err != nil {
@@ -186,7 +187,7 @@ func countAll(ctx context.Context, space netfilter.Namespace, family netfilter.F
 
 // sysctls reads whether the container forwards what comes in on its uplink, and the rp_filter in force there. The
 // files below /proc/sys/net show the namespace of whoever reads them, so a program of the host reads them there.
-func (p *Prober) sysctls(ctx context.Context, ct container, way *path) (forwarding bool, rpFilter int, err error) {
+func (p *Prober) sysctls(ctx context.Context, ct container.Handle, way *path) (forwarding bool, rpFilter int, err error) {
 	uplink := way.ct.Uplink
 	if way.family == netfilter.IPv6 {
 		data, err := p.host.Run(ctx, host.Cmd{Name: "sysctl", Args: []string{"-n", "net/ipv6/conf/all/forwarding"}, NetNS: ct.NetNS()})
@@ -207,7 +208,7 @@ func (p *Prober) sysctls(ctx context.Context, ct container, way *path) (forwardi
 }
 
 // count reads the counters again and joins what moved with the hops.
-func (p *Prober) count(ctx context.Context, way *path, ct container, out *Probe) {
+func (p *Prober) count(ctx context.Context, way *path, ct container.Handle, out *Probe) {
 	type space struct {
 		where  string
 		before map[netfilter.Backend]*netfilter.Ruleset
@@ -224,7 +225,7 @@ func (p *Prober) count(ctx context.Context, way *path, ct container, out *Probe)
 	if ct != nil {
 		own.In = way.ct.Uplink
 		spaces = append(spaces, space{way.inside(), way.rules, func() (map[netfilter.Backend]*netfilter.Ruleset, error) {
-			return countAll(ctx, namespaceOf(p.host, ct), way.family)
+			return countAll(ctx, container.Namespace(p.host, ct), way.family)
 		}, own})
 	}
 	for _, s := range spaces {

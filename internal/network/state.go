@@ -34,9 +34,9 @@ const stateVersion = 2
 // All of it may be lost: labd then decides anew who was first, and labctl undo still knows the rest from the journal. The
 // switch is one word: no copy from before may turn on what was turned off.
 type State struct {
-	dir     string
-	repairs atomic.Uint64
-	fights  fights
+	dir         string
+	repairs     atomic.Uint64
+	contentions contentions
 
 	mu sync.Mutex
 	// read are the values of files as they were last read, writes how many were written.
@@ -52,7 +52,7 @@ type fileValue struct {
 	value any
 }
 
-// same tells whether a file is the one that was read. Each write makes a new file.
+// same reports whether a file is the one that was read. Each write makes a new file.
 func (v fileValue) same(info os.FileInfo) bool {
 	return v.info != nil && os.SameFile(v.info, info) && v.info.ModTime().Equal(info.ModTime()) && v.info.Size() == info.Size()
 }
@@ -62,23 +62,26 @@ func NewState(dir string) *State {
 	return &State{dir: dir, read: map[string]fileValue{}, files: map[string]*statefile.File{}}
 }
 
-// Owner is the network that had a prefix first, as "101/web_default": the container's id and the network's name.
-type Owner string
-
-func newOwner(container int, network string) Owner {
-	return Owner(strconv.Itoa(container) + "/" + network)
+// Owner is the network that had a prefix first. The zero Owner is none.
+type Owner struct {
+	Container int
+	Network   string
 }
 
-// container is the id of the owning container, 0 where it cannot be told.
-func (o Owner) container() int {
-	id, _, _ := strings.Cut(string(o), "/")
-	n, _ := strconv.Atoi(id)
-	return n
-}
+// String returns the owner as "101/web_default", which is also its form in the state directory and in the journal.
+func (o Owner) String() string { return strconv.Itoa(o.Container) + "/" + o.Network }
 
-func (o Owner) network() string {
-	_, name, _ := strings.Cut(string(o), "/")
-	return name
+// MarshalText writes what String returns.
+func (o Owner) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// UnmarshalText reads what String returns. What it cannot read is no owner: a state directory must not stop labd.
+func (o *Owner) UnmarshalText(text []byte) error {
+	*o = Owner{}
+	id, name, ok := strings.Cut(string(text), "/")
+	if n, err := strconv.Atoi(id); ok && err == nil && n > 0 {
+		*o = Owner{Container: n, Network: name}
+	}
+	return nil
 }
 
 // Owners are the owners of prefixes.

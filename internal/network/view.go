@@ -7,3 +7,6 @@ func (r *Report) Facts() *Facts { return r.facts }
 
 // Pools returns the policy's pools, those of aliases included.
 func (r *Report) Pools() []netip.Prefix { return r.pools }
+
+// ReachedAt returns by which address others reach an address of a Docker container, and whether they can.
+func (n *Network) ReachedAt(addr netip.Addr) (netip.Addr, bool) { return n.reachedAt(addr) }

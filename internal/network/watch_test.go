@@ -115,7 +115,7 @@ func TestStopAndStart(t *testing.T) {
 	f.stop(ctID)
 	took := within(t, 2*time.Second+slack, "the route goes", func() bool { return !b.routed() })
 	t.Logf("the route is gone after %s", took.Round(time.Millisecond))
-	if owners := e.last().facts.Owners; owners[prefixes("172.18.0.0/24")[0]] != "101/web" {
+	if owners := e.last().facts.Owners; owners[prefixes("172.18.0.0/24")[0]] != (Owner{101, "web"}) {
 		t.Errorf("a stopped container loses its prefix: %v", owners)
 	}
 	// The same rules of Docker's in a fresh namespace.
@@ -188,7 +188,7 @@ func TestRestartIsInvisible(t *testing.T) {
 		before := stream.Load()
 		stop()
 		within(t, 5*time.Second, "the stream goes on without labd", func() bool { return stream.Load() > before })
-		e = newEngine(t, e.observer.host, e.observer.containers.(*holder).containers, b.policy)
+		e = newEngine(t, e.observer.host, e.pool.Source, b.policy)
 		stop = e.start()
 		within(t, 10*time.Second, "it looks again", func() bool { return e.last() != nil && len(e.last().Networks) > 0 })
 		before = stream.Load()
@@ -337,7 +337,7 @@ func TestWatchLeavesNothing(t *testing.T) {
 		stop := e.start()
 		within(t, 10*time.Second, "it looks", func() bool { return e.last() != nil && len(e.last().Networks) > 0 })
 		stop()
-		e = newEngine(t, e.observer.host, e.observer.containers.(*holder).containers, e.policy)
+		e = newEngine(t, e.observer.host, e.pool.Source, e.policy)
 	}
 	start()
 	before := files()
@@ -345,16 +345,6 @@ func TestWatchLeavesNothing(t *testing.T) {
 		start()
 	}
 	within(t, 5*time.Second, fmt.Sprintf("no more than the %d descriptors from before", before), func() bool { return files() <= before+2 })
-}
-
-func TestChangedGuests(t *testing.T) {
-	before := map[string]string{"lxc/101.conf": "1", "firewall/102.fw": "1", "firewall/cluster.fw": "1", "lxc/103.conf": "1"}
-	now := map[string]string{"lxc/101.conf": "2", "firewall/102.fw": "1", "firewall/cluster.fw": "2", "lxc/104.conf": "1"}
-	got := changedGuests(before, now)
-	slices.Sort(got)
-	if !slices.Equal(got, []int{0, 101, 103, 104}) {
-		t.Errorf("got %v", got)
-	}
 }
 
 // dialHere connects by IPv4 in the network namespace of the thread, which Dial's goroutines would not be in.

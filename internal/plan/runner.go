@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -115,10 +116,18 @@ func undoOrder(e *Entry) []int {
 }
 
 func (r *Runner) undoPlan(id string) (*Entry, *Plan, error) {
-	entry, err := r.Journal.Entry(id)
+	entries, unreadable, err := r.Journal.readAll()
 	if err != nil {
 		return nil, nil, err
 	}
+	at := slices.IndexFunc(entries, func(e *Entry) bool { return e.ID == id })
+	if at < 0 {
+		if _, err := r.Journal.Entry(id); err != nil {
+			return nil, nil, err
+		}
+		return nil, nil, fmt.Errorf("journal entry %s: %w", id, ErrNoEntry)
+	}
+	entry := entries[at]
 	hint := "labctl journal lists what was done"
 	switch {
 	case entry.UndoneBy != "":
@@ -130,11 +139,7 @@ func (r *Runner) undoPlan(id string) (*Entry, *Plan, error) {
 	if len(order) == 0 {
 		return nil, nil, &RefusedError{Reason: fmt.Sprintf("entry %s has no step that can be undone", id), Hint: hint}
 	}
-	later, err := r.laterOnSameSubject(entry)
-	if err != nil {
-		return nil, nil, err
-	}
-	if later != "" {
+	if later := laterOnSameSubject(entry, entries[at+1:]); later != "" {
 		return nil, nil, &RefusedError{
 			Reason: fmt.Sprintf("the later entry %s touched the same subject", later),
 			Hint:   "undo entry " + later + " first",
@@ -153,34 +158,66 @@ func (r *Runner) undoPlan(id string) (*Entry, *Plan, error) {
 			p.Notes = append(p.Notes, "Cannot be taken back: "+step.Title)
 		}
 	}
-	p.Digest, err = Digest(map[string]any{"entry": id, "order": order, "plan": entry.Plan.Digest})
+	unknown, err := laterUnreadable(entry, unreadable)
+	if err != nil {
+		return nil, nil, err
+	}
+	facts := map[string]any{"entry": id, "order": order, "plan": entry.Plan.Digest}
+	if len(unknown) > 0 {
+		facts["unreadable"] = unknown // whoever consents has seen the note
+		p.Notes = append(p.Notes, fmt.Sprintf("Entry %s of the journal is later and cannot be read. If it changed the same things, "+
+			"this undo may take its changes back as well.", strings.Join(unknown, ", ")))
+	}
+	p.Digest, err = Digest(facts)
 	return entry, p, err
 }
 
-// laterOnSameSubject is the id of the newest entry after e that stands and shares a subject with it. Earlier attempts
-// to undo e do not count.
-func (r *Runner) laterOnSameSubject(e *Entry) (string, error) {
-	entries, err := r.Journal.Entries()
-	if err != nil {
-		return "", err
-	}
-	at := slices.IndexFunc(entries, func(o *Entry) bool { return o.ID == e.ID })
+// laterOnSameSubject is the id of the newest of the entries after e that stands and shares a subject with it. Earlier
+// attempts to undo e do not count.
+func laterOnSameSubject(e *Entry, later []*Entry) string {
 	undoneLater := map[string]bool{}
-	for _, o := range entries[at+1:] {
+	for _, o := range later {
 		if o.UndoneBy != "" {
 			undoneLater[o.ID] = true
 		}
 	}
-	for i := len(entries) - 1; i > at; i-- {
-		o := entries[i]
+	for _, o := range slices.Backward(later) {
 		if o.Undoes == e.ID || undoneLater[o.ID] || undoneLater[o.Undoes] || !slices.ContainsFunc(o.Steps, func(s StepState) bool { return s.Begun }) {
 			continue
 		}
-		if slices.ContainsFunc(o.Plan.Subjects, func(s finding.Subject) bool { return slices.Contains(e.Plan.Subjects, s) }) {
-			return o.ID, nil
+		if shareSubject(e.Plan.Subjects, o.Plan.Subjects) {
+			return o.ID
 		}
 	}
-	return "", nil
+	return ""
+}
+
+// laterUnreadable are the ids of entries after e that cannot be read and may have touched what e touched. It refuses
+// where one of them says that it did.
+func laterUnreadable(e *Entry, unreadable []*UnreadableError) ([]string, error) {
+	var ids []string
+	for _, u := range unreadable {
+		switch {
+		case !isLater(u.ID, e.ID):
+		case shareSubject(e.Plan.Subjects, u.Subjects):
+			return nil, &RefusedError{
+				Reason: fmt.Sprintf("the later entry %s touched the same subject, and this labd cannot read it: %v", u.ID, u.Err),
+				Hint:   "undo entry " + u.ID + " first, with the labd that wrote it",
+			}
+		case len(u.Subjects) == 0:
+			ids = append(ids, u.ID)
+		}
+	}
+	return ids, nil
+}
+
+func shareSubject(a, b []finding.Subject) bool {
+	return slices.ContainsFunc(a, func(s finding.Subject) bool { return slices.Contains(b, s) })
+}
+
+// isLater reports whether entry a came after entry b; ids are numbers.
+func isLater(a, b string) bool {
+	return len(a) > len(b) || len(a) == len(b) && a > b
 }
 
 // stepFunc runs one step; begun says that its intent is on disk, so that the host may have changed.

@@ -48,10 +48,11 @@ func ListAddresses(handle *netlink.Handle, names map[int]string) ([]Address, err
 	return out, nil
 }
 
-// List returns the routes of all tables, those of IPv4 first.
-func List(handle *netlink.Handle, names map[int]string) ([]Route, error) {
+// List returns the routes of all tables, those of IPv4 first, and the default routes among them with what chooses between
+// them.
+func List(handle *netlink.Handle, names map[int]string) ([]Route, []Default, error) {
 	routes, err := list(handle, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
-	return toRoutes(routes, names), err
+	return toRoutes(routes, names), toDefaults(routes, names), err
 }
 
 // ListMain returns the routes of the main table, those of IPv4 first.

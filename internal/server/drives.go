@@ -7,6 +7,7 @@ import (
 	apiv1 "labd/api/v1"
 	"labd/internal/disk"
 	"labd/internal/finding"
+	"labd/internal/layer"
 	"labd/internal/plan"
 	"labd/internal/smart"
 	"labd/internal/storage"
@@ -14,7 +15,7 @@ import (
 
 func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Report) apiv1.NVMeItem {
 	item := apiv1.NVMeItem{
-		ID: string(d.Subject()), Rung: d.Rung, Verdict: d.Verdict, PCIID: d.PCIID(), Vendor: d.VendorName, Product: d.ProductName, Chip: d.Chip,
+		ID: string(d.Subject()), Rung: apiv1.Rung(d.Rung), Verdict: apiv1.Health(d.Verdict), PCIID: d.PCIID(), Vendor: d.VendorName, Product: d.ProductName, Chip: d.Chip,
 		Driver: d.Driver, Namespaces: []apiv1.NVMeNamespace{}, Findings: finding.Codes(findings, d.Subject()), Problems: d.Problems,
 	}
 	item.Link, item.Errors, item.ASPM, item.Quirks = linkToAPI(d.Link), errorsToAPI(d.AER), d.ASPM, d.Quirks
@@ -25,7 +26,7 @@ func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Repo
 	}
 	item.Missing, item.Incidents = d.Missing, incidentsToAPI(d.Incidents)
 	if k := d.Known; k != nil {
-		item.Memory = &apiv1.NVMeMemory{Model: k.Model, Serial: k.Serial, First: k.First.UTC(), Last: k.Last.UTC(), Contents: k.Contents}
+		item.Memory = &apiv1.NVMeMemory{Model: k.Model, Serial: k.Serial, First: k.First.UTC(), Last: k.Last.UTC(), Contents: layer.Texts(k.Contents)}
 	}
 	c := d.Controller()
 	if c == nil {
@@ -41,7 +42,7 @@ func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Repo
 		item.Namespaces = append(item.Namespaces, apiv1.NVMeNamespace{
 			Device: ns.Device, NSID: ns.NSID, SizeBytes: ns.SizeBytes, LogicalBlockSize: ns.LogicalBlockSize, ReadOnly: ns.ReadOnly,
 			WWID: ns.WWID, EUI: ns.EUI, NGUID: ns.NGUID, UUID: ns.UUID, Paths: ns.Paths, LoggedErrors: ns.LoggedErrors, CommandErrors: ns.CommandErrors,
-			Users: ns.Users, Contents: ns.Contents, Storages: storagesOn(ns, storages),
+			Users: layer.Texts(ns.Users), Contents: layer.Texts(ns.Contents), Storages: storagesOn(ns, storages),
 		})
 	}
 	return item
@@ -54,7 +55,7 @@ func predict(report *disk.Report, kernel string, items []apiv1.NVMeItem) error {
 		return &apiError{http.StatusBadRequest, apiv1.ErrorUsage, "kernel: " + err.Error(), "write it as uname -r does: 6.8.12-4-pve"}
 	}
 	for i, p := range report.Predict(release) {
-		items[i].Prediction = &apiv1.NVMePrediction{Kernel: release.Text, Outcome: p.Outcome, Reason: p.Reason, Confidence: string(p.Confidence)}
+		items[i].Prediction = &apiv1.NVMePrediction{Kernel: release.Text, Outcome: apiv1.Outcome(p.Outcome), Reason: p.Reason, Confidence: apiv1.Confidence(p.Confidence)}
 	}
 	return nil
 }
@@ -155,14 +156,15 @@ func storagesOn(ns disk.Namespace, storages *storage.Report) []string {
 	if storages == nil {
 		return nil
 	}
-	holds := map[string]bool{}
-	for _, text := range slices.Concat(ns.Users, ns.Contents) {
-		holds[text] = true
+	holds := map[layer.Layer]bool{}
+	for _, l := range slices.Concat(ns.Users, ns.Contents) {
+		holds[l] = true
 	}
 	var out []string
 	for _, e := range storages.Entries {
 		b := storages.Backing(e)
-		if b.Point != "" && holds["mount "+b.Point] || b.Group != "" && holds["lvm "+b.Group] || b.Pool != "" && holds["zfs "+b.Pool] {
+		if b.Point != "" && holds[layer.Layer{Kind: layer.Mount, Name: b.Point}] || b.Group != "" && holds[layer.Layer{Kind: layer.VolumeGroup, Name: b.Group}] ||
+			b.Pool != "" && holds[layer.Layer{Kind: layer.Pool, Name: b.Pool}] {
 			out = append(out, string(storages.Subject(e)))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"labd/internal/disk"
 	"labd/internal/host"
+	"labd/internal/layer"
 	"labd/internal/storage"
 	"labd/test/fixture"
 )
@@ -52,12 +53,12 @@ zfspool: tank
 	storages := storage.Diagnose(facts, storage.DefaultPolicy())
 	for _, tt := range []struct {
 		name            string
-		users, contents []string
+		users, contents []layer.Layer
 		want            []string
 	}{
-		{"a mount", []string{"mount /mnt/pve/fast"}, []string{"ext 1"}, []string{"storage/pve1/fast"}},
-		{"the system's drive", []string{"lvm pve", "mount /"}, []string{"vfat 1", "lvm pve"}, []string{"storage/pve1/local", "storage/pve1/local-lvm"}},
-		{"a pool that is not imported", nil, []string{"zfs tank"}, []string{"storage/pve1/tank"}},
+		{"a mount", []layer.Layer{{Kind: layer.Mount, Name: "/mnt/pve/fast"}}, []layer.Layer{{Kind: layer.Ext, Name: "1"}}, []string{"storage/pve1/fast"}},
+		{"the system's drive", []layer.Layer{{Kind: layer.VolumeGroup, Name: "pve"}, {Kind: layer.Mount, Name: "/"}}, []layer.Layer{{Kind: layer.VolumeGroup, Name: "pve"}}, []string{"storage/pve1/local", "storage/pve1/local-lvm"}},
+		{"a pool that is not imported", nil, []layer.Layer{{Kind: layer.Pool, Name: "tank"}}, []string{"storage/pve1/tank"}},
 		{"nothing", nil, nil, nil},
 	} {
 		if diff := cmp.Diff(tt.want, storagesOn(disk.Namespace{Users: tt.users, Contents: tt.contents}, storages)); diff != "" {

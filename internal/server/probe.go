@@ -37,14 +37,14 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request) {
 
 func probeToAPI(p *network.Probe) apiv1.ProbeItem {
 	item := apiv1.ProbeItem{
-		ID: p.Target.String(), Network: string(p.Network), DockerContainer: p.Docker, Verdict: p.Verdict,
+		ID: p.Target.String(), Network: string(p.Network), DockerContainer: p.Docker, Verdict: apiv1.ProbeVerdict(p.Verdict),
 		Hops: []apiv1.ProbeHop{}, Packets: []apiv1.ProbePacket{}, Moved: []apiv1.ProbeCounter{},
 	}
 	if p.Source.IsValid() {
 		item.Source = p.Source.String()
 	}
 	for _, h := range p.Hops {
-		item.Hops = append(item.Hops, apiv1.ProbeHop{Name: h.Name, Where: h.Where, State: h.State, Text: h.Text, Rule: h.Rule, Packets: h.Counted, Lines: h.Lines})
+		item.Hops = append(item.Hops, apiv1.ProbeHop{Name: apiv1.HopName(h.Name), Where: h.Where, State: apiv1.HopState(h.State), Text: h.Text, Rule: h.Rule, Packets: h.Counted, Lines: h.Lines})
 	}
 	for _, packet := range p.Packets {
 		item.Packets = append(item.Packets, apiv1.ProbePacket{Kind: packet.Kind, Port: packet.Port, Answered: packet.Answered, Result: packet.Result, RTTSeconds: packet.RTT.Seconds()})

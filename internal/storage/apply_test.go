@@ -21,8 +21,9 @@ import (
 	"labd/test/pvesim"
 )
 
-// systemctlTool is systemctl as far as unit files go: links are taken away, and a unit is known while its file is there.
-const systemctlTool = "\n-- bin/systemctl --\n#!/bin/sh\nroot=${0%/bin/*}\ncase $1 in\ndisable) /bin/rm -f \"$root\"/etc/systemd/system/*.wants/\"$2\" ;;\n" +
+// systemctlTool is systemctl as far as unit files go: a unit is known while its file is there. It disables nothing: that would
+// follow Also= of a unit file to units that nobody asked about.
+const systemctlTool = "\n-- bin/systemctl --\n#!/bin/sh\nroot=${0%/bin/*}\ncase $1 in\ndisable) exit 1 ;;\n" +
 	"show) if [ -e \"$root/etc/systemd/system/$4\" ]; then echo loaded; else echo not-found; fi ;;\nreset-failed) exit 1 ;;\nesac\n"
 
 // bench is a world with PVE's API and a runner of plans.

@@ -15,7 +15,7 @@ func (b *builder) leftovers(e *Entry) error {
 	}
 	if unit, links, ok := importerOf(b.f, e); ok {
 		if err := b.add(opImporter, unitParams{Unit: unit, Wants: links}, plan.Step{
-			Title: "Disable the unit that imports its pool at boot", How: "systemctl disable " + unit, Verified: "its links are gone", Undone: "make its links again",
+			Title: "Disable the unit that imports its pool at boot", How: "remove " + strings.Join(links, ", ") + "; daemon-reload", Verified: "its links are gone", Undone: "make its links again",
 		}); err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func (b *builder) leftovers(e *Entry) error {
 	}
 	if e.unit().File != "" {
 		if err := b.add(opRemoveUnit, e.unit(), plan.Step{
-			Title: "Disable and remove its mount unit, so that no boot waits for it", How: "systemctl disable " + e.source.Unit + "; remove " + e.source.File + "; daemon-reload; reset-failed",
+			Title: "Disable and remove its mount unit, so that no boot waits for it", How: "remove the links that enable it and " + e.source.File + "; daemon-reload; reset-failed",
 			Verified: "systemd no longer knows the unit", Undone: "write the unit file and its links again; daemon-reload",
 		}); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 
 	"labd/internal/host"
 	"labd/internal/plan"
@@ -111,16 +112,11 @@ func (a *Applier) removeUnit() plan.Op {
 		CheckFunc:   a.checkGone,
 		CaptureFunc: a.captureUnit,
 		DoFunc: func(ctx context.Context, p unitParams) error {
-			if err := a.systemctl(ctx, "disable", p.Unit); err != nil {
+			if err := removeLinks(p.Wants); err != nil {
 				return err
 			}
 			if err := os.Remove(p.File); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("remove the unit file: %w", err)
-			}
-			for _, link := range p.Wants {
-				if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
-					return fmt.Errorf("remove the link of the unit: %w", err)
-				}
 			}
 			if err := a.systemctl(ctx, "daemon-reload"); err != nil {
 				return err
@@ -232,7 +228,9 @@ func (a *Applier) disableImporter() plan.Op {
 			}
 			return s, nil
 		},
-		DoFunc: func(ctx context.Context, p unitParams) error { return a.systemctl(ctx, "disable", p.Unit) },
+		DoFunc: func(ctx context.Context, p unitParams) error {
+			return errors.Join(removeLinks(p.Wants), a.systemctl(ctx, "daemon-reload"))
+		},
 		VerifyFunc: func(_ context.Context, p unitParams) error {
 			for _, link := range p.Wants {
 				if _, err := os.Lstat(link); !errors.Is(err, fs.ErrNotExist) {
@@ -248,6 +246,17 @@ func (a *Applier) disableImporter() plan.Op {
 			return a.systemctl(ctx, "daemon-reload")
 		},
 	}
+}
+
+// removeLinks takes away the links that enable a unit, and no others: systemctl disable would follow Also= of the unit
+// file to units that nobody asked about, and remove links that undo does not know.
+func removeLinks(links []string) error {
+	for _, link := range links {
+		if err := unix.Unlink(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the link %s of the unit: %w", link, err)
+		}
+	}
+	return nil
 }
 
 // restoreLinks makes the links that enable a unit again.

@@ -29,7 +29,7 @@ func write(dir, version, epoch string) error {
 		return fmt.Errorf("SOURCE_DATE_EPOCH: %w", err)
 	}
 	date := time.Unix(seconds, 0).UTC()
-	root := cli.Tree(version)
+	root := cli.Commands(version)
 	root.DisableAutoGenTag = true
 	return doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "labd " + version, Manual: "labd", Date: &date}, dir)
 }

@@ -1,0 +1,28 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	apiv1 "labd/api/v1"
+)
+
+func (a *app) undoCommand() *cobra.Command {
+	var yes, dryRun bool
+	cmd := &cobra.Command{
+		Use:   "undo ID",
+		Short: "Take back what a journal entry did",
+		Args:  exactlyOne("journal entry (labctl journal lists them)"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req := apiv1.PlanRequest{Action: apiv1.ActionUndo, IDs: args}
+			return a.with(cmd.Context(), func(c *client) error {
+				if dryRun {
+					return a.showPlan(cmd.Context(), c, req)
+				}
+				return a.carryOut(cmd.Context(), c, req, yes)
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "agree to the plan beforehand")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be done")
+	return cmd
+}
