@@ -108,7 +108,7 @@ func layers() []layer {
 		{title: domains, packages: []string{"internal/disk", "internal/storage", "internal/network", "internal/setup"}, apart: true, below: []string{common, systems, leaves}},
 		{title: common, packages: []string{"internal/finding", "internal/plan", "internal/reconcile", "internal/policy", "internal/metric", "internal/statefile"}, below: []string{leaves}},
 		{title: systems, packages: []string{"internal/pve", "internal/lxc", "internal/docker", "internal/netfilter", "internal/route", "internal/smart", "internal/host"}, below: []string{leaves}},
-		{title: leaves, packages: []string{"internal/printable", "internal/layer", "internal/health"}, apart: true},
+		{title: leaves, packages: []string{"internal/printable", "internal/layer", "internal/health", "docs"}, apart: true},
 		{title: beside, packages: []string{"test", "packaging", "deploy", "tools", "internal/disk/quirkgen"}, below: []string{front, apiTypes, domains, common, systems, leaves}},
 	}
 }

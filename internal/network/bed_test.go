@@ -24,6 +24,7 @@ import (
 	"labd/internal/netfilter"
 	"labd/internal/network/container"
 	"labd/internal/plan"
+	"labd/test/spaces"
 )
 
 // inNamespace marks a test process that has a network namespace of its own, in which it plays the host.
@@ -401,4 +402,10 @@ func (c *fakeContainer) DockerEvents(context.Context, time.Duration, func()) err
 
 func (c *fakeContainer) Docker(ctx context.Context) (*docker.Info, error) {
 	return c.all.docker(ctx, c.id)
+}
+
+// serve says a word to whoever connects to port 80 of a box.
+func (b *bed) serve(box space, word string) {
+	b.t.Helper()
+	spaces.Space{T: b.t, PID: box.pid}.Serve(":80", word)
 }

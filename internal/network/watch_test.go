@@ -20,6 +20,7 @@ import (
 	"labd/internal/finding"
 	"labd/internal/host"
 	"labd/internal/netfilter"
+	"labd/test/spaces"
 )
 
 const (
@@ -210,11 +211,7 @@ func TestRestartIsInvisible(t *testing.T) {
 // that is lost, and a reset ends the count.
 func (b *bed) stream() *atomic.Int64 {
 	b.t.Helper()
-	listener, err := listenIn(b.box.pid, ":5001")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() { _ = listener.Close() })
+	listener := spaces.Space{T: b.t, PID: b.box.pid}.Listen(":5001")
 	go func() {
 		conn, err := listener.Accept()
 		if err != nil {
