@@ -60,8 +60,10 @@ func ask(h *hostmodel.Host, root, state string, now time.Time) (*asked, error) {
 		}
 		return []byte(a.Stdout), nil
 	}
-	memory := storage.NewMemory(state)
-	facts, err := storage.NewObserver(machine, h.Node, memory, func() time.Time { return now }).Observe(context.Background())
+	memory := storage.NewMemory(state, nil)
+	facts, err := storage.NewObserver(storage.Inputs{
+		Host: machine, Node: h.Node, Memory: memory, Now: func() time.Time { return now },
+	}).Observe(context.Background())
 	if err != nil {
 		return nil, err
 	}
