@@ -55,6 +55,8 @@ type NVMeItem struct {
 	Missing bool        `json:"missing,omitempty" support:"yes"`
 	// Incidents are what happened in this slot, oldest first.
 	Incidents []NVMeIncident `json:"incidents,omitempty" support:"yes"`
+	// Storages are the PVE storages that lie on the drive, or lay on it when it was last here, as storage/NODE/ID.
+	Storages []string `json:"storages,omitempty" support:"yes"`
 	// Prediction is there where the request names a kernel.
 	Prediction *NVMePrediction `json:"prediction,omitempty"`
 	// Findings are the codes of the findings whose subject is this item.
