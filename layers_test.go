@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -17,8 +19,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"labd/internal/finding"
 )
+
+var update = flag.Bool("update", false, "write the table of packages in docs/architecture.md")
 
 type goPackage struct {
 	ImportPath string
@@ -27,7 +33,12 @@ type goPackage struct {
 	Imports    []string
 	Deps       []string
 	GoFiles    []string
+
+	own map[string]bool
 }
+
+// ours reports whether an import is of this module.
+func (p goPackage) ours(dep string) bool { return p.own[dep] }
 
 func packages(t *testing.T) []goPackage {
 	t.Helper()
@@ -48,6 +59,12 @@ func packages(t *testing.T) []goPackage {
 			t.Fatal(err)
 		}
 		p.ImportPath = strings.TrimPrefix(p.ImportPath, "labd/")
+		p.own = map[string]bool{}
+		for _, dep := range p.Imports {
+			if path, ok := strings.CutPrefix(dep, "labd/"); ok {
+				p.own[path] = true
+			}
+		}
 		for _, list := range [][]string{p.Imports, p.Deps} {
 			for i, dep := range list {
 				list[i] = strings.TrimPrefix(dep, "labd/")
@@ -61,57 +78,187 @@ func packages(t *testing.T) []goPackage {
 	return list
 }
 
-var (
-	front   = []string{"internal/daemon", "internal/server", "internal/cli", "internal/config", "internal/notify"}
-	domains = []string{"internal/disk", "internal/storage", "internal/network", "internal/setup"}
-	systems = []string{"internal/pve", "internal/lxc", "internal/docker", "internal/netfilter", "internal/route", "internal/smart", "internal/host"}
-	// leaf depends on nothing and may be used by all.
-	leaf   = []string{"internal/printable", "internal/layer"}
-	common = []string{"internal/finding", "internal/plan", "internal/reconcile", "internal/policy", "internal/metric", "internal/statefile"}
+// layer is a floor of the house. A package belongs to the layer that lists it, or the nearest package above it.
+type layer struct {
+	title    string
+	packages []string
+	// apart says that its packages may not import one another.
+	apart bool
+	// below are the titles of the layers that its packages may import, besides their own.
+	below []string
+}
+
+const (
+	programs = "programs"
+	front    = "front"
+	apiTypes = "API types"
+	domains  = "domains"
+	common   = "common"
+	systems  = "systems that labd talks to"
+	leaves   = "used by all"
+	beside   = "beside the product"
 )
 
-// forbidden are the packages that p may not import.
-func forbidden(p string) []string {
-	switch {
-	case slices.Contains(domains, p):
-		others := slices.DeleteFunc(slices.Clone(domains), func(d string) bool { return d == p })
-		return slices.Concat(front, others, []string{"api/v1"})
-	case slices.Contains(systems, p):
-		return slices.Concat(front, domains, common, []string{"api/v1"})
-	case slices.Contains(common, p):
-		return slices.Concat(front, domains, systems, []string{"api/v1"})
-	case p == "internal/cli":
-		return slices.Concat(front[:2], front[3:], domains, systems, common)
-	case p == "internal/server", p == "internal/config":
-		return []string{"internal/daemon", "internal/cli"}
-	case p == "internal/notify":
-		return slices.Concat(front[:4], domains, systems, []string{"api/v1"})
-	case slices.Contains(leaf, p):
-		return slices.Concat(front, domains, systems, common, []string{"api/v1"})
-	case p == "api/v1":
-		return slices.Concat(front, domains, systems, common)
+// layers are all layers, from the top down. Arrows point down only.
+func layers() []layer {
+	return []layer{
+		{title: programs, packages: []string{"cmd/labd", "cmd/labctl"}, below: []string{front, leaves}},
+		{title: front, packages: []string{"internal/daemon", "internal/server", "internal/cli", "internal/config", "internal/notify"}, below: []string{apiTypes, domains, common, systems, leaves}},
+		{title: apiTypes, packages: []string{"api/v1"}, below: []string{leaves}},
+		{title: domains, packages: []string{"internal/disk", "internal/storage", "internal/network", "internal/setup"}, apart: true, below: []string{common, systems, leaves}},
+		{title: common, packages: []string{"internal/finding", "internal/plan", "internal/reconcile", "internal/policy", "internal/metric", "internal/statefile"}, below: []string{leaves}},
+		{title: systems, packages: []string{"internal/pve", "internal/lxc", "internal/docker", "internal/netfilter", "internal/route", "internal/smart", "internal/host"}, below: []string{leaves}},
+		{title: leaves, packages: []string{"internal/printable", "internal/layer", "internal/health", "docs"}, apart: true},
+		{title: beside, packages: []string{"test", "packaging", "deploy", "tools", "internal/disk/quirkgen"}, below: []string{front, apiTypes, domains, common, systems, leaves}},
 	}
-	return nil
+}
+
+// exceptions are the arrows inside the front and from it that are not allowed although the layers would.
+var exceptions = map[string][]string{
+	"internal/cli":    {"internal/daemon", "internal/server", "internal/config", "internal/notify", domains, systems, common},
+	"internal/server": {"internal/daemon", "internal/cli"},
+	"internal/config": {"internal/daemon", "internal/cli", "internal/server"},
+	"internal/notify": {"internal/daemon", "internal/cli", "internal/server", "internal/config", apiTypes, domains, systems},
+}
+
+// roomOf returns the layer of a package and the package that the layer lists for it; nothing for one that is in no layer.
+func roomOf(p string) (l layer, listed string) {
+	for _, candidate := range layers() {
+		for _, room := range candidate.packages {
+			if (p == room || strings.HasPrefix(p, room+"/")) && len(room) > len(listed) {
+				l, listed = candidate, room
+			}
+		}
+	}
+	return l, listed
+}
+
+// wrongArrow says why from may not import to; it is empty where it may.
+func wrongArrow(from, to string) string {
+	upper, room := roomOf(from)
+	lower, other := roomOf(to)
+	switch {
+	case room == "":
+		return from + " is in no layer: list it in layers_test.go"
+	case other == "":
+		return to + " is in no layer: list it in layers_test.go"
+	case room == other:
+		return ""
+	case slices.Contains(exceptions[room], other), slices.Contains(exceptions[room], lower.title):
+		return room + " may not import " + other
+	case upper.title == lower.title && !upper.apart:
+		return ""
+	case upper.title == lower.title || !slices.Contains(upper.below, lower.title):
+		return "from " + upper.title + " to " + lower.title
+	}
+	return ""
 }
 
 func TestArrowsPointDown(t *testing.T) {
 	for _, p := range packages(t) {
-		for _, bad := range forbidden(p.ImportPath) {
-			if slices.Contains(p.Imports, bad) {
-				t.Errorf("%s imports %s", p.ImportPath, bad)
-			}
+		if p.ImportPath == "labd" {
+			continue // the tests beside this one
+		}
+		if _, room := roomOf(p.ImportPath); room == "" {
+			t.Errorf("%s is in no layer: list it in layers_test.go", p.ImportPath)
 		}
 		for _, dep := range p.Imports {
-			if strings.HasPrefix(dep, "test/") && !strings.HasPrefix(p.ImportPath, "test/") {
-				t.Errorf("%s imports %s: the product must not need the tests", p.ImportPath, dep)
+			if !p.ours(dep) {
+				continue
+			}
+			if why := wrongArrow(p.ImportPath, dep); why != "" {
+				t.Errorf("%s imports %s: %s", p.ImportPath, dep, why)
 			}
 		}
 	}
 }
 
+// The rules themselves: what they allow and what they do not, also for packages that nobody listed.
+func TestLayerRules(t *testing.T) {
+	for _, tt := range []struct {
+		from, to string
+		allowed  bool
+	}{
+		{"internal/daemon", "internal/disk", true},
+		{"internal/server", "internal/network/probe", true},
+		{"internal/network/probe", "internal/network", true},
+		{"internal/network", "internal/network/container", true},
+		{"internal/network/router", "internal/route", true},
+		{"internal/disk", "internal/storage", false},
+		{"internal/disk", "internal/network/probe", false},
+		{"internal/disk", "api/v1", false},
+		{"internal/disk", "internal/layer", true},
+		{"internal/finding", "internal/host", false},
+		{"internal/host", "internal/finding", false},
+		{"internal/pve", "internal/host", true},
+		{"internal/cli", "internal/printable", true},
+		{"internal/cli", "internal/finding", false},
+		{"internal/cli", "internal/config", false},
+		{"internal/notify", "api/v1", false},
+		{"internal/server", "internal/daemon", false},
+		{"internal/layer", "internal/health", false},
+		{"internal/disk", "test/lab", false},
+		{"test/e2e", "internal/daemon", true},
+		{"internal/diskette", "internal/layer", false},
+		{"internal/disk", "internal/newroom", false},
+	} {
+		if why := wrongArrow(tt.from, tt.to); (why == "") != tt.allowed {
+			t.Errorf("%s to %s: %q", tt.from, tt.to, why)
+		}
+	}
+}
+
+const (
+	architecture = "docs/architecture.md"
+	houseBegin   = "<!-- the house: go test . -update -->\n"
+	houseEnd     = "<!-- end of the house -->\n"
+)
+
+// The table of docs/architecture.md says what the packages say of themselves.
+func TestTheHouseIsDescribed(t *testing.T) {
+	byRoom := map[string][]string{}
+	for _, p := range packages(t) {
+		l, _ := roomOf(p.ImportPath)
+		if l.title != "" && p.Doc != "" {
+			byRoom[l.title] = append(byRoom[l.title], fmt.Sprintf("| `%s` | %s |\n", p.ImportPath, purpose(p.Doc)))
+		}
+	}
+	var b strings.Builder
+	for _, l := range layers() {
+		fmt.Fprintf(&b, "\n### %s\n\n| package | what it is for |\n|---|---|\n%s", strings.ToUpper(l.title[:1])+l.title[1:], strings.Join(byRoom[l.title], ""))
+	}
+	page, err := os.ReadFile(architecture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(page), houseBegin)
+	old, after, ok2 := strings.Cut(rest, houseEnd)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no place for the table of packages", architecture)
+	}
+	if *update {
+		if err := os.WriteFile(architecture, []byte(before+houseBegin+b.String()+"\n"+houseEnd+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(b.String()+"\n", old); diff != "" {
+		t.Errorf("%s is not what the packages say (go test . -update), -want +got:\n%s", architecture, diff)
+	}
+}
+
+// purpose is a package comment without its first words, "Package disk" or "Command labd", as a phrase.
+func purpose(doc string) string {
+	words := strings.SplitN(doc, " ", 3)
+	if len(words) < 3 || words[0] != "Package" && words[0] != "Command" {
+		return doc
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(words[2], "is "), ".")
+}
+
 // labctl links the API types, its commands and the printer of foreign text, and nothing below.
 func TestLabctlIsThin(t *testing.T) {
-	allowed := []string{"api/v1", "internal/cli", "internal/printable"}
+	allowed := []string{"api/v1", "internal/cli", "internal/health", "internal/printable"}
 	heavy := []string{"github.com/docker/", "github.com/vishvananda/", "github.com/luthermonson/", "github.com/jaypipes/", "github.com/prometheus/"}
 	for _, p := range packages(t) {
 		if p.ImportPath != "cmd/labctl" {

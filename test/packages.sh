@@ -40,4 +40,4 @@ rm -f "$log"
 
 # What came new must not start at the next boot either.
 systemctl list-unit-files --no-legend --no-pager --state=enabled 2>/dev/null | awk '{print $1}' | sort |
-	comm -13 "$before" - | grep -E '^(docker|containerd|lxc|prometheus|postfix)' | xargs -r systemctl disable -q 2>/dev/null || true
+	comm -13 "$before" - | grep -E '^(docker|containerd|lxc|prometheus|postfix|frr|radvd|dhcpcd)' | xargs -r systemctl disable -q 2>/dev/null || true

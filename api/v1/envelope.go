@@ -31,33 +31,18 @@ type Envelope[T any] struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Severities of a Finding, from harmless to bad.
-const (
-	SeverityInfo = "info"
-	SeverityWarn = "warn"
-	SeverityFail = "fail"
-)
-
-// States of a Finding.
-const (
-	StateActive      = "active"
-	StatePending     = "pending"
-	StateConsequence = "consequence"
-	StateSilenced    = "silenced"
-)
-
 // Finding says what is wrong with one subject, why, how sure that is and what to do.
 type Finding struct {
 	Code       string     `json:"code"`
-	Severity   string     `json:"severity"`
+	Severity   Severity   `json:"severity"`
 	Subject    string     `json:"subject"`
 	Title      string     `json:"title"`
 	Cause      string     `json:"cause"`
-	Confidence string     `json:"confidence"`
+	Confidence Confidence `json:"confidence"`
 	Since      *time.Time `json:"since"`
-	// State is active, pending (not there for long enough to be told), consequence (hidden behind its cause) or
-	// silenced; empty where it is not known.
-	State string `json:"state,omitempty"`
+	// State is empty where it is not known. Pending is not there for long enough to be told, a consequence is hidden behind
+	// its cause.
+	State State `json:"state,omitempty"`
 	// Behind is the cause that hides a consequence.
 	Behind *FindingRef `json:"behind,omitempty"`
 	// Silence is what keeps a silenced finding out of sight.
@@ -80,9 +65,9 @@ type Evidence struct {
 	Text   string `json:"text"`
 }
 
-// Remedy is one way out, with the commands for this very host. Risk is none, low or high.
+// Remedy is one way out, with the commands for this very host.
 type Remedy struct {
 	Title    string   `json:"title"`
-	Risk     string   `json:"risk"`
+	Risk     Risk     `json:"risk"`
 	Commands []string `json:"commands"`
 }

@@ -11,13 +11,13 @@ type Plan struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// PlanStep is one step of a plan. Risk is none, low or high.
+// PlanStep is one step of a plan.
 type PlanStep struct {
 	Title    string `json:"title"`
 	How      string `json:"how"`
 	Verify   string `json:"verify"`
 	Undo     string `json:"undo,omitempty"`
-	Risk     string `json:"risk"`
+	Risk     Risk   `json:"risk"`
 	Undoable bool   `json:"undoable"`
 }
 

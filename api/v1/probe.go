@@ -5,7 +5,7 @@ const KindProbeReport = "ProbeReport"
 
 // ProbeRequest asks for a probe: POST /v1/probes.
 type ProbeRequest struct {
-	// Address is the IPv4 address of a Docker container.
+	// Address is the IPv4 or IPv6 address of a Docker container, or one that an alias gives it.
 	Address string `json:"address"`
 	// Port is a TCP port; 0 is any.
 	Port uint16 `json:"port,omitempty"`
@@ -20,9 +20,8 @@ type ProbeItem struct {
 	// DockerContainer is the name of the Docker container with the address.
 	DockerContainer string `json:"dockerContainer,omitempty"`
 	// Source is the address that labd's packets came from; empty when the kernel chose one.
-	Source string `json:"source,omitempty"`
-	// Verdict is ok, blocked or unknown.
-	Verdict string        `json:"verdict"`
+	Source  string        `json:"source,omitempty"`
+	Verdict ProbeVerdict  `json:"verdict"`
 	Hops    []ProbeHop    `json:"hops"`
 	Packets []ProbePacket `json:"packets"`
 	// Moved are the rules that counted while labd sent its packets.
@@ -31,14 +30,10 @@ type ProbeItem struct {
 
 // ProbeHop is one place on the way, in the order of the way.
 type ProbeHop struct {
-	// Name is route, host-forwarding, host-rp-filter, host-forward, pve-firewall, container, container-raw,
-	// container-forwarding, container-rp-filter, container-forward, docker-firewall, bridge, docker-container, port,
-	// pve-ipfilter or return.
-	Name  string `json:"name"`
-	Where string `json:"where"`
-	// State is ok, blocking or unknown.
-	State string `json:"state"`
-	Text  string `json:"text"`
+	Name  HopName  `json:"name"`
+	Where string   `json:"where"`
+	State HopState `json:"state"`
+	Text  string   `json:"text"`
 	// Rule is the rule, policy or setting that decides.
 	Rule string `json:"rule,omitempty"`
 	// Packets is how many packets the rule counted while labd sent its own.

@@ -6,10 +6,9 @@ import "time"
 type NVMeItem struct {
 	// ID is nvme/<PCI address>.
 	ID string `json:"id"`
-	// Rung is the first broken one of pci, driver, controller, namespace, block; or ok.
-	Rung string `json:"rung"`
-	// Verdict is ok, info, warn, fail or unknown.
-	Verdict string `json:"verdict"`
+	// Rung is the first broken one; or ok.
+	Rung    Rung   `json:"rung"`
+	Verdict Health `json:"verdict"`
 	PCIID   string `json:"pciId"`
 	Vendor  string `json:"vendor,omitempty"`
 	Product string `json:"product,omitempty"`
@@ -182,12 +181,10 @@ type NVMeIncident struct {
 
 // NVMePrediction is what another kernel would make of a drive.
 type NVMePrediction struct {
-	Kernel string `json:"kernel"`
-	// Outcome is recognised, ids-cleared, refused, not-ready or unknown.
-	Outcome string `json:"outcome"`
-	Reason  string `json:"reason"`
-	// Confidence is certain, likely or unknown.
-	Confidence string `json:"confidence"`
+	Kernel     string     `json:"kernel"`
+	Outcome    Outcome    `json:"outcome"`
+	Reason     string     `json:"reason"`
+	Confidence Confidence `json:"confidence"`
 }
 
 // PCIPort is a PCIe root or downstream port.
@@ -207,12 +204,11 @@ type PCIErrors struct {
 // StorageItem is one entry of storage.cfg as one node sees it.
 type StorageItem struct {
 	// ID is storage/<node>/<storage id>.
-	ID      string `json:"id"`
-	Storage string `json:"storage"`
-	Type    string `json:"type"`
-	Path    string `json:"path,omitempty"`
-	// Verdict is ok, down, gone, masked, orphan-node, malformed, unsupported, disabled or unknown.
-	Verdict string `json:"verdict"`
+	ID      string         `json:"id"`
+	Storage string         `json:"storage"`
+	Type    string         `json:"type"`
+	Path    string         `json:"path,omitempty"`
+	Verdict StorageVerdict `json:"verdict"`
 	// Reason is why, in one sentence.
 	Reason string `json:"reason,omitempty"`
 	// GoneSince is since when the storage has been found dead.
@@ -228,15 +224,15 @@ type StorageItem struct {
 	Waits string `json:"waits,omitempty"`
 }
 
-// Reference is one place that names a storage. Grade is block or fixable.
+// Reference is one place that names a storage.
 type Reference struct {
 	File    string `json:"file"`
 	Section string `json:"section,omitempty"`
 	Key     string `json:"key"`
 	Value   string `json:"value,omitempty"`
 	// Line is where in the file, counted from 1; 0 where it is not known.
-	Line  int    `json:"line,omitempty"`
-	Grade string `json:"grade"`
+	Line  int   `json:"line,omitempty"`
+	Grade Grade `json:"grade"`
 	// Reason is what is at stake, in a few words.
 	Reason string `json:"reason,omitempty"`
 	// Kept says that it is another node's, for which the entry stays.
@@ -253,12 +249,11 @@ type NetworkItem struct {
 	Bridge    string   `json:"bridge,omitempty"`
 	Subnets   []string `json:"subnets"`
 	// Mode is direct (by its own addresses), alias (by those of an alias) or off.
-	Mode string `json:"mode"`
+	Mode NetworkMode `json:"mode"`
 	// Aliases are the prefixes that stand for the subnets, in mode alias.
-	Aliases []Alias `json:"aliases"`
-	// Verdict is ok, planned, refused, drift, unreachable or unknown.
-	Verdict string `json:"verdict"`
-	Reason  string `json:"reason,omitempty"`
+	Aliases []Alias        `json:"aliases"`
+	Verdict NetworkVerdict `json:"verdict"`
+	Reason  string         `json:"reason,omitempty"`
 	// Route is the wanted route per subnet, as "10.1.0.0/24 via 10.77.0.101 dev vmbr0".
 	Route []string `json:"route"`
 	// Rules are the wanted rules in the container, in iptables-save syntax; or, behind "nft", in nft's.
@@ -276,26 +271,26 @@ type Alias struct {
 type StatusItem struct {
 	// ID is nvme, storage or network.
 	ID         string    `json:"id"`
-	Verdict    string    `json:"verdict"`
+	Verdict    Health    `json:"verdict"`
 	Summary    string    `json:"summary"`
 	ObservedAt time.Time `json:"observedAt"`
 }
 
 // JournalItem is the title line of one journal entry; what undo needs stays in the daemon.
 type JournalItem struct {
-	ID        string     `json:"id"`
-	Time      time.Time  `json:"time"`
-	EndedAt   *time.Time `json:"endedAt,omitempty"`
-	Actor     string     `json:"actor"`
-	Title     string     `json:"title"`
-	Subjects  []string   `json:"subjects"`
-	State     string     `json:"state"`
-	Undoable  bool       `json:"undoable"`
-	Undoes    string     `json:"undoes,omitempty"`
-	UndoneBy  string     `json:"undoneBy,omitempty"`
-	StepsDone int        `json:"stepsDone"`
-	Steps     int        `json:"steps"`
-	Error     string     `json:"error,omitempty"`
+	ID        string       `json:"id"`
+	Time      time.Time    `json:"time"`
+	EndedAt   *time.Time   `json:"endedAt,omitempty"`
+	Actor     string       `json:"actor"`
+	Title     string       `json:"title"`
+	Subjects  []string     `json:"subjects"`
+	State     JournalState `json:"state"`
+	Undoable  bool         `json:"undoable"`
+	Undoes    string       `json:"undoes,omitempty"`
+	UndoneBy  string       `json:"undoneBy,omitempty"`
+	StepsDone int          `json:"stepsDone"`
+	Steps     int          `json:"steps"`
+	Error     string       `json:"error,omitempty"`
 }
 
 // Version is the answer of GET /v1/version, and of labctl version.

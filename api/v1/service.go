@@ -46,10 +46,10 @@ type SilenceRequest struct {
 
 // HistoryItem is one finding that is or was there.
 type HistoryItem struct {
-	Code     string `json:"code"`
-	Subject  string `json:"subject"`
-	Severity string `json:"severity"`
-	Title    string `json:"title"`
+	Code     string   `json:"code"`
+	Subject  string   `json:"subject"`
+	Severity Severity `json:"severity"`
+	Title    string   `json:"title"`
 	// First is when it was seen for the first time, Since when it came the last time, Last when it was last seen.
 	First time.Time `json:"first"`
 	Since time.Time `json:"since"`

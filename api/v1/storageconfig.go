@@ -52,10 +52,9 @@ type StorageProperties map[string]any
 
 // StorageHazard is one place in the file.
 type StorageHazard struct {
-	Code string `json:"code"`
-	// Effect is blocks, loses, misreads or harmless.
-	Effect   string `json:"effect"`
-	Severity string `json:"severity"`
+	Code     string   `json:"code"`
+	Effect   Effect   `json:"effect"`
+	Severity Severity `json:"severity"`
 	// Line is counted from 1; 0 where the hazard has none.
 	Line    int    `json:"line"`
 	Section string `json:"section,omitempty"`

@@ -12,7 +12,7 @@ import (
 func TestStorageLeftAlone(t *testing.T) {
 	removal := &apiv1.Plan{Title: "Remove storage", Digest: "d", Steps: []apiv1.PlanStep{{Title: "Remove the entry", How: "DELETE", Verify: "gone", Risk: "low"}}}
 	future := time.Now().Add(time.Hour)
-	item := func(id, kind, verdict, reason string) apiv1.StorageItem {
+	item := func(id, kind string, verdict apiv1.StorageVerdict, reason string) apiv1.StorageItem {
 		return apiv1.StorageItem{ID: "storage/pve1/" + id, Storage: id, Type: kind, Verdict: verdict, Reason: reason, References: []apiv1.Reference{}, Findings: []string{}}
 	}
 	early := item("usb1", "dir", "gone", "/dev/disk/by-uuid/U does not exist")
@@ -40,7 +40,7 @@ func TestStorageLeftAlone(t *testing.T) {
 	golden(t, "fix-storage-references", stdout)
 
 	socket = answers{"GET /v1/storage?fresh=1": envelopeOf(apiv1.KindStorageReport, []apiv1.StorageItem{items[0], items[4]})}.start(t)
-	if _, stdout, _ = labctl(t, socket, "fix-storage"); !strings.Contains(stdout, "No storage is dead.") || !strings.Contains(stdout, "Merely down") {
+	if _, stdout, _ = labctl(t, socket, "fix-storage"); !strings.Contains(stdout, "No storage is dead.") || !strings.Contains(stdout, "Only down") {
 		t.Errorf("with nothing dead:\n%s", stdout)
 	}
 }

@@ -18,17 +18,17 @@ func (a *app) lintStorageCommand() *cobra.Command {
 	var major int
 	cmd := &cobra.Command{
 		Use:   "lint-storage [FILE]",
-		Short: "How PVE reads a storage.cfg, what it would lose at the next write, what breaks",
-		Long: `Reads a storage.cfg exactly as PVE does, and shows the storages that PVE has then, what its next change of any storage
-would leave out, and what makes every change fail. It changes nothing.
+		Short: "How PVE reads a storage.cfg: what it ignores, what it would delete, what breaks",
+		Long: `For a storage.cfg that was written by hand. lint-storage reads it exactly as PVE does. It shows which storages PVE finds,
+what PVE would delete from the file at the next change of any storage, and what makes every change fail. It changes nothing.
 
-Without FILE it takes this host's own. A FILE (- is standard input) needs neither a running labd nor root, nor a PVE host.
-The exit code is 0 when PVE keeps what is written, 3 when something is lost or read otherwise than it looks, 4 when every
-change fails.`,
-		Example: "labctl lint-storage\nlabctl lint-storage /root/storage.cfg.new\nlabctl lint-storage --pve 8 /root/storage.cfg.new",
+Without FILE it reads the storage.cfg of this host. A FILE (- is standard input) needs neither a running labd nor root, nor
+a PVE host. The exit code is 0 when PVE keeps everything, 3 when something is lost or read differently than it looks, 4 when
+every change fails.`,
+		Example: "  labctl lint-storage\n  labctl lint-storage /root/storage.cfg.new\n  labctl lint-storage --pve 8 /root/storage.cfg.new",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usageError("lint-storage takes one FILE at the most")
+				return usageError("lint-storage takes at most one FILE")
 			}
 			return nil
 		},
@@ -63,7 +63,7 @@ change fails.`,
 			})
 		},
 	}
-	cmd.Flags().IntVar(&major, "pve", 0, "the PVE whose reading is wanted, 8 or 9 (default: this host's, else 9)")
+	cmd.Flags().IntVar(&major, "pve", 0, "read it as PVE `VERSION` 8 or 9 does (default: that of this host, else 9)")
 	_ = cmd.RegisterFlagCompletionFunc("pve", cobra.FixedCompletions([]string{"8", "9"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -111,25 +111,25 @@ func (a *app) lintReport(report apiv1.Envelope[apiv1.StorageConfig]) error {
 
 func (a *app) printStorageConfig(c apiv1.StorageConfig, wide bool) {
 	a.printf("%s as PVE %d reads it:\n\n", c.File, c.Major)
-	states := make([]string, 0, len(c.Order))
+	states := make([]apiv1.Health, 0, len(c.Order))
 	rows := make([][]string, 0, len(c.Order))
 	for _, id := range c.Order.IDs() {
 		row, state := storageRow(id, c.Sections[id])
 		rows, states = append(rows, row), append(states, state)
 	}
 	if len(rows) > 0 {
-		a.tableRows([]string{"STORAGE", "TYPE", "NODES", "CONTENT", "STATE"}, rows, func(r int) string { return states[r] })
+		a.tableRows([]string{"STORAGE", "TYPE", "NODES", "CONTENT", "STATE"}, rows, func(r int) apiv1.Health { return states[r] })
 	} else {
 		a.printf("No storage.\n")
 	}
-	a.printHazards(c, "blocks", "Every change of any storage fails until this is mended ("+c.WriteError+"):")
-	a.printHazards(c, "misreads", "PVE reads this otherwise than it looks:")
-	a.printHazards(c, "loses", "PVE's next change of any storage leaves this out for good:")
+	a.printHazards(c, apiv1.EffectBlocks, "Every change of any storage fails until this is repaired ("+c.WriteError+"):")
+	a.printHazards(c, apiv1.EffectMisreads, "PVE reads this differently than it looks:")
+	a.printHazards(c, apiv1.EffectLoses, "PVE's next change of any storage deletes this for good:")
 	if wide {
-		a.printHazards(c, "harmless", "Also changed by PVE's next write, without harm:")
-		a.printLines("What PVE logs when it reads the file:", c.Warnings)
+		a.printHazards(c, apiv1.EffectHarmless, "Also changed by PVE's next write, without harm:")
+		a.printLines("What PVE logs when it reads the file:", c.Warnings, func(l string) { a.line("  ", l) })
 		if c.Written != nil {
-			a.printLines("What PVE's next write leaves in the file:", strings.Split(strings.TrimRight(*c.Written, "\n"), "\n"))
+			a.printLines("What PVE's next write leaves in the file:", strings.Split(strings.TrimRight(*c.Written, "\n"), "\n"), func(l string) { a.raw("  " + l) })
 		}
 	}
 	switch err := checkHazards(c.Hazards); {
@@ -150,20 +150,20 @@ func checkHazards(hazards []apiv1.StorageHazard) error {
 	return nil
 }
 
-func storageRow(id string, p apiv1.StorageProperties) (row []string, state string) {
+func storageRow(id string, p apiv1.StorageProperties) (row []string, health apiv1.Health) {
 	if p == nil {
-		return []string{id, "", "", "", "rejected"}, "malformed"
+		return []string{id, "", "", "", "rejected"}, apiv1.StorageMalformed.Health()
 	}
-	state = "ok"
+	state := apiv1.StorageOK
 	if fmt.Sprint(p["disable"]) == "1" {
-		state = "disabled"
+		state = apiv1.StorageDisabled
 	}
 	nodes := listOf(p["nodes"])
 	if nodes == "" {
 		nodes = "all"
 	}
 	typ, _ := p["type"].(string)
-	return []string{id, typ, nodes, listOf(p["content"]), state}, state
+	return []string{id, typ, nodes, listOf(p["content"]), string(state)}, state.Health()
 }
 
 // listOf joins a list that came as JSON.
@@ -176,7 +176,7 @@ func listOf(v any) string {
 	return strings.Join(words, ",")
 }
 
-func (a *app) printHazards(c apiv1.StorageConfig, effect, title string) {
+func (a *app) printHazards(c apiv1.StorageConfig, effect apiv1.Effect, title string) {
 	var lines []string
 	for _, h := range c.Hazards {
 		if h.Effect != effect {
@@ -188,15 +188,15 @@ func (a *app) printHazards(c apiv1.StorageConfig, effect, title string) {
 		}
 		lines = append(lines, place+": "+h.Text)
 	}
-	a.printLines(title, lines)
+	a.printLines(title, lines, func(l string) { a.line("  ", l) })
 }
 
-func (a *app) printLines(title string, lines []string) {
+func (a *app) printLines(title string, lines []string, print func(string)) {
 	if len(lines) == 0 {
 		return
 	}
 	a.printf("\n%s\n", title)
 	for _, l := range lines {
-		a.printf("  %s\n", strings.ReplaceAll(l, "\t", "    "))
+		print(strings.ReplaceAll(l, "\t", "    "))
 	}
 }

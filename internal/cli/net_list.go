@@ -10,7 +10,7 @@ import (
 
 func (a *app) netListCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "Every Docker network in every running container", Args: noArgs,
+		Use: "list", Short: "Every Docker network in every running container", Args: noArgs, Example: "  labctl net list\n  labctl net list -o wide",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(c *client) error {
 				var report apiv1.Envelope[apiv1.NetworkItem]
@@ -19,7 +19,7 @@ func (a *app) netListCommand() *cobra.Command {
 				}
 				err := emit(a, report, func(i apiv1.NetworkItem) string { return i.ID }, func(wide bool) {
 					a.printNetworks(report, wide)
-					a.explain(report.Findings)
+					a.explain(report.Findings, wide)
 				})
 				if err != nil {
 					return err
@@ -45,15 +45,15 @@ func (a *app) printNetworks(report apiv1.Envelope[apiv1.NetworkItem], wide bool)
 		for _, alias := range i.Aliases {
 			aliases = append(aliases, alias.Prefix)
 		}
-		mode := i.Mode
+		mode := string(i.Mode)
 		if len(aliases) > 0 {
 			mode += " " + strings.Join(aliases, ",")
 		}
-		row := []string{i.ID, subnets, mode, i.Verdict, i.Reason}
+		row := []string{i.ID, subnets, mode, string(i.Verdict), i.Reason}
 		if wide {
-			row = []string{i.ID, i.Driver, i.Bridge, subnets, i.Mode, strings.Join(aliases, ","), i.Verdict, strings.Join(i.Route, ","), itoa(len(i.Rules)), i.Reason}
+			row = []string{i.ID, i.Driver, i.Bridge, subnets, string(i.Mode), strings.Join(aliases, ","), string(i.Verdict), strings.Join(i.Route, ","), itoa(len(i.Rules)), i.Reason}
 		}
 		rows = append(rows, row)
 	}
-	a.tableRows(header, rows, func(r int) string { return report.Items[r].Verdict })
+	a.tableRows(header, rows, func(r int) apiv1.Health { return report.Items[r].Verdict.Health() })
 }

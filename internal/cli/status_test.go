@@ -11,7 +11,7 @@ import (
 func TestStatus(t *testing.T) {
 	now := time.Now()
 	ago := func(d time.Duration) *time.Time { at := now.Add(-d); return &at }
-	finding := func(severity, subject, state string) apiv1.Finding {
+	finding := func(severity apiv1.Severity, subject string, state apiv1.State) apiv1.Finding {
 		return apiv1.Finding{Code: "nvme.dead", Severity: severity, Subject: subject, Title: "it is dead", State: state, Since: ago(3 * time.Hour), Remedies: []apiv1.Remedy{{Title: "replace it"}}}
 	}
 	fail, silenced := finding("fail", "nvme/0000:01:00.0", apiv1.StateActive), finding("fail", "nvme/0000:02:00.0", apiv1.StateSilenced)
@@ -39,8 +39,8 @@ func TestStatus(t *testing.T) {
 			[]apiv1.Finding{fail, silenced, consequence, young},
 			ExitFail,
 			[]string{
-				"pve1: 1 failure\n", "it is dead  3 h 0 min ago  replace it", "Not shown: 1 consequence of these, 1 silenced, 1 too young to tell",
-				"nvme/0000:01:00.0: it is dead (for the 2. time)", "nas is down (it was there for 1 h 0 min)",
+				"pve1: 1 failure\n", "since: 3 h 0 min ago\n      do:    replace it", "Not shown: 1 consequence of these, 1 silenced, 1 too new to be certain",
+				"nvme/0000:01:00.0: it is dead (it came 2 times so far)", "nas is down (it was there for 1 h 0 min)",
 			},
 			[]string{"nvme/0000:02:00.0", "usb1", "old news", "long over"},
 		},
@@ -49,7 +49,7 @@ func TestStatus(t *testing.T) {
 			[]string{"-o", "wide"},
 			[]apiv1.Finding{fail, silenced, consequence, young},
 			ExitFail,
-			[]string{"by root: ordered (silence 3)", "behind nvme.dead of nvme/0000:01:00.0", "too young"},
+			[]string{"by root: ordered (silence 3)", "behind nvme.dead of nvme/0000:01:00.0", "not there for long enough"},
 			nil,
 		},
 		{"only silenced and young", nil, []apiv1.Finding{silenced, young}, ExitOK, []string{"pve1: all is well", "Nothing is wrong."}, nil},

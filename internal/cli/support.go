@@ -25,11 +25,11 @@ func (a *app) supportCommand() *cobra.Command {
 	var hide bool
 	cmd := &cobra.Command{
 		Use:   "support [FILE]",
-		Short: "Put what labd knows into one file, for who helps you",
+		Short: "Put what labd knows into one file, for the person who helps you",
 		Long: `Writes a .tar.gz with what labd reports: findings, drives, storages, networks, history, titles of the journal and the
-configuration. It is built from a list of fields, not by leaving things out of a dump, and holds no secret: no token, key or
-password, no value of storage.cfg or of a guest's configuration, no log. MANIFEST.txt in it lists what it holds. A - for
-FILE writes to standard output.`,
+configuration. Only listed fields get into it, and none of them holds a secret: no token, key or password, no value of
+storage.cfg or of a guest's configuration, no log. MANIFEST.txt in it lists its contents. With - as FILE it writes to
+standard output.`,
 		Example: "  labctl support\n  labctl support --redact /tmp/bundle.tar.gz",
 		Args:    atMostOne("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,7 +42,7 @@ FILE writes to standard output.`,
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&hide, "redact", false, "leave out what tells this machine from others: serial numbers, ids, the node's name, mail addresses")
+	cmd.Flags().BoolVar(&hide, "redact", false, "leave out what identifies this machine: serial numbers, ids, the node's name, mail addresses")
 	return cmd
 }
 
@@ -179,6 +179,9 @@ func (a *app) writeSupport(b *bundle, file string) error {
 		return fmt.Errorf("pack the support bundle: %w", err)
 	}
 	if file == "-" {
+		if isTerminal(a.terminal) {
+			return usageError("a .tar.gz is not for a terminal: name a FILE, or redirect the output")
+		}
 		_, err := a.out.Write(packed.Bytes())
 		return err
 	}
@@ -198,7 +201,7 @@ func (a *app) writeSupport(b *bundle, file string) error {
 		return nil
 	}
 	for line := range strings.Lines(b.manifest()) {
-		a.printf("%s\n", strings.TrimSuffix(line, "\n"))
+		a.raw(line)
 	}
 	a.printf("\n%s, %s bytes. Look into it before you give it away.\n", file, fmt.Sprint(packed.Len()))
 	return nil

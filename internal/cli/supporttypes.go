@@ -21,45 +21,45 @@ type supportVersion struct {
 
 // supportJob is a line of status.json.
 type supportJob struct {
-	ID         string    `json:"id"`
-	Verdict    string    `json:"verdict"`
-	Summary    string    `json:"summary,omitempty"`
-	ObservedAt time.Time `json:"observedAt"`
+	ID         string       `json:"id"`
+	Verdict    apiv1.Health `json:"verdict"`
+	Summary    string       `json:"summary,omitempty"`
+	ObservedAt time.Time    `json:"observedAt"`
 }
 
 // supportFinding is a finding of findings.json.
 type supportFinding struct {
-	Code       string     `json:"code"`
-	Severity   string     `json:"severity,omitempty"`
-	Subject    string     `json:"subject,omitempty"`
-	State      string     `json:"state,omitempty"`
-	Title      string     `json:"title,omitempty"`
-	Cause      string     `json:"cause,omitempty"`
-	Confidence string     `json:"confidence,omitempty"`
-	Since      *time.Time `json:"since,omitempty"`
-	DependsOn  []string   `json:"dependsOn,omitempty"`
-	Evidence   []string   `json:"evidence,omitempty"`
-	Remedies   []string   `json:"remedies,omitempty"`
+	Code       string           `json:"code"`
+	Severity   apiv1.Severity   `json:"severity,omitempty"`
+	Subject    string           `json:"subject,omitempty"`
+	State      apiv1.State      `json:"state,omitempty"`
+	Title      string           `json:"title,omitempty"`
+	Cause      string           `json:"cause,omitempty"`
+	Confidence apiv1.Confidence `json:"confidence,omitempty"`
+	Since      *time.Time       `json:"since,omitempty"`
+	DependsOn  []string         `json:"dependsOn,omitempty"`
+	Evidence   []string         `json:"evidence,omitempty"`
+	Remedies   []string         `json:"remedies,omitempty"`
 }
 
 // supportRecord is an entry of history.json.
 type supportRecord struct {
-	Code     string     `json:"code"`
-	Subject  string     `json:"subject,omitempty"`
-	Severity string     `json:"severity,omitempty"`
-	Title    string     `json:"title,omitempty"`
-	First    time.Time  `json:"first"`
-	Since    time.Time  `json:"since"`
-	Last     time.Time  `json:"last"`
-	Cleared  *time.Time `json:"cleared,omitempty"`
-	Episodes int        `json:"episodes,omitempty"`
+	Code     string         `json:"code"`
+	Subject  string         `json:"subject,omitempty"`
+	Severity apiv1.Severity `json:"severity,omitempty"`
+	Title    string         `json:"title,omitempty"`
+	First    time.Time      `json:"first"`
+	Since    time.Time      `json:"since"`
+	Last     time.Time      `json:"last"`
+	Cleared  *time.Time     `json:"cleared,omitempty"`
+	Episodes int            `json:"episodes,omitempty"`
 }
 
 // supportDrive is a function of nvme.json.
 type supportDrive struct {
 	ID          string             `json:"id"`
-	Rung        string             `json:"rung,omitempty"`
-	Verdict     string             `json:"verdict"`
+	Rung        apiv1.Rung         `json:"rung,omitempty"`
+	Verdict     apiv1.Health       `json:"verdict"`
 	PCIID       string             `json:"pciId,omitempty"`
 	Vendor      string             `json:"vendor,omitempty"`
 	Product     string             `json:"product,omitempty"`
@@ -103,43 +103,43 @@ type supportIncident struct {
 
 // supportStorage is an entry of storage.json; of its references only how many there are, by grade.
 type supportStorage struct {
-	ID          string         `json:"id"`
-	Type        string         `json:"type,omitempty"`
-	Path        string         `json:"path,omitempty"`
-	Verdict     string         `json:"verdict"`
-	Reason      string         `json:"reason,omitempty"`
-	Refusal     string         `json:"refusal,omitempty"`
-	CandidateAt *time.Time     `json:"candidateAt,omitempty"`
-	References  map[string]int `json:"references,omitempty"`
-	Findings    []string       `json:"findings,omitempty"`
+	ID          string               `json:"id"`
+	Type        string               `json:"type,omitempty"`
+	Path        string               `json:"path,omitempty"`
+	Verdict     apiv1.StorageVerdict `json:"verdict"`
+	Reason      string               `json:"reason,omitempty"`
+	Refusal     string               `json:"refusal,omitempty"`
+	CandidateAt *time.Time           `json:"candidateAt,omitempty"`
+	References  map[string]int       `json:"references,omitempty"`
+	Findings    []string             `json:"findings,omitempty"`
 }
 
 // supportNetwork is a network of networks.json.
 type supportNetwork struct {
-	ID       string   `json:"id"`
-	Driver   string   `json:"driver,omitempty"`
-	Bridge   string   `json:"bridge,omitempty"`
-	Mode     string   `json:"mode,omitempty"`
-	Verdict  string   `json:"verdict"`
-	Reason   string   `json:"reason,omitempty"`
-	Subnets  []string `json:"subnets,omitempty"`
-	Route    []string `json:"route,omitempty"`
-	Rules    []string `json:"rules,omitempty"`
-	Findings []string `json:"findings,omitempty"`
-	Aliases  []string `json:"aliases,omitempty"`
+	ID       string               `json:"id"`
+	Driver   string               `json:"driver,omitempty"`
+	Bridge   string               `json:"bridge,omitempty"`
+	Mode     apiv1.NetworkMode    `json:"mode,omitempty"`
+	Verdict  apiv1.NetworkVerdict `json:"verdict"`
+	Reason   string               `json:"reason,omitempty"`
+	Subnets  []string             `json:"subnets,omitempty"`
+	Route    []string             `json:"route,omitempty"`
+	Rules    []string             `json:"rules,omitempty"`
+	Findings []string             `json:"findings,omitempty"`
+	Aliases  []string             `json:"aliases,omitempty"`
 }
 
 // supportChange is an entry of journal.json: its title and how it went.
 type supportChange struct {
-	ID        string    `json:"id"`
-	Title     string    `json:"title,omitempty"`
-	State     string    `json:"state,omitempty"`
-	Error     string    `json:"error,omitempty"`
-	UndoneBy  string    `json:"undoneBy,omitempty"`
-	Time      time.Time `json:"time"`
-	Subjects  []string  `json:"subjects,omitempty"`
-	StepsDone int       `json:"stepsDone,omitempty"`
-	Steps     int       `json:"steps,omitempty"`
+	ID        string             `json:"id"`
+	Title     string             `json:"title,omitempty"`
+	State     apiv1.JournalState `json:"state,omitempty"`
+	Error     string             `json:"error,omitempty"`
+	UndoneBy  string             `json:"undoneBy,omitempty"`
+	Time      time.Time          `json:"time"`
+	Subjects  []string           `json:"subjects,omitempty"`
+	StepsDone int                `json:"stepsDone,omitempty"`
+	Steps     int                `json:"steps,omitempty"`
 }
 
 // supportTarget is a line of notifications.json; not where messages go.
@@ -213,7 +213,7 @@ func supportStorages(list []apiv1.StorageItem) []supportStorage {
 			References: map[string]int{}, Findings: s.Findings,
 		}
 		for _, r := range s.References {
-			item.References[r.Grade]++
+			item.References[string(r.Grade)]++
 		}
 		out = append(out, item)
 	}

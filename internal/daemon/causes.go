@@ -23,7 +23,7 @@ func rootCauses(r *storage.Report, drives *disk.Report) []finding.Finding {
 				continue
 			}
 			for _, d := range drives.Drives {
-				if holds(d, e.On()) {
+				if holds(d, e.Layers) {
 					out[i].DependsOn = append(out[i].DependsOn, failures(drives.Findings, d.Subject())...)
 				}
 			}
@@ -43,16 +43,14 @@ func failures(findings []finding.Finding, drive finding.Subject) []finding.Ref {
 	return out
 }
 
-// holds tells whether a drive holds, or held when it was last here, what a storage is on. Both are written as the drive
-// memory writes them: "ext UUID", "lvm GROUP", "zfs POOL", "mount /mnt/pve/usb1".
-func holds(d disk.Drive, on []string) bool {
+// holds tells whether a drive holds, or held when it was last here, what a storage is on.
+func holds(d disk.Drive, on []layer.Layer) bool {
 	contents := d.Contents()
 	serial := ""
 	if d.Known != nil {
 		serial = d.Known.Serial
 	}
-	return slices.ContainsFunc(on, func(text string) bool {
-		want := layer.Parse(text)
+	return slices.ContainsFunc(on, func(want layer.Layer) bool {
 		if want.Kind == layer.ByID {
 			return serial != "" && strings.HasPrefix(want.Name, "nvme-") && strings.Contains(want.Name, "_"+serial)
 		}

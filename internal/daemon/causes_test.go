@@ -59,7 +59,7 @@ func TestRootCauseByID(t *testing.T) {
 	for name, want := range map[string]bool{
 		"by-id nvme-P7000Z_S1-part1": true, "by-id nvme-P7000Z_S1": true, "by-id ata-WD_S1": false, "by-id nvme-other_X9": false,
 	} {
-		if got := holds(d, []string{name}); got != want {
+		if got := holds(d, []layer.Layer{layer.Parse(name)}); got != want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

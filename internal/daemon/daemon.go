@@ -12,6 +12,7 @@ import (
 	"labd/internal/host"
 	"labd/internal/metric"
 	"labd/internal/network"
+	"labd/internal/network/probe"
 	"labd/internal/plan"
 	"labd/internal/reconcile"
 	"labd/internal/server"
@@ -45,7 +46,7 @@ type daemon struct {
 	pveVersion *pveVersion
 	// lastPlan is the last plan for storages that was carried out.
 	lastPlan atomic.Pointer[plan.Entry]
-	prober   *network.Prober
+	prober   *probe.Prober
 	// drives remembers NVMe drives and their incidents.
 	drives      *disk.Memory
 	stuckDrives func() int

@@ -21,7 +21,7 @@ type job[F, R any] struct {
 	snapshot func() (F, error)
 	again    func(last *R, facts F) *R
 	// kinds are the kinds of subject that the job's findings speak for completely.
-	kinds   []string
+	kinds   []finding.Kind
 	tracker *finding.Registry
 
 	report atomic.Pointer[R]

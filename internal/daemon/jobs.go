@@ -16,6 +16,7 @@ import (
 	"labd/internal/host"
 	"labd/internal/network"
 	"labd/internal/network/container"
+	"labd/internal/network/probe"
 	"labd/internal/plan"
 	"labd/internal/pve"
 	"labd/internal/reconcile"
@@ -28,22 +29,27 @@ func (d *daemon) build() error {
 	tracker := d.service.tracker
 	d.pveVersion = newPVEVersion(d.cfg, d.host)
 	d.buildNVMe(tracker)
-	memory := storage.NewMemory(d.cfg.Paths.State)
-	d.buildStorage(tracker, memory)
+	storages := storage.Inputs{
+		Host: d.host, Node: d.cfg.PVE.Node, Now: time.Now, Major: d.major,
+		// Only one labd of a host writes; another one reads what that remembers.
+		Memory: storage.NewMemory(d.cfg.Paths.State, func() bool { return d.lock.Acquire() == nil }),
+		// A labd that looks at another tree asks no servers of this machine's network.
+		Probe: d.cfg.Storage.Probe && d.host.ExecPATH() != "",
+	}
+	d.buildStorage(tracker, storages)
 	d.loops = []*reconcile.Loop{
 		d.loop("nvme", time.Duration(d.cfg.NVMe.Resync), observeOnly(d.nvme)),
 		d.loop("storage", time.Duration(d.cfg.Storage.Resync), observeOnly(d.storage)),
 	}
 	containers := container.NewPool(container.LXC(d.host))
-	d.prober = network.NewProber(d.host, containers, time.Now)
+	d.prober = probe.New(d.host, containers, time.Now)
 	d.buildNetwork(tracker, network.NewState(d.cfg.Paths.State), containers)
 
 	ops := plan.Ops{}
-	applier := storage.NewApplier(d.host, d.cfg.PVE.Node, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg, d.host) })
-	applier.Major = d.major
-	applier.Edit = func(ctx context.Context, change func([]byte) ([]byte, error)) error {
+	edit := func(ctx context.Context, change func([]byte) ([]byte, error)) error {
 		return pve.StorageFile{Root: d.host.PVE, Major: d.major()}.Edit(ctx, change)
 	}
+	applier := storage.NewApplier(storages, func(context.Context) (storage.PVE, error) { return connectPVE(d.cfg, d.host) }, edit)
 	if err := ops.Add(applier.Ops()); err != nil {
 		return err
 	}
@@ -115,37 +121,32 @@ func (d *daemon) lookAgain() {
 }
 
 func (d *daemon) buildNVMe(tracker *finding.Registry) {
-	d.drives = disk.NewMemory(d.cfg.Paths.State)
 	// Only one labd of a host writes; another one reads what that remembers.
-	d.drives.MayWrite = func() bool { return d.lock.Acquire() == nil }
+	d.drives = disk.NewMemory(d.cfg.Paths.State, func() bool { return d.lock.Acquire() == nil })
 	observer := disk.NewObserver(d.host, d.cfg.NVMe, d.drives, time.Now)
 	d.stuckDrives = observer.Stuck
 	d.nvme = &job[*disk.Facts, disk.Report]{
 		observe:  observer.Observe,
 		diagnose: func(f *disk.Facts) *disk.Report { return disk.Diagnose(f, d.cfg.NVMe) },
 		findings: func(r *disk.Report) []finding.Finding { return r.Findings },
-		kinds:    []string{"nvme"}, tracker: tracker,
+		kinds:    []finding.Kind{finding.KindNVMe}, tracker: tracker,
 	}
 }
 
-func (d *daemon) buildStorage(tracker *finding.Registry, memory *storage.Memory) {
-	// Only one labd of a host writes; another one reads what that remembers.
-	memory.MayWrite = func() bool { return d.lock.Acquire() == nil }
-	observer := storage.NewObserver(d.host, d.cfg.PVE.Node, memory, time.Now)
-	// A labd that looks at another tree asks no servers of this machine's network.
-	observer.Probe, observer.Major = d.cfg.Storage.Probe && d.host.ExecPATH() != "", d.major
+func (d *daemon) buildStorage(tracker *finding.Registry, in storage.Inputs) {
+	observer := storage.NewObserver(in)
 	d.storage = &job[*storage.Facts, storage.Report]{
 		observe: observer.Observe,
 		diagnose: func(f *storage.Facts) *storage.Report {
 			r := storage.Diagnose(f, d.cfg.Storage)
-			if err := memory.Note(r); err != nil {
+			if err := in.Memory.Note(r); err != nil {
 				d.log.Warn("grace of gone storages not remembered", "err", err)
 			}
 			r.Findings = rootCauses(r, d.nvme.latest())
 			return r
 		},
 		findings: func(r *storage.Report) []finding.Finding { return r.Findings },
-		kinds:    []string{"storage"}, tracker: tracker,
+		kinds:    []finding.Kind{finding.KindStorage}, tracker: tracker,
 	}
 }
 

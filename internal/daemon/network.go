@@ -49,7 +49,7 @@ func (d *daemon) buildNetwork(tracker *finding.Registry, state *network.State, c
 		},
 		diagnose: func(f *network.Facts) *network.Report { return network.Diagnose(f, d.cfg.Network) },
 		findings: func(r *network.Report) []finding.Finding { return r.Findings },
-		kinds:    []string{"network", "lxc", "route"}, tracker: tracker,
+		kinds:    []finding.Kind{finding.KindNetwork, finding.KindLXC, finding.KindRoute}, tracker: tracker,
 	}
 	n := &networkLoop{daemon: d, observer: observer}
 	n.loop = &reconcile.Loop{

@@ -30,5 +30,5 @@ func (o *ownFindings) Set(source string, found ...finding.Finding) {
 	for _, name := range slices.Sorted(maps.Keys(o.bySource)) {
 		all = append(all, o.bySource[name]...)
 	}
-	o.registry.Update(time.Now(), all, "labd")
+	o.registry.Update(time.Now(), all, finding.KindLabd)
 }

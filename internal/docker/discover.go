@@ -56,6 +56,9 @@ const (
 const (
 	DriverBridge    = "bridge"
 	GatewayIsolated = "isolated"
+	GatewayRouted   = "routed"
+	// GatewayUnprotected lets everything in.
+	GatewayUnprotected = "nat-unprotected"
 )
 
 // Network is one Docker network.

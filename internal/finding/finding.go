@@ -5,8 +5,9 @@ package finding
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
+
+	"labd/internal/health"
 )
 
 // Severity is how bad a finding is.
@@ -33,6 +34,9 @@ func (s Severity) String() string {
 	}
 }
 
+// Health returns how bad a finding of the severity is, in the one order of badness.
+func (s Severity) Health() health.Level { return health.Level(s.String()) }
+
 // Confidence is how sure the cause is.
 type Confidence string
 
@@ -52,20 +56,6 @@ const (
 	RiskLow  Risk = "low"
 	RiskHigh Risk = "high"
 )
-
-// Subject is what a finding is about, written as PVE writes ids: nvme/0000:01:00.0, storage/pve1/usb1, lxc/101,
-// network/101/web_default, route/10.118.3.0/24.
-type Subject string
-
-// Subjects of each kind.
-func NVMe(bdf string) Subject             { return Subject("nvme/" + bdf) }
-func Storage(node, id string) Subject     { return Subject("storage/" + node + "/" + id) }
-func LXC(ct string) Subject               { return Subject("lxc/" + ct) }
-func Network(ct, name string) Subject     { return Subject("network/" + ct + "/" + name) }
-func Route(prefix string) Subject         { return Subject("route/" + prefix) }
-func Labd(part string) Subject            { return Subject("labd/" + part) }
-func (s Subject) kind() (kind string)     { kind, _, _ = strings.Cut(string(s), "/"); return kind }
-func (s Subject) IsKind(kind string) bool { return s.kind() == kind }
 
 // Ref points to another finding.
 type Ref struct {

@@ -107,9 +107,9 @@ func (r *Registry) Listen(f func(Change)) {
 	r.listeners = append(r.listeners, f)
 }
 
-// Update tells the registry which findings there are now. kinds are the kinds of subject ("nvme", "storage", …) for
-// which fs is complete: what is missing of those is gone. It sets Since on each of fs.
-func (r *Registry) Update(now time.Time, fs []Finding, kinds ...string) {
+// Update tells the registry which findings there are now. kinds are the kinds of subject for which fs is
+// complete: what is missing of those is gone.
+func (r *Registry) Update(now time.Time, fs []Finding, kinds ...Kind) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	present := make(map[Ref]bool, len(fs))
@@ -128,7 +128,6 @@ func (r *Registry) Update(now time.Time, fs []Finding, kinds ...string) {
 		e.away = time.Time{}
 		e.finding = fs[i]
 		e.record.Severity, e.record.Title, e.record.Last = fs[i].Severity, fs[i].Title, now
-		fs[i].Since = e.record.Since
 	}
 	for ref, e := range r.entries {
 		if !present[ref] && e.away.IsZero() && slices.ContainsFunc(kinds, ref.Subject.IsKind) {

@@ -113,8 +113,8 @@ func TestSinceLastsUntilGone(t *testing.T) {
 	since := func() time.Time { return s.r.Current(s.now)[0].Since }
 	fs := []Finding{dead()}
 	s.r.Update(s.now, fs, "nvme")
-	if fs[0].Since != start {
-		t.Errorf("Update does not say since when: %v", fs[0].Since)
+	if got := s.r.Annotate(s.now, fs); got[0].Since != start || !fs[0].Since.IsZero() {
+		t.Errorf("since when: %v, in the caller's slice %v", got[0].Since, fs[0].Since)
 	}
 	s.see(time.Hour, dead())
 	s.now = s.now.Add(time.Hour)

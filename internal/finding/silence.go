@@ -56,7 +56,7 @@ func (s Silence) check(duration time.Duration) error {
 		return &SilenceError{"a silence takes a finding's code, a subject or both"}
 	case s.Code != "" && !known:
 		return &SilenceError{fmt.Sprintf("%q is not the code of a finding", s.Code)}
-	case s.Subject != "" && (kind == "" || strings.ContainsAny(kind, `*?[\`) || name == ""):
+	case s.Subject != "" && (!slices.Contains(Kinds(), Kind(kind)) || name == ""):
 		return &SilenceError{fmt.Sprintf("%q is not a subject; one looks like storage/pve1/usb1", s.Subject)}
 	case duration <= 0 || duration > MaxSilence:
 		return &SilenceError{fmt.Sprintf("a silence lasts more than nothing and at most %d days", int(MaxSilence.Hours()/24))}

@@ -32,7 +32,7 @@ func observeHost(ctx context.Context, h *host.Host, policy Policy) (Host, error)
 	if out.Addresses, err = route.ListAddresses(route.Host(), names); err != nil {
 		return out, fmt.Errorf("look at the host: %w", err)
 	}
-	all, err := route.List(route.Host(), names)
+	all, defaults, err := route.List(route.Host(), names)
 	if err != nil {
 		return out, fmt.Errorf("look at the host: %w", err)
 	}
@@ -44,6 +44,10 @@ func observeHost(ctx context.Context, h *host.Host, policy Policy) (Host, error)
 			out.Routes = append(out.Routes, r)
 		}
 	}
+	if out.PolicyRules, err = route.ListRules(); err != nil {
+		return out, fmt.Errorf("look at the host: %w", err)
+	}
+	out.Defaults = defaults
 	out.Uplinks = uplinks(out, policy)
 	setting6 := func(interfaceName, key string) string {
 		data, _ := h.ReadFile(ctx, filepath.Join(h.Procfs, "sys/net/ipv6/conf", interfaceName, key))

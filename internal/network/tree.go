@@ -10,6 +10,7 @@ import (
 
 	"labd/internal/docker"
 	"labd/internal/finding"
+	"labd/internal/health"
 )
 
 // Kinds of a TreeItem, from the top down.
@@ -24,15 +25,12 @@ const (
 
 // Healths of a TreeItem.
 const (
-	HealthOK      = "ok"
-	HealthInfo    = "info"
-	HealthWarn    = "warn"
-	HealthFail    = "fail"
-	HealthUnknown = "unknown"
+	HealthOK      = string(health.OK)
+	HealthInfo    = string(health.Info)
+	HealthWarn    = string(health.Warn)
+	HealthFail    = string(health.Fail)
+	HealthUnknown = string(health.Unknown)
 )
-
-// worse orders the healths.
-var worse = []string{HealthOK, HealthInfo, HealthUnknown, HealthWarn, HealthFail}
 
 // TreeItem is one thing with what is below it.
 type TreeItem struct {
@@ -59,7 +57,7 @@ func Tree(r *Report, node string) TreeItem {
 // add puts a child below, whose health counts for what is above.
 func (t *TreeItem) add(child TreeItem) {
 	t.Children = append(t.Children, child)
-	if slices.Index(worse, child.Health) > slices.Index(worse, t.Health) {
+	if health.Level(child.Health).Worse(health.Level(t.Health)) {
 		t.Health = child.Health
 	}
 }
@@ -82,7 +80,7 @@ func (r *Report) treeLXC(c *Container) TreeItem {
 		out.State += ", Docker " + c.Docker.Version
 	}
 	for _, f := range r.Findings {
-		if f.Subject == subject && slices.Index(worse, f.Severity.String()) > slices.Index(worse, out.Health) {
+		if f.Subject == subject && f.Severity.Health().Worse(health.Level(out.Health)) {
 			out.Health = f.Severity.String()
 		}
 	}

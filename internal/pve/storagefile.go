@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -19,9 +18,6 @@ const (
 	storageLockName = "file-storage_cfg"
 	// maxClusterFile is the longest file that the cluster file system takes.
 	maxClusterFile = 1 << 20
-	// tempPrefix begins the names of files that an edit writes first; what a
-	// killed labd left is taken away by the next edit.
-	tempPrefix = "storage.cfg.tmp.labd-"
 )
 
 var errReadOnly = syscall.EROFS
@@ -49,22 +45,7 @@ func (f StorageFile) Edit(ctx context.Context, change func(text []byte) ([]byte,
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.LockWait+lockHold)
 	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- f.edit(ctx, change) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-	}
-	// A wait for the lock ends with ctx by itself; a hanging file system does not.
-	t := time.NewTimer(2 * time.Second)
-	defer t.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-t.C:
-		return fmt.Errorf("edit storage.cfg: %w: the cluster file system hangs: %w", ErrUnknownOutcome, ctx.Err())
-	}
+	return bounded(ctx, "edit storage.cfg", func() error { return f.edit(ctx, change) })
 }
 
 func (f StorageFile) edit(ctx context.Context, change func([]byte) ([]byte, error)) (err error) {
@@ -94,7 +75,7 @@ func (f StorageFile) edit(ctx context.Context, change func([]byte) ([]byte, erro
 	if err := f.compare(old, text); err != nil {
 		return fmt.Errorf("edit storage.cfg: refused, nothing was written: %w", err)
 	}
-	if err := f.replace(ctx, lock, file, text); err != nil {
+	if err := replace(ctx, lock, file, text); err != nil {
 		return fmt.Errorf("edit storage.cfg: %w", err)
 	}
 	written, err := os.ReadFile(file)
@@ -102,6 +83,16 @@ func (f StorageFile) edit(ctx context.Context, change func([]byte) ([]byte, erro
 		return fmt.Errorf("edit storage.cfg: it does not hold what was written (%v)", err)
 	}
 	return nil
+}
+
+// replace puts text in the place of storage.cfg while the lock is surely labd's.
+func replace(ctx context.Context, lock *clusterLock, file string, text []byte) error {
+	return writeBeside(file, text, 0o640, func() error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return lock.renew()
+	})
 }
 
 // compare parses both texts as PVE does and fails unless they differ in one
@@ -169,61 +160,4 @@ func count[T any](items []T, is func(T) bool) (n int) {
 		}
 	}
 	return n
-}
-
-// replace writes a file beside the other and renames it, as PVE does: the
-// cluster file system makes that one step for all nodes. It takes no chmod, and
-// a file must be closed before it is renamed.
-func (f StorageFile) replace(ctx context.Context, lock *clusterLock, file string, text []byte) error {
-	if err := removeStale(f.Root); err != nil {
-		return err
-	}
-	temp := filepath.Join(f.Root, tempPrefix+strconv.Itoa(os.Getpid()))
-	t, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
-	if err != nil {
-		return asNoQuorum(err)
-	}
-	_, err = t.Write(text)
-	err = errors.Join(err, t.Close())
-	// Whoever gave up waiting must not find the file changed later.
-	if err == nil {
-		err = ctx.Err()
-	}
-	if err == nil {
-		err = lock.renew()
-	}
-	if err == nil {
-		err = os.Rename(temp, file)
-	}
-	if err != nil {
-		if removeErr := os.Remove(temp); !errors.Is(removeErr, fs.ErrNotExist) {
-			err = errors.Join(err, removeErr)
-		}
-		return asNoQuorum(err)
-	}
-	return nil
-}
-
-// removeStale takes away what an edit left that was killed; the lock keeps
-// living ones out.
-func removeStale(root string) error {
-	names, err := filepath.Glob(filepath.Join(root, tempPrefix+"*"))
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return asNoQuorum(err)
-		}
-	}
-	return nil
-}
-
-// asNoQuorum says what a write that is not permitted means in the cluster file
-// system, root or not.
-func asNoQuorum(err error) error {
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errReadOnly) {
-		return fmt.Errorf("%w: %w", ErrNoQuorum, err)
-	}
-	return err
 }

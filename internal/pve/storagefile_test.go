@@ -156,7 +156,7 @@ func TestStorageFileNeedsTheCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What a killed labd left is taken away.
-	if err := os.WriteFile(filepath.Join(root, tempPrefix+"99"), []byte("half"), 0o640); err != nil {
+	if err := os.WriteFile(filepath.Join(root, "storage.cfg"+tempMark+"99"), []byte("half"), 0o640); err != nil {
 		t.Fatal(err)
 	}
 	if err := (StorageFile{Root: root}).Edit(t.Context(), change); err != nil {
@@ -176,8 +176,7 @@ func TestLockThatIsTooOld(t *testing.T) {
 		t.Error(err)
 	}
 	l.acquired = time.Now().Add(-lockHold - time.Second)
-	f := StorageFile{Root: root}
-	if err := f.replace(t.Context(), l, filepath.Join(root, "storage.cfg"), []byte("x")); err == nil || readEdited(t, root) != editedCfg {
+	if err := replace(t.Context(), l, filepath.Join(root, "storage.cfg"), []byte("x")); err == nil || readEdited(t, root) != editedCfg {
 		t.Errorf("written with a lock that may be another's: %v", err)
 	}
 	if err := l.release(); err != nil {

@@ -101,7 +101,7 @@ func planToAPI(p *plan.Plan) apiv1.Plan {
 	out := apiv1.Plan{Title: p.Title, Subjects: subjects(p.Subjects), Digest: p.Digest, Steps: []apiv1.PlanStep{}, Notes: p.Notes}
 	for _, step := range p.Steps {
 		out.Steps = append(out.Steps, apiv1.PlanStep{
-			Title: step.Title, How: step.How, Verify: step.Verified, Undo: step.Undone, Risk: string(step.Risk), Undoable: step.Undoable,
+			Title: step.Title, How: step.How, Verify: step.Verified, Undo: step.Undone, Risk: apiv1.Risk(step.Risk), Undoable: step.Undoable,
 		})
 	}
 	return out
@@ -109,7 +109,7 @@ func planToAPI(p *plan.Plan) apiv1.Plan {
 
 func journalToAPI(e *plan.Entry) apiv1.JournalItem {
 	item := apiv1.JournalItem{
-		ID: e.ID, Time: e.Time, Actor: e.Actor, Title: e.Plan.Title, Subjects: subjects(e.Plan.Subjects), State: string(e.State),
+		ID: e.ID, Time: e.Time, Actor: e.Actor, Title: e.Plan.Title, Subjects: subjects(e.Plan.Subjects), State: apiv1.JournalState(e.State),
 		Undoes: e.Undoes, UndoneBy: e.UndoneBy, Steps: len(e.Steps), StepsDone: e.StepsDone(), Error: e.Error,
 	}
 	if !e.EndedAt.IsZero() {

@@ -16,6 +16,6 @@ func (s *Server) configuration(w http.ResponseWriter, _ *http.Request) {
 		s.fail(w, err)
 		return
 	}
-	own := slices.DeleteFunc(s.Findings.Current(time.Now()), func(f finding.Finding) bool { return !f.Subject.IsKind("labd") })
+	own := slices.DeleteFunc(s.Findings.Current(time.Now()), func(f finding.Finding) bool { return !f.Subject.IsKind(finding.KindLabd) })
 	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindConfigReport, time.Now(), []apiv1.ConfigItem{item}, findingsToAPI(own), nil))
 }

@@ -16,8 +16,8 @@ func findingsToAPI(fs []finding.Finding) []apiv1.Finding {
 	out := make([]apiv1.Finding, 0, len(fs))
 	for _, f := range fs {
 		item := apiv1.Finding{
-			Code: string(f.Code), Severity: f.Severity.String(), Subject: string(f.Subject), Title: f.Title, Cause: f.Cause,
-			Confidence: string(f.Confidence), State: string(f.State), Evidence: []apiv1.Evidence{}, Remedies: []apiv1.Remedy{},
+			Code: string(f.Code), Severity: apiv1.Severity(f.Severity.String()), Subject: string(f.Subject), Title: f.Title, Cause: f.Cause,
+			Confidence: apiv1.Confidence(f.Confidence), State: apiv1.State(f.State), Evidence: []apiv1.Evidence{}, Remedies: []apiv1.Remedy{},
 		}
 		if f.Behind != nil {
 			item.Behind = &apiv1.FindingRef{Code: string(f.Behind.Code), Subject: string(f.Behind.Subject)}
@@ -41,7 +41,7 @@ func findingsToAPI(fs []finding.Finding) []apiv1.Finding {
 			if commands == nil {
 				commands = []string{}
 			}
-			item.Remedies = append(item.Remedies, apiv1.Remedy{Title: r.Title, Risk: string(r.Risk), Commands: commands})
+			item.Remedies = append(item.Remedies, apiv1.Remedy{Title: r.Title, Risk: apiv1.Risk(r.Risk), Commands: commands})
 		}
 		out = append(out, item)
 	}

@@ -15,7 +15,7 @@ import (
 
 func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Report) apiv1.NVMeItem {
 	item := apiv1.NVMeItem{
-		ID: string(d.Subject()), Rung: d.Rung, Verdict: d.Verdict, PCIID: d.PCIID(), Vendor: d.VendorName, Product: d.ProductName, Chip: d.Chip,
+		ID: string(d.Subject()), Rung: apiv1.Rung(d.Rung), Verdict: apiv1.Health(d.Verdict), PCIID: d.PCIID(), Vendor: d.VendorName, Product: d.ProductName, Chip: d.Chip,
 		Driver: d.Driver, Namespaces: []apiv1.NVMeNamespace{}, Findings: finding.Codes(findings, d.Subject()), Problems: d.Problems,
 	}
 	item.Link, item.Errors, item.ASPM, item.Quirks = linkToAPI(d.Link), errorsToAPI(d.AER), d.ASPM, d.Quirks
@@ -37,7 +37,7 @@ func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Repo
 		item.HealthError = c.Health.Err.Error()
 	}
 	item.Controller, item.State, item.Model, item.Serial, item.Firmware = c.Name, c.State, c.Model, c.Serial, c.Firmware
-	item.Transport, item.Subsystem, item.ControllerID, item.Queues, item.HostMemory = c.Transport, c.Subsystem, c.ID, c.Queues, c.HostMemory
+	item.Transport, item.Subsystem, item.ControllerID, item.Queues, item.HostMemory = c.Transport, c.Subsystem, c.ID, c.Queues, c.HostMemory.String()
 	for _, ns := range c.Namespaces {
 		item.Namespaces = append(item.Namespaces, apiv1.NVMeNamespace{
 			Device: ns.Device, NSID: ns.NSID, SizeBytes: ns.SizeBytes, LogicalBlockSize: ns.LogicalBlockSize, ReadOnly: ns.ReadOnly,
@@ -55,7 +55,7 @@ func predict(report *disk.Report, kernel string, items []apiv1.NVMeItem) error {
 		return &apiError{http.StatusBadRequest, apiv1.ErrorUsage, "kernel: " + err.Error(), "write it as uname -r does: 6.8.12-4-pve"}
 	}
 	for i, p := range report.Predict(release) {
-		items[i].Prediction = &apiv1.NVMePrediction{Kernel: release.Text, Outcome: p.Outcome, Reason: p.Reason, Confidence: string(p.Confidence)}
+		items[i].Prediction = &apiv1.NVMePrediction{Kernel: release.Text, Outcome: apiv1.Outcome(p.Outcome), Reason: p.Reason, Confidence: apiv1.Confidence(p.Confidence)}
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func linkToAPI(l disk.Link) *apiv1.PCILink {
 	if l == (disk.Link{}) {
 		return nil
 	}
-	return &apiv1.PCILink{CurrentSpeed: l.CurrentSpeed, MaxSpeed: l.MaxSpeed, CurrentWidth: l.CurrentWidth, MaxWidth: l.MaxWidth}
+	return &apiv1.PCILink{CurrentSpeed: l.Current.Speed.String(), MaxSpeed: l.Max.Speed.String(), CurrentWidth: l.Current.Lanes, MaxWidth: l.Max.Lanes}
 }
 
 func errorsToAPI(a disk.AER) *apiv1.PCIErrors {
@@ -156,15 +156,12 @@ func storagesOn(ns disk.Namespace, storages *storage.Report) []string {
 	if storages == nil {
 		return nil
 	}
-	holds := map[layer.Layer]bool{}
-	for _, l := range slices.Concat(ns.Users, ns.Contents) {
-		holds[l] = true
-	}
+	holds := slices.Concat(ns.Users, ns.Contents)
 	var out []string
 	for _, e := range storages.Entries {
-		b := storages.Backing(e)
-		if b.Point != "" && holds[layer.Layer{Kind: layer.Mount, Name: b.Point}] || b.Group != "" && holds[layer.Layer{Kind: layer.VolumeGroup, Name: b.Group}] ||
-			b.Pool != "" && holds[layer.Layer{Kind: layer.Pool, Name: b.Pool}] {
+		if slices.ContainsFunc(e.Layers, func(want layer.Layer) bool {
+			return slices.ContainsFunc(holds, func(have layer.Layer) bool { return have.Is(want) })
+		}) {
 			out = append(out, string(storages.Subject(e)))
 		}
 	}

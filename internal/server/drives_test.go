@@ -46,7 +46,7 @@ zfspool: tank
 	}
 	paths := host.DefaultPaths()
 	paths.Procfs, paths.Dev, paths.Etc, paths.PVE, paths.State = filepath.Join(dir, "proc"), filepath.Join(dir, "dev"), filepath.Join(dir, "etc"), filepath.Join(dir, "etc/pve"), filepath.Join(dir, "state")
-	facts, err := storage.NewObserver(host.New(paths, ""), "pve1", storage.NewMemory(paths.State), time.Now).Observe(t.Context())
+	facts, err := storage.NewObserver(storage.Inputs{Host: host.New(paths, ""), Node: "pve1", Memory: storage.NewMemory(paths.State, nil), Now: time.Now}).Observe(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func (s *Server) historyItems() []apiv1.HistoryItem {
 	items := make([]apiv1.HistoryItem, 0, len(records))
 	for _, r := range records {
 		item := apiv1.HistoryItem{
-			Code: string(r.Code), Subject: string(r.Subject), Severity: r.Severity.String(), Title: r.Title,
+			Code: string(r.Code), Subject: string(r.Subject), Severity: apiv1.Severity(r.Severity.String()), Title: r.Title,
 			First: r.First.UTC(), Since: r.Since.UTC(), Last: r.Last.UTC(), Episodes: r.Episodes,
 		}
 		if !r.Cleared.IsZero() {

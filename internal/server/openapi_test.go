@@ -406,6 +406,10 @@ func (b *spec) value(t reflect.Type) yaml.MapSlice {
 	case reflect.Interface:
 		return yaml.MapSlice{}
 	default:
-		return yaml.MapSlice{pair("type", "string")}
+		schema := yaml.MapSlice{pair("type", "string")}
+		if listed := words(t); listed != nil {
+			schema = append(schema, pair("enum", listed))
+		}
+		return schema
 	}
 }

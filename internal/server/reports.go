@@ -71,7 +71,7 @@ func (s *Server) storage(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) entryToAPI(report *storage.Report, e storage.Entry) apiv1.StorageItem {
 	item := apiv1.StorageItem{
-		ID: string(report.Subject(e)), Storage: e.ID, Type: e.Type, Path: e.Path, Verdict: e.Verdict, Reason: e.Reason,
+		ID: string(report.Subject(e)), Storage: e.ID, Type: e.Type, Path: e.Path, Verdict: apiv1.StorageVerdict(e.Verdict), Reason: e.Reason,
 		References: referencesToAPI(e.References), Findings: finding.Codes(report.Findings, report.Subject(e)), Refusal: e.Refusal,
 		Waits: e.Waits,
 	}
@@ -106,7 +106,7 @@ func plannable(e storage.Entry) bool {
 func referencesToAPI(references []storage.Reference) []apiv1.Reference {
 	out := make([]apiv1.Reference, 0, len(references))
 	for _, r := range references {
-		out = append(out, apiv1.Reference{File: r.File, Section: r.Section, Key: r.Key, Value: r.Value, Line: r.Line, Grade: string(r.Grade), Reason: r.Reason, Kept: r.Kept})
+		out = append(out, apiv1.Reference{File: r.File, Section: r.Section, Key: r.Key, Value: r.Value, Line: r.Line, Grade: apiv1.Grade(r.Grade), Reason: r.Reason, Kept: r.Kept})
 	}
 	return out
 }
@@ -127,7 +127,7 @@ func (s *Server) networks(w http.ResponseWriter, r *http.Request) {
 func networkToAPI(n network.Network, findings []finding.Finding) apiv1.NetworkItem {
 	item := apiv1.NetworkItem{
 		ID: string(n.Subject()), Container: n.Container, Name: n.Name, Driver: n.Driver, Bridge: n.Bridge, Subnets: []string{},
-		Mode: n.Mode, Verdict: n.Verdict, Reason: n.Reason, Aliases: []apiv1.Alias{}, Route: []string{}, Rules: []string{}, Findings: finding.Codes(findings, n.Subject()),
+		Mode: apiv1.NetworkMode(n.Mode), Verdict: apiv1.NetworkVerdict(n.Verdict), Reason: n.Reason, Aliases: []apiv1.Alias{}, Route: []string{}, Rules: []string{}, Findings: finding.Codes(findings, n.Subject()),
 	}
 	for _, subnet := range n.Subnets {
 		item.Subnets = append(item.Subnets, subnet.String())

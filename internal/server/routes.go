@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	apiv1 "labd/api/v1"
 	"labd/internal/plan"
@@ -54,7 +55,7 @@ func (s *Server) routes() []route {
 		{pattern: "POST /v1/storage-config", handler: s.storageConfig, limit: maxStorageConfigBody, summary: "The same for any other text; nothing of the host is read for it", body: apiv1.StorageConfigRequest{}, kind: apiv1.KindStorageConfig, item: apiv1.StorageConfig{}},
 		{pattern: "GET /v1/networks", public: true, handler: s.networks, summary: "Docker networks in LXC containers", fresh: true, kind: apiv1.KindNetworkReport, item: apiv1.NetworkItem{}},
 		{pattern: "GET /v1/tree", public: true, handler: s.tree, summary: "Node, LXC containers, compose projects, Docker containers, networks and routes, with their health", fresh: true, kind: apiv1.KindTreeReport, item: apiv1.TreeItem{}},
-		{pattern: "GET /v1/router", handler: s.routerAdvice, summary: "What the LAN's router must know", fresh: true, query: map[string]string{"style": "The router: plain, openwrt, opnsense, pfsense, mikrotik, unifi, fritzbox, vyos, edgeos, frr, dnsmasq-121 or tailscale"}, kind: apiv1.KindRouterReport, item: apiv1.RouterItem{}},
+		{pattern: "GET /v1/router", handler: s.routerAdvice, summary: "What the LAN's router must know", fresh: true, query: map[string]string{"style": "The router: " + strings.Join(apiv1.RouterStyles(), ", "), "remove": "1: what takes it away again", "hosts": "Names instead of routes, for: " + strings.Join(apiv1.HostsFormats(), ", ")}, kind: apiv1.KindRouterReport, item: apiv1.RouterItem{}},
 		{pattern: "POST /v1/probes", handler: s.probe, summary: "Look at each hop to an address in a Docker network, and send packets to it", body: apiv1.ProbeRequest{}, kind: apiv1.KindProbeReport, item: apiv1.ProbeItem{}},
 		{pattern: "GET /v1/findings", public: true, handler: s.findings, summary: "The findings of all jobs, as items and as findings", fresh: true, kind: apiv1.KindFindingReport, item: apiv1.Finding{}},
 		{pattern: "GET /v1/history", public: true, handler: s.history, summary: "Findings that are there, and those that went away, the latest first", kind: apiv1.KindHistoryReport, item: apiv1.HistoryItem{}},

@@ -148,7 +148,7 @@ func TestWhoMayAskWhat(t *testing.T) {
 
 func TestSilenceRequests(t *testing.T) {
 	s := testServer(t)
-	state := func() string {
+	state := func() apiv1.State {
 		var report apiv1.Envelope[apiv1.NVMeItem]
 		ask(t, s, reader, "GET", "/v1/nvme", "", &report)
 		return report.Findings[0].State

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -42,7 +41,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		notes = append(notes, s.LoopNotes()...)
 	}
 	items := s.statusItems()
-	slices.SortStableFunc(items, func(a, b apiv1.StatusItem) int { return cmp.Compare(badness(b.Verdict), badness(a.Verdict)) })
+	slices.SortStableFunc(items, func(a, b apiv1.StatusItem) int { return b.Verdict.Compare(a.Verdict) })
 	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindStatusReport, at, items, findingsToAPI(findings), notes))
 }
 
@@ -52,10 +51,6 @@ func (s *Server) observeOnce(r *http.Request) {
 	_, _ = get(r, s.NVMe)
 	_, _ = get(r, s.Storage)
 	_, _ = get(r, s.Network)
-}
-
-func badness(verdict string) int {
-	return slices.Index([]string{"ok", "info", "unknown", "warn", "fail"}, verdict)
 }
 
 // jobStatus is a job in one line: how many of its items are well, and the worst finding as its verdict.
@@ -69,16 +64,16 @@ type jobStatus struct {
 }
 
 func (j jobStatus) item() apiv1.StatusItem {
-	item := apiv1.StatusItem{ID: j.id, Verdict: "ok", ObservedAt: j.at.UTC()}
+	item := apiv1.StatusItem{ID: j.id, Verdict: apiv1.HealthOK, ObservedAt: j.at.UTC()}
 	switch worst := finding.Worst(shown(j.findings)); {
 	case j.at.IsZero():
-		item.Verdict, item.Summary = "unknown", "not observed yet"
+		item.Verdict, item.Summary = apiv1.HealthUnknown, "not observed yet"
 		return item
 	case j.unread != "":
-		item.Verdict, item.Summary = "unknown", j.unread
+		item.Verdict, item.Summary = apiv1.HealthUnknown, j.unread
 		return item
 	case worst != 0:
-		item.Verdict = worst.String()
+		item.Verdict = worst.Health()
 	}
 	switch j.total {
 	case 0:

@@ -88,7 +88,7 @@ func storageConfigToAPI(req apiv1.StorageConfigRequest) apiv1.StorageConfig {
 	}
 	for _, h := range config.Hazards(req.Data) {
 		out.Hazards = append(out.Hazards, apiv1.StorageHazard{
-			Code: h.Code, Effect: string(h.Effect), Severity: hazardSeverity(h.Effect), Line: h.Line, Section: h.Section, Text: h.Text,
+			Code: h.Code, Effect: apiv1.Effect(h.Effect), Severity: hazardSeverity(h.Effect), Line: h.Line, Section: h.Section, Text: h.Text,
 		})
 	}
 	text, err := config.Text()
@@ -128,7 +128,7 @@ func propertiesToAPI(config *pve.StorageConfig, section *pve.StorageSection) api
 	return out
 }
 
-func hazardSeverity(e pve.Effect) string {
+func hazardSeverity(e pve.Effect) apiv1.Severity {
 	switch e {
 	case pve.Blocks:
 		return apiv1.SeverityFail

@@ -22,28 +22,55 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request) {
 }
 
 func treeToAPI(items []apiv1.TreeItem, t network.TreeItem, parent string, depth int) []apiv1.TreeItem {
-	items = append(items, apiv1.TreeItem{ID: t.ID, Kind: t.Kind, Name: t.Name, Parent: parent, Depth: depth, Health: t.Health, State: t.State})
+	items = append(items, apiv1.TreeItem{ID: t.ID, Kind: apiv1.TreeKind(t.Kind), Name: t.Name, Parent: parent, Depth: depth, Health: apiv1.Health(t.Health), State: t.State})
 	for _, child := range t.Children {
 		items = treeToAPI(items, child, t.ID, depth+1)
 	}
 	return items
 }
 
-// routerAdvice answers GET /v1/router.
+// routerAdvice answers GET /v1/router: routes for a router, or names for a DNS server.
 func (s *Server) routerAdvice(w http.ResponseWriter, r *http.Request) {
 	report, err := get(r, s.Network)
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
-	advice, err := router.Advise(report, cmp.Or(r.URL.Query().Get("style"), router.StylePlain))
+	query := r.URL.Query()
+	var item apiv1.RouterItem
+	var notes []string
+	if format := query.Get("hosts"); format != "" {
+		item, notes, err = namesToAPI(report, format)
+	} else {
+		item, notes, err = routesToAPI(report, router.Request{Style: cmp.Or(query.Get("style"), router.StylePlain), Remove: query.Get("remove") != ""})
+	}
 	if err != nil {
 		s.fail(w, fmt.Errorf("%w: %w", ErrBadRequest, err))
 		return
 	}
-	item := apiv1.RouterItem{ID: "router/" + advice.Style, Style: advice.Style, Routes: []apiv1.RouterRoute{}, Text: advice.Text}
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindRouterReport, report.At, []apiv1.RouterItem{item}, nil, notes))
+}
+
+func routesToAPI(report *network.Report, req router.Request) (apiv1.RouterItem, []string, error) {
+	advice, err := router.Advise(report, req)
+	if err != nil {
+		return apiv1.RouterItem{}, nil, err
+	}
+	item := apiv1.RouterItem{ID: "router/" + advice.Style, Style: advice.Style, Remove: advice.Remove, Routes: []apiv1.RouterRoute{}, Text: advice.Text, Tried: advice.Tried}
 	for _, route := range advice.Routes {
 		item.Routes = append(item.Routes, apiv1.RouterRoute{Prefix: route.Prefix.String(), Via: route.Via.String(), Aggregate: route.Aggregate})
 	}
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindRouterReport, report.At, []apiv1.RouterItem{item}, nil, advice.Notes))
+	return item, advice.Notes, nil
+}
+
+func namesToAPI(report *network.Report, format string) (apiv1.RouterItem, []string, error) {
+	advice, err := router.AdviseNames(report, format)
+	if err != nil {
+		return apiv1.RouterItem{}, nil, err
+	}
+	item := apiv1.RouterItem{ID: "router/hosts-" + advice.Format, Style: "hosts-" + advice.Format, Routes: []apiv1.RouterRoute{}, Text: advice.Text}
+	for _, n := range advice.Names {
+		item.Names = append(item.Names, apiv1.RouterName{Name: n.Name, Address: n.Address.String(), Network: string(n.Network)})
+	}
+	return item, advice.Notes, nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,18 +29,22 @@ type PVE interface {
 
 // Applier carries out the steps of plans.
 type Applier struct {
+	Inputs
 	host *host.Host
 	node string
 	// connect returns a client of PVE's API, or says what is missing for one.
 	connect func(ctx context.Context) (PVE, error)
-	// Edit changes storage.cfg itself, under PVE's lock. Major is the running PVE's major version, 0 where it is not known.
-	Edit  func(ctx context.Context, change func(text []byte) ([]byte, error)) error
-	Major func() int
+	// edit changes storage.cfg itself, under PVE's lock; nil where that cannot be done.
+	edit Edit
 }
 
-// NewApplier returns an Applier for the node of that name.
-func NewApplier(h *host.Host, node string, connect func(ctx context.Context) (PVE, error)) *Applier {
-	return &Applier{host: h, node: node, connect: connect, Major: func() int { return 0 }}
+// Edit changes a file's text as a whole or not at all.
+type Edit func(ctx context.Context, change func(text []byte) ([]byte, error)) error
+
+// NewApplier returns an Applier that looks at the host as an Observer of in does. connect returns a client of PVE's API, or
+// says what is missing for one; edit changes storage.cfg itself, under PVE's lock, and may be nil.
+func NewApplier(in Inputs, connect func(ctx context.Context) (PVE, error), edit Edit) *Applier {
+	return &Applier{Inputs: in, host: in.Host, node: in.Node, connect: connect, edit: edit}
 }
 
 // saved is what undo of a change to the entry needs.
@@ -93,7 +96,7 @@ func (a *Applier) readConfig(ctx context.Context) (*pve.StorageConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read storage.cfg: %w", err)
 	}
-	return pve.ParseStorageConfig(data, pve.StorageConfigOptions{Major: a.Major()}), nil
+	return pve.ParseStorageConfig(data, pve.StorageConfigOptions{Major: a.major()}), nil
 }
 
 // readEntry reads storage.cfg and finds the entry; nil when it is not there.
@@ -168,29 +171,8 @@ func (a *Applier) checkDead(ctx context.Context, id string, p deadParams) error 
 	if p.Type == "" {
 		return nil
 	}
-	if p.What != "" {
-		return a.checkGone(ctx, unitParams{What: p.What, Point: p.Point})
-	}
-	_, section, err := a.readEntry(ctx, id)
-	if err != nil {
-		return err
-	}
-	reader := a.host.NewReader(0)
-	defer reader.Close()
-	f := &Facts{LockedDisk: hasLockedDisk(reader, a.host.Paths)}
-	e := &Entry{ID: id, Type: p.Type, section: section}
-	switch p.Type {
-	case "lvm":
-		f.LVM = readLVM(ctx, a.host, []string{section.Get("vgname")})
-		judgeLVM(f, e)
-	case "lvmthin":
-		f.LVM = readLVM(ctx, a.host, []string{section.Get("vgname")})
-		judgeThin(f, e)
-	case "zfspool":
-		f.ZFS = readZFS(ctx, a.host, []string{strings.Trim(section.Get("pool"), "/")})
-		judgePool(f, e)
-	}
-	if e.Verdict != VerdictGone || e.volume != p.Volume {
+	e, ok := NewObserver(a.Inputs).Again(ctx, id)
+	if !ok || e.Verdict != VerdictGone || e.volume != p.Volume || e.source.What != p.What {
 		return &plan.ChangedError{What: "storage " + id + " is not gone any more: " + e.Reason}
 	}
 	return nil
@@ -325,28 +307,6 @@ func (a *Applier) verifyDropped(ctx context.Context, p entryParams) error {
 	}
 	if section == nil || joinNodes(section.Nodes()) != p.Nodes {
 		return fmt.Errorf("storage %s is not restricted to %s", p.ID, p.Nodes)
-	}
-	return nil
-}
-
-// writeSecret puts a file of keys back as PVE writes one: made whole beside it, then renamed. pmxcfs sets owner and mode
-// by the path and knows no chmod.
-func (a *Applier) writeSecret(name string, data []byte) error {
-	file := filepath.Join(a.host.PVE, "priv", name)
-	temp := file + ".tmp." + itoa(os.Getpid())
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return fmt.Errorf("put %s back: %w", name, err)
-	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("put %s back: %w", name, err)
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, file)
-	}
-	if err != nil {
-		return fmt.Errorf("put %s back: %w", name, errors.Join(err, os.Remove(temp)))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"labd/internal/plan"
@@ -22,7 +23,7 @@ func (a *Applier) readGuest(ctx context.Context, g guestFix) (config pve.GuestCo
 	if g.Kind == pve.LXC {
 		dir = "lxc"
 	}
-	data, err := a.host.ReadFile(ctx, filepath.Join(a.host.PVE, "nodes", g.Node, dir, itoa(g.ID)+".conf"))
+	data, err := a.host.ReadFile(ctx, filepath.Join(a.host.PVE, "nodes", g.Node, dir, strconv.Itoa(g.ID)+".conf"))
 	if err != nil {
 		return config, "", fmt.Errorf("read guest %d: %w", g.ID, err)
 	}
@@ -230,13 +231,13 @@ var errNoEditor = errors.New("storage.cfg cannot be edited here")
 func (a *Applier) editSection() plan.Op {
 	return plan.Typed[sectionParams, struct{}]{
 		CheckFunc: func(context.Context, sectionParams) error {
-			if a.Edit == nil {
+			if a.edit == nil {
 				return errNoEditor
 			}
 			return a.checkQuorum()
 		},
 		DoFunc: func(ctx context.Context, p sectionParams) error {
-			return a.Edit(ctx, func(text []byte) ([]byte, error) { return cutSection(text, p) })
+			return a.edit(ctx, func(text []byte) ([]byte, error) { return cutSection(text, p) })
 		},
 		VerifyFunc: func(ctx context.Context, p sectionParams) error {
 			data, err := a.host.ReadFile(ctx, filepath.Join(a.host.PVE, "storage.cfg"))
@@ -246,10 +247,10 @@ func (a *Applier) editSection() plan.Op {
 			return err
 		},
 		UndoFunc: func(ctx context.Context, p sectionParams, _ struct{}) error {
-			if a.Edit == nil {
+			if a.edit == nil {
 				return errNoEditor
 			}
-			return a.Edit(ctx, func(text []byte) ([]byte, error) { return pasteSection(text, p), nil })
+			return a.edit(ctx, func(text []byte) ([]byte, error) { return pasteSection(text, p), nil })
 		},
 	}
 }

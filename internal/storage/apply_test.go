@@ -53,8 +53,9 @@ func newBench(t *testing.T, patches ...string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{T: t, host: h, root: root, server: server, applier: NewApplier(h, "pve1", func(context.Context) (PVE, error) { return client, nil })}
-	b.applier.Edit = pve.StorageFile{Root: h.PVE}.Edit
+	b := &bench{T: t, host: h, root: root, server: server, applier: NewApplier(
+		Inputs{Host: h, Node: "pve1", Memory: NewMemory(h.State, nil), Now: time.Now}, func(context.Context) (PVE, error) { return client, nil }, pve.StorageFile{Root: h.PVE}.Edit,
+	)}
 	b.runner = &plan.Runner{Journal: plan.NewJournal(filepath.Join(root, "journal"), time.Now), Ops: b.applier.Ops()}
 	return b
 }

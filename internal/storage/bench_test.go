@@ -68,7 +68,7 @@ const largeDeadline = 3 * time.Second
 
 func TestLargeHost(t *testing.T) {
 	h := largeHost(t)
-	o := NewObserver(h, "pve1", NewMemory(h.State), time.Now)
+	o := NewObserver(Inputs{Host: h, Node: "pve1", Memory: NewMemory(h.State, nil), Now: time.Now})
 	began := time.Now()
 	f, err := o.Observe(t.Context())
 	if err != nil {
@@ -94,7 +94,7 @@ func TestLargeHost(t *testing.T) {
 
 func BenchmarkObserveLargeHost(b *testing.B) {
 	h := largeHost(b)
-	o := NewObserver(h, "pve1", NewMemory(h.State), time.Now)
+	o := NewObserver(Inputs{Host: h, Node: "pve1", Memory: NewMemory(h.State, nil), Now: time.Now})
 	var most uint64
 	b.ReportAllocs()
 	for b.Loop() {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"labd/internal/finding"
+	"labd/internal/layer"
 	"labd/internal/pve"
 )
 
@@ -57,6 +58,8 @@ type Entry struct {
 	// Waits is why a bare fix-storage does not take it by itself although it is dead.
 	Waits      string
 	References []Reference
+	// Layers are what it lies on, nearest first; none for one on the network or that PVE rejects.
+	Layers []layer.Layer
 	// Refusal is why no plan may be made for an entry that is dead.
 	Refusal string
 	// Ignored says that the configuration names it.
@@ -95,30 +98,38 @@ func (e *Entry) fingerprint() string {
 	return strings.Join([]string{e.Type, e.Path, e.source.What, e.volume, e.Verdict}, " ")
 }
 
-// On is what an entry is on, in the words of the memory of drives: "uuid UUID" of a file system, "lvm GROUP", "zfs POOL",
-// "mount POINT", "by-id NAME".
-func (e *Entry) On() []string {
-	var out []string
-	what := e.source.What
+// onto finds what the entry lies on, for whoever joins storages with disks.
+func (e *Entry) onto(f *Facts) (on []layer.Layer) {
+	if e.section == nil {
+		return e.source.layers()
+	}
+	on = append(e.source.layers(), kindOf(e.Type).backing(e.section)...)
+	if !isDirectory(e.Type) {
+		return on
+	}
+	switch m, below := mountOf(f.Mounts, e.Path); {
+	case e.mounted:
+		on = append(on, layer.Layer{Kind: layer.Mount, Name: e.point})
+	case e.source.What != "": // a drive that is not mounted is known by what it holds
+	case e.Verdict != VerdictOK && e.Verdict != VerdictUnknown && e.section.MountPoint() != "":
+		on = append(on, layer.Layer{Kind: layer.Mount, Name: e.point})
+	case below:
+		on = append(on, layer.Layer{Kind: layer.Mount, Name: m.Point})
+	}
+	return on
+}
+
+// layers are what a source names that a disk can be seen to hold.
+func (s Source) layers() []layer.Layer {
 	for _, prefix := range []string{"UUID=", "/dev/disk/by-uuid/"} {
-		if uuid, ok := strings.CutPrefix(what, prefix); ok {
-			out = append(out, "uuid "+strings.Trim(uuid, `"`))
+		if uuid, ok := strings.CutPrefix(s.What, prefix); ok {
+			return []layer.Layer{{Kind: layer.UUID, Name: strings.Trim(uuid, `"`)}}
 		}
 	}
-	if name, ok := strings.CutPrefix(what, "/dev/disk/by-id/"); ok {
-		out = append(out, "by-id "+name)
+	if name, ok := strings.CutPrefix(s.What, "/dev/disk/by-id/"); ok {
+		return []layer.Layer{{Kind: layer.ByID, Name: name}}
 	}
-	switch group, _, _ := strings.Cut(e.volume, "/"); {
-	case e.volume == "":
-	case e.Type == "zfspool":
-		out = append(out, "zfs "+group)
-	default:
-		out = append(out, "lvm "+group)
-	}
-	if what == "" && e.point != "" && e.Verdict != VerdictOK {
-		out = append(out, "mount "+e.point)
-	}
-	return out
+	return nil
 }
 
 // Entry returns the entry of an id.
@@ -148,6 +159,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 		e.Ignored = p.ignored(e.ID)
 		e.References = referencesOf(f, &e)
 		e.removable = f.Removable[e.ID]
+		e.Layers = e.onto(f)
 		switch e.Verdict {
 		case VerdictGone, VerdictOrphanNode:
 			r.wait(f, p, &e)
@@ -182,7 +194,7 @@ func (r *Report) wait(f *Facts, p Policy, e *Entry) {
 		e.Waits = "its disk is a removable one, which may just be elsewhere"
 	case e.Type == "zfspool":
 		e.Waits = "a pool is taken only by its name: it may be exported, or wait for its key"
-	case isNetwork(e.Type):
+	case kindOf(e.Type).remote():
 		e.Waits = "a network storage is taken only by its name"
 	default:
 		e.CandidateAt = e.GoneSince.Add(time.Duration(p.Grace))
@@ -238,19 +250,9 @@ func judge(f *Facts, s *pve.StorageSection) (e Entry, ok bool) {
 			return e, true
 		}
 		return e, false
-	case isDirectory(s.Type):
-		judgeDirectory(f, &e)
-	case s.Type == "lvm":
-		judgeLVM(f, &e)
-	case s.Type == "lvmthin":
-		judgeThin(f, &e)
-	case s.Type == "zfspool":
-		judgePool(f, &e)
-	case s.Disabled():
-	case isNetwork(s.Type):
-		judgeNetwork(f, &e)
+	case s.Disabled() && kindOf(s.Type).remote():
 	default:
-		e.set(VerdictUnknown, "labd does not judge storages of type %s", s.Type)
+		kindOf(s.Type).judge(f, &e)
 	}
 	// What is gone is gone whether it is switched off or not.
 	if s.Disabled() && e.Verdict != VerdictGone {

@@ -2,7 +2,7 @@ package storage
 
 import (
 	"fmt"
-	"strings"
+	"strconv"
 
 	"labd/internal/finding"
 	"labd/internal/pve"
@@ -110,16 +110,10 @@ func (x *explanation) gone() {
 	if e.removable {
 		x.Cause, x.Confidence = "its disk is a removable one and not here", finding.Likely
 	}
-	switch {
-	case e.Type == "zfspool" && x.f.ZFS.Pools[poolOf(e.volume)] != "":
-		x.Cause, x.Confidence = "the dataset was destroyed or renamed", finding.Likely
-		x.remedy(finding.RiskLow, "make the dataset anew, empty", "zfs create "+e.volume)
-	case e.Type == "lvmthin" && x.f.LVM.Groups[strings.SplitN(e.volume, "/", 2)[0]].Volumes != nil:
-		x.Cause, x.Confidence = "the thin pool was removed or renamed", finding.Likely
-	case e.source.Unit != "":
-		x.remedy(finding.RiskNone, "put the disk back and start its unit", "systemctl start "+e.source.Unit)
-	default:
-		x.remedy(finding.RiskNone, "put the disk back; PVE finds it by itself then")
+	if own, ok := kindOf(e.Type).(explainer); ok {
+		own.explainGone(x)
+	} else {
+		x.putDiskBack()
 	}
 	title := "remove the storage with all leftovers; labctl undo brings it back"
 	if e.Type == TypeUnit {
@@ -128,25 +122,20 @@ func (x *explanation) gone() {
 	x.remedyOfFix(title)
 }
 
+// putDiskBack names the way back that costs nothing.
+func (x *explanation) putDiskBack() {
+	if unit := x.e.source.Unit; unit != "" {
+		x.remedy(finding.RiskNone, "put the disk back and start its unit", "systemctl start "+unit)
+		return
+	}
+	x.remedy(finding.RiskNone, "put the disk back; PVE finds it by itself then")
+}
+
 func (x *explanation) down() {
 	e := x.e
 	x.kind(finding.StorageDown, finding.Warn, "")
-	switch {
-	case e.source.Unit != "" && e.source.What != "":
-		x.remedy(finding.RiskNone, "mount it", "systemctl start "+e.source.Unit, "journalctl -b -u "+e.source.Unit)
-	case isNetwork(e.Type):
-		x.remedy(finding.RiskNone, "look at the server and the way to it; the storage comes back by itself")
-	case e.Type == "zfspool" && x.f.ZFS.Importable[poolOf(e.volume)] != "":
-		x.remedy(finding.RiskLow, "import the pool", "zpool import "+poolOf(e.volume))
-	case e.Type == "zfspool":
-		x.remedy(finding.RiskNone, "see what ails the pool", "zpool status -v "+poolOf(e.volume))
-	case e.Type == "lvm" || e.Type == "lvmthin":
-		group, _, _ := strings.Cut(e.volume, "/")
-		if _, damaged := x.f.LVM.Groups[group]; damaged {
-			x.Severity = finding.Fail
-		}
-		x.remedy(finding.RiskNone, "see what ails the volume group", "vgs -o +vg_missing_pv_count "+group, "pvs -o +pv_missing", "lvs -a "+group)
-		x.remedy(finding.RiskLow, "put the missing disk back, then activate", "vgchange -ay "+group)
+	if own, ok := kindOf(e.Type).(explainer); ok {
+		own.explainDown(x)
 	}
 	if e.section != nil && !e.section.Disabled() {
 		x.remedy(finding.RiskLow, "switch the entry off until it is back", "labctl fix-storage --disable "+e.ID)
@@ -182,7 +171,7 @@ func hazards(f *Facts) []finding.Finding {
 		for _, h := range found {
 			source := "storage.cfg"
 			if h.Line > 0 {
-				source += " line " + itoa(h.Line)
+				source += " line " + strconv.Itoa(h.Line)
 			}
 			x.Evidence = append(x.Evidence, finding.Evidence{Source: source, Text: h.Text})
 		}

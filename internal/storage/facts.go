@@ -121,18 +121,6 @@ func (f *Facts) sourceOf(s *pve.StorageSection) (point string, source Source, ok
 	return path.Clean(s.Path()), Source{}, false
 }
 
-// isDirectory tells the types that are a directory on some local file system.
-func isDirectory(storageType string) bool { return storageType == "dir" || storageType == "btrfs" }
-
-// isNetwork tells the types whose data is on another machine: what is not seen of them is down, never gone.
-func isNetwork(storageType string) bool {
-	switch storageType {
-	case "nfs", "cifs", "cephfs", "rbd", "pbs", "iscsi", "iscsidirect", "zfs", "esxi", "glusterfs":
-		return true
-	}
-	return false
-}
-
 // mountedAt is the file system that is seen at a point. An automount is none: it only waits for somebody to look.
 func mountedAt(mounts []host.Mount, point string) (host.Mount, bool) {
 	m, ok := host.MountAt(mounts, point)

@@ -28,18 +28,16 @@ type Seen struct {
 // Memory remembers since when storages have been dead, across restarts, in storage-seen.json below the state directory.
 // A file that cannot be read is an empty one: grace then begins anew, which errs to the safe side.
 type Memory struct {
-	// MayWrite, when set, says whether this labd may write it.
-	MayWrite func() bool
-
-	file *statefile.File
+	mayWrite func() bool
+	file     *statefile.File
 
 	mu   sync.Mutex
 	seen map[string]Seen
 }
 
-// NewMemory returns the memory below dir.
-func NewMemory(dir string) *Memory {
-	return &Memory{file: statefile.New(filepath.Join(dir, "storage-seen.json"), memoryVersion)}
+// NewMemory returns the memory below dir. mayWrite reports whether this labd may write it; nil may.
+func NewMemory(dir string, mayWrite func() bool) *Memory {
+	return &Memory{mayWrite: mayWrite, file: statefile.New(filepath.Join(dir, "storage-seen.json"), memoryVersion)}
 }
 
 // Seen is what is remembered of each storage, by id.
@@ -86,7 +84,7 @@ func (m *Memory) Note(r *Report) error {
 		return nil
 	}
 	m.seen = now
-	if m.MayWrite != nil && !m.MayWrite() {
+	if m.mayWrite != nil && !m.mayWrite() {
 		return nil
 	}
 	if err := m.file.Save(now); err != nil {

@@ -95,7 +95,7 @@ func NewPlanCollector(last func() *plan.Entry) prometheus.Collector {
 // LastPlan is the newest of journal entries, oldest first, that was about storages; nil when there is none.
 func LastPlan(entries []*plan.Entry) *plan.Entry {
 	for i := len(entries) - 1; i >= 0; i-- {
-		if slices.ContainsFunc(entries[i].Plan.Subjects, func(s finding.Subject) bool { return s.IsKind("storage") }) {
+		if slices.ContainsFunc(entries[i].Plan.Subjects, func(s finding.Subject) bool { return s.IsKind(finding.KindStorage) }) {
 			return entries[i]
 		}
 	}

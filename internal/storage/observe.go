@@ -16,28 +16,41 @@ import (
 	"labd/internal/pve"
 )
 
+// Inputs are what an Observer is built from.
+type Inputs struct {
+	Host *host.Host
+	// Node is this node's name in PVE.
+	Node   string
+	Memory *Memory
+	Now    func() time.Time
+	// Probe says that servers of network storages may be connected to.
+	Probe bool
+	// Major returns the major version of the running PVE, 0 where it is not known. Nil is never known.
+	Major func() int
+}
+
+// major returns the running PVE's major version, 0 where it is not known.
+func (in Inputs) major() int {
+	if in.Major == nil {
+		return 0
+	}
+	return in.Major()
+}
+
 // Observer looks at the storages of this node.
 type Observer struct {
-	host   *host.Host
-	node   string
-	memory *Memory
-	now    func() time.Time
-	// Probe says that servers of network storages may be connected to. Major is the major version of the running PVE, 0
-	// where it is not known.
-	Probe bool
-	Major func() int
+	Inputs
+	host *host.Host
 
-	cluster    slow[clusterAnswer]
-	references slow[referencesAnswer]
-	lvm        slow[LVM]
-	zfs        slow[ZFS]
-	servers    slow[map[string]Server]
+	cluster    asyncCache[clusterAnswer]
+	references asyncCache[referencesAnswer]
+	lvm        asyncCache[LVM]
+	zfs        asyncCache[ZFS]
+	servers    asyncCache[map[string]Server]
 }
 
-// NewObserver returns an Observer for the node of that name in PVE.
-func NewObserver(h *host.Host, node string, memory *Memory, now func() time.Time) *Observer {
-	return &Observer{host: h, node: node, memory: memory, now: now, Major: func() int { return 0 }}
-}
+// NewObserver returns an Observer of in.
+func NewObserver(in Inputs) *Observer { return &Observer{Inputs: in, host: in.Host} }
 
 // pmxcfsTimeout bounds a reading of /etc/pve, where a file system in user space answers.
 const pmxcfsTimeout = 10 * time.Second
@@ -52,27 +65,73 @@ var (
 // the servers of network storages. It makes no call to PVE, since PVE's own status call activates storages, and it
 // touches no path of a network file system. What does not answer in time is not known in these facts.
 func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
-	f := &Facts{
-		At: o.now(), Node: o.node, Sources: map[string]Source{}, Devices: map[string]Device{}, Directories: map[string]Directory{},
-		References: map[string][]pve.Reference{}, Elsewhere: map[string][]string{}, Removable: map[string]bool{},
-	}
 	reader := o.host.NewReader(0)
 	defer reader.Close()
-	f.FstabFile, f.VzdumpFile = filepath.Join(o.host.Etc, "fstab"), filepath.Join(o.host.Etc, "vzdump.conf")
-	f.Config, f.ConfigErr = o.readConfig(f, reader)
-	o.readCluster(ctx, f)
-	f.Mounts, f.MountsErr = o.host.Mounts(ctx)
-	f.Seen = o.memory.Seen()
-	f.Uptime, f.UptimeKnown = o.host.Uptime()
+	f := o.observe(ctx, reader, slowDeadline, func(*pve.StorageSection) bool { return true })
 	if f.Config == nil {
 		return f, nil
 	}
-	o.askSlow(ctx, f, reader)
-	o.readLocal(f, reader)
 	if entries := slices.DeleteFunc(judgeAll(f), func(e Entry) bool { return !needsReferences(e) }); len(entries) > 0 {
 		o.readReferences(ctx, f, reader, entries)
 	}
 	return f, nil
+}
+
+// Again looks at one entry anew, with nothing of what was learned before, and judges it as a report does. ok is false where
+// the entry is not there, or not this node's.
+func (o *Observer) Again(ctx context.Context, id string) (e Entry, ok bool) {
+	fresh := NewObserver(o.Inputs)
+	fresh.Probe = false
+	reader := o.host.NewReader(0)
+	defer reader.Close()
+	f := fresh.observe(ctx, reader, againDeadline, func(s *pve.StorageSection) bool { return s.ID == id })
+	if f.Config == nil {
+		return Entry{}, false
+	}
+	if s := f.Config.Section(id); s != nil {
+		return judge(f, s)
+	}
+	return Entry{}, false
+}
+
+// observe reads what the wanted entries need.
+func (o *Observer) observe(ctx context.Context, reader *host.Reader, wait time.Duration, wanted func(*pve.StorageSection) bool) *Facts {
+	f := &Facts{
+		At: o.Now(), Node: o.Node, Sources: map[string]Source{}, Devices: map[string]Device{}, Directories: map[string]Directory{},
+		References: map[string][]pve.Reference{}, Elsewhere: map[string][]string{}, Removable: map[string]bool{},
+	}
+	f.FstabFile, f.VzdumpFile = filepath.Join(o.host.Etc, "fstab"), filepath.Join(o.host.Etc, "vzdump.conf")
+	f.Config, f.ConfigErr = o.readConfig(f, reader)
+	o.readCluster(ctx, f)
+	f.Mounts, f.MountsErr = o.host.Mounts(ctx)
+	f.Seen = o.Memory.Seen()
+	f.Uptime, f.UptimeKnown = o.host.Uptime()
+	if f.Config == nil {
+		return f
+	}
+	q := &questions{}
+	for _, s := range f.Config.Sections {
+		if s.Malformed == "" && s.OnNode(o.Node) && wanted(s) {
+			q.add(s)
+		}
+	}
+	o.askSlow(ctx, f, reader, q, wait)
+	o.readLocal(f, reader, q)
+	return f
+}
+
+// questions are what the kinds of entries want to know.
+type questions struct {
+	sections []*pve.StorageSection
+	// groups are volume groups, datasets pools or datasets of ZFS.
+	groups, datasets []string
+	// directories are the entries that are a directory on a local file system.
+	directories []*pve.StorageSection
+}
+
+func (q *questions) add(s *pve.StorageSection) {
+	q.sections = append(q.sections, s)
+	kindOf(s.Type).observe(q, s)
 }
 
 func (o *Observer) readConfig(f *Facts, reader *host.Reader) (*pve.StorageConfig, error) {
@@ -84,7 +143,7 @@ func (o *Observer) readConfig(f *Facts, reader *host.Reader) (*pve.StorageConfig
 		return nil, fmt.Errorf("read storage.cfg: %w", err)
 	}
 	f.Text = data
-	return pve.ParseStorageConfig(data, pve.StorageConfigOptions{Major: o.Major()}), nil
+	return pve.ParseStorageConfig(data, pve.StorageConfigOptions{Major: o.major()}), nil
 }
 
 type clusterAnswer struct {
@@ -109,36 +168,20 @@ func (o *Observer) readCluster(ctx context.Context, f *Facts) {
 	}
 }
 
-// here tells the entries that PVE uses on this node.
-func (o *Observer) here(f *Facts) []*pve.StorageSection {
-	return slices.DeleteFunc(slices.Clone(f.Config.Sections), func(s *pve.StorageSection) bool { return s.Malformed != "" || !s.OnNode(o.node) })
-}
-
 // askSlow asks LVM, ZFS and servers, all at once and for a bounded time.
-func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader) {
-	var groups, datasets []string
-	servers := map[string][]string{}
-	var monitors []string
-	for _, s := range o.here(f) {
-		switch s.Type {
-		case "lvm", "lvmthin":
-			groups = append(groups, s.Get("vgname"))
-		case "zfspool":
-			datasets = append(datasets, s.Get("pool"))
-		case "cephfs", "rbd":
-			if s.Get("monhost") == "" && monitors == nil {
-				conf, _ := reader.File(filepath.Join(o.host.PVE, "ceph.conf"))
-				monitors = monitorsOf(conf)
-			}
-		}
-		if o.Probe && !s.Disabled() {
-			if at := endpoints(s, monitors); len(at) > 0 {
+func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader, q *questions, wait time.Duration) {
+	groups, datasets, servers := q.groups, q.datasets, map[string][]string{}
+	if o.Probe {
+		conf, _ := reader.File(filepath.Join(o.host.PVE, "ceph.conf"))
+		monitors := monitorsOf(conf)
+		for _, s := range q.sections {
+			if at := kindOf(s.Type).endpoints(s, monitors); len(at) > 0 && !s.Disabled() {
 				servers[s.ID] = at
 			}
 		}
 	}
 	lvmKey, zfsKey := lvmKey(reader, o.host.Paths)+strings.Join(groups, ","), zfsKey(reader, o.host.Paths)+strings.Join(datasets, ",")
-	ctx, cancel := context.WithTimeout(ctx, slowDeadline)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var wg sync.WaitGroup
 	// What is learned outlives this observation, so it must not end with its context.
@@ -171,13 +214,13 @@ func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader) {
 }
 
 // readLocal finds what should be mounted where, and whether it is there.
-func (o *Observer) readLocal(f *Facts, reader *host.Reader) {
+func (o *Observer) readLocal(f *Facts, reader *host.Reader, q *questions) {
 	found := newSources(reader, o.host.Etc)
 	f.Importers, f.PanelMounts = found.importers(), found.panelMounts()
 	f.LockedDisk = hasLockedDisk(reader, o.host.Paths)
 	devices := newDeviceFinder(reader, o.host.Paths, f.LockedDisk)
-	for _, s := range o.here(f) {
-		if !isDirectory(s.Type) || s.Path() == "" {
+	for _, s := range q.directories {
+		if s.Path() == "" {
 			continue
 		}
 		found.add(f.Sources, s)
@@ -198,7 +241,7 @@ func (o *Observer) readLocal(f *Facts, reader *host.Reader) {
 		}
 		o.readDirectories(f, reader, s.Path(), point)
 	}
-	f.Stray = slices.DeleteFunc(found.stray(f.Config, o.node, f.PanelMounts), func(s Source) bool {
+	f.Stray = slices.DeleteFunc(found.stray(f.Config, o.Node, f.PanelMounts), func(s Source) bool {
 		// A mount that no boot waits for does no harm.
 		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil || s.hasOption("nofail", "noauto") {
 			return true

@@ -39,10 +39,10 @@ func TestWaits(t *testing.T) {
 	}
 	// That it is on USB is remembered from when it was here.
 	h := world(t, usb)
-	memory := NewMemory(h.State)
+	memory := NewMemory(h.State, nil)
 	see := func() Entry {
 		t.Helper()
-		f, err := NewObserver(h, "pve1", memory, func() time.Time { return noon }).Observe(t.Context())
+		f, err := NewObserver(Inputs{Host: h, Node: "pve1", Memory: memory, Now: func() time.Time { return noon }}).Observe(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,12 +61,12 @@ func TestWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	memory = NewMemory(h.State) // labd was restarted
+	memory = NewMemory(h.State, nil) // labd was restarted
 	if e := see(); e.Verdict != VerdictGone || !strings.Contains(e.Waits, "removable") {
 		t.Errorf("%s, waits %q", e.Verdict, e.Waits)
 	}
 	// A grace time that is over does not count while the host is just up.
-	f, err := NewObserver(world(t, pulled), "pve1", NewMemory(t.TempDir()), func() time.Time { return noon }).Observe(t.Context())
+	f, err := NewObserver(Inputs{Host: world(t, pulled), Node: "pve1", Memory: NewMemory(t.TempDir(), nil), Now: func() time.Time { return noon }}).Observe(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestWaits(t *testing.T) {
 func TestMajor(t *testing.T) {
 	h := world(t, cfg("glusterfs: usb1\n\tserver a\n\tvolume v\n\n"), unmounted)
 	for major, want := range map[int]string{8: VerdictDown, 9: VerdictUnsupported, 0: VerdictUnsupported} {
-		o := NewObserver(h, "pve1", NewMemory(h.State), func() time.Time { return noon })
+		o := NewObserver(Inputs{Host: h, Node: "pve1", Memory: NewMemory(h.State, nil), Now: func() time.Time { return noon }})
 		o.Major = func() int { return major }
 		f, err := o.Observe(t.Context())
 		if err != nil {
@@ -175,7 +175,7 @@ func TestEndpoints(t *testing.T) {
 	}
 	monitors := monitorsOf([]byte("[global]\n\tfsid = x\n\tmon_host = [v2:10.1.0.1:3300/0,v1:10.1.0.1:6789/0] [fd01::1]\n"))
 	for _, s := range pve.ParseStorageConfig([]byte(sections), pve.StorageConfigOptions{}).Sections {
-		got := strings.Join(endpoints(s, monitors), " ")
+		got := strings.Join(kindOf(s.Type).endpoints(s, monitors), " ")
 		if s.ID == "s8" {
 			if !strings.HasPrefix(got, "10.1.0.1:3300 [fd01::1]:3300 ") {
 				t.Errorf("%s: %q of %q", s.ID, got, monitors)
@@ -189,8 +189,8 @@ func TestEndpoints(t *testing.T) {
 }
 
 // A program that hangs costs its answer, is not begun again, and serves the next caller when it has ended.
-func TestSlow(t *testing.T) {
-	var s slow[int]
+func TestAsyncCache(t *testing.T) {
+	var s asyncCache[int]
 	release, calls := make(chan struct{}), 0
 	learn := func() int { calls++; <-release; return 7 }
 	ctx, cancel := context.WithCancel(t.Context())

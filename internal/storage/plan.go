@@ -207,20 +207,7 @@ func (b *builder) remove(e *Entry) (title string, err error) {
 	case e.Verdict == VerdictOrphanNode:
 		return "Remove storage " + e.ID + ", whose nodes are not in the cluster any more", b.removeEntry(e)
 	}
-	return "Remove storage " + e.ID + ", whose " + b.lost(e) + " is gone", b.removeEntry(e)
-}
-
-// lost is what a dead entry has lost.
-func (b *builder) lost(e *Entry) string {
-	switch e.Type {
-	case "lvm":
-		return "volume group"
-	case "lvmthin":
-		return "thin pool"
-	case "zfspool":
-		return "pool"
-	}
-	return "device"
+	return "Remove storage " + e.ID + ", whose " + kindOf(e.Type).lost() + " is gone", b.removeEntry(e)
 }
 
 func (e *Entry) dead() deadParams {

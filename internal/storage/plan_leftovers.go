@@ -21,7 +21,9 @@ func (b *builder) leftovers(e *Entry) error {
 		}
 	}
 	if e.source.Unit == "" {
-		b.note(volumeNotes(e)...)
+		if kind, ok := kindOf(e.Type).(noter); ok {
+			b.note(kind.leaves(e)...)
+		}
 		return nil
 	}
 	if other, keeps := keepsUnit(b.f, e); keeps {
@@ -57,18 +59,6 @@ func (b *builder) leftovers(e *Entry) error {
 	}
 	if d := b.f.Directories[e.point]; !e.mounted && d.Entries > 0 {
 		b.note(fmt.Sprintf("%d entries lie in %s, on the file system below the mount point. They stay.", d.Entries, e.point))
-	}
-	return nil
-}
-
-// volumeNotes name what LVM and ZFS keep of a dead volume, which does no harm.
-func volumeNotes(e *Entry) []string {
-	switch e.Type {
-	case "lvm", "lvmthin":
-		group, _, _ := strings.Cut(e.volume, "/")
-		return []string{fmt.Sprintf("LVM's copy of the metadata, /etc/lvm/backup/%s, stays. Device nodes of volumes that were active when the disk went stay until a reboot, or: dmsetup ls | grep ^%s-", group, strings.ReplaceAll(group, "-", "--"))}
-	case "zfspool":
-		return []string{"If the pool is named in /etc/zfs/zpool.cache, that stays; the next import of any pool writes it anew."}
 	}
 	return nil
 }

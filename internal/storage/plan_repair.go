@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"labd/internal/finding"
@@ -113,7 +114,7 @@ func (b *builder) removeSection(e *Entry) error {
 	b.guard("section", e, entryParams{ID: e.ID, Properties: map[string]string{"text": text}}, unitParams{})
 	b.note(fmt.Sprintf("PVE cannot remove this section, so labd takes its lines out of storage.cfg, under PVE's own lock; all other bytes stay. Secrets, ACL entries and pools of %s stay as well.", e.ID))
 	words := plan.Step{
-		Title: "Take the section out of storage.cfg", How: "replace /etc/pve/storage.cfg as a whole, without line " + itoa(p.Line) + " and those that belong to it",
+		Title: "Take the section out of storage.cfg", How: "replace /etc/pve/storage.cfg as a whole, without line " + strconv.Itoa(p.Line) + " and those that belong to it",
 		Verified: "read it again: the other sections are as before", Risk: finding.RiskLow,
 	}
 	if e.Verdict == VerdictMalformed {

@@ -277,5 +277,3 @@ func unseenNotes(f *Facts, e *Entry) []string {
 	}
 	return out
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

@@ -115,7 +115,7 @@ func unitOf(what string) string {
 
 func look(t testing.TB, h *host.Host) (*Facts, *Report) {
 	t.Helper()
-	f, err := NewObserver(h, "pve1", NewMemory(h.State), func() time.Time { return noon }).Observe(t.Context())
+	f, err := NewObserver(Inputs{Host: h, Node: "pve1", Memory: NewMemory(h.State, nil), Now: func() time.Time { return noon }}).Observe(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +313,7 @@ func TestPlan(t *testing.T) {
 func TestGrace(t *testing.T) {
 	h := world(t, pulled)
 	at := noon
-	o := NewObserver(h, "pve1", NewMemory(h.State), func() time.Time { return at })
+	o := NewObserver(Inputs{Host: h, Node: "pve1", Memory: NewMemory(h.State, nil), Now: func() time.Time { return at }})
 	see := func(o *Observer) Entry {
 		t.Helper()
 		f, err := o.Observe(t.Context())
@@ -321,7 +321,7 @@ func TestGrace(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := Diagnose(f, DefaultPolicy())
-		if err := o.memory.Note(r); err != nil {
+		if err := o.Memory.Note(r); err != nil {
 			t.Fatal(err)
 		}
 		e, _ := r.Entry("usb1")
@@ -331,7 +331,7 @@ func TestGrace(t *testing.T) {
 		t.Errorf("candidate at %v", e.CandidateAt)
 	}
 	at = noon.Add(100 * time.Hour)
-	o = NewObserver(h, "pve1", NewMemory(h.State), func() time.Time { return at }) // labd was restarted
+	o = NewObserver(Inputs{Host: h, Node: "pve1", Memory: NewMemory(h.State, nil), Now: func() time.Time { return at }}) // labd was restarted
 	if e := see(o); !e.GoneSince.Equal(noon) || e.CandidateAt.After(at) {
 		t.Errorf("after a restart: gone since %v, candidate at %v", e.GoneSince, e.CandidateAt)
 	}
@@ -357,7 +357,7 @@ func TestGrace(t *testing.T) {
 	if err := errors.Join(os.WriteFile(file, whole[:len(whole)/2], 0o600), os.WriteFile(file+".old", whole, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	o = NewObserver(h, "pve1", NewMemory(h.State), func() time.Time { return at })
+	o = NewObserver(Inputs{Host: h, Node: "pve1", Memory: NewMemory(h.State, nil), Now: func() time.Time { return at }})
 	if e := see(o); !e.GoneSince.Equal(at) {
 		t.Errorf("after a torn file: gone since %v", e.GoneSince)
 	}

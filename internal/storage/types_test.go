@@ -144,7 +144,7 @@ func TestVerdictsByType(t *testing.T) {
 			if got != tt.want || e.Reason == "" {
 				t.Errorf("got %q (%s), want %q", got, e.Reason, tt.want)
 			}
-			if isNetwork(e.Type) && (e.Verdict == VerdictGone || !e.CandidateAt.IsZero()) {
+			if kindOf(e.Type).remote() && (e.Verdict == VerdictGone || !e.CandidateAt.IsZero()) {
 				t.Errorf("a network storage is %s and a candidate at %v", e.Verdict, e.CandidateAt)
 			}
 		})

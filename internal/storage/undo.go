@@ -91,8 +91,8 @@ func (a *Applier) restoreSecrets(ctx context.Context, id string, s saved) error 
 		if bytes.Equal(have[name], s.Secrets[name]) {
 			continue
 		}
-		if err := a.writeSecret(name, s.Secrets[name]); err != nil {
-			return err
+		if err := pve.WriteClusterFile(ctx, a.host.PVE, filepath.Join("priv", name), s.Secrets[name]); err != nil {
+			return fmt.Errorf("put %s back: %w", name, err)
 		}
 	}
 	return nil
@@ -114,10 +114,10 @@ func (a *Applier) restoreMarks(ctx context.Context, id string, s saved) error {
 	if len(set) == 0 {
 		return nil
 	}
-	if a.Edit == nil {
+	if a.edit == nil {
 		return fmt.Errorf("the keys of storage %s are back, and its entry does not say so: pvesm set %s --encryption-key /etc/pve/priv/storage/%s.enc", id, id, id)
 	}
-	return a.Edit(ctx, func(text []byte) ([]byte, error) { return addProperties(text, id, set) })
+	return a.edit(ctx, func(text []byte) ([]byte, error) { return addProperties(text, id, set) })
 }
 
 // restoreRights gives back the permissions on the storage and its place in pools, where they are not there.

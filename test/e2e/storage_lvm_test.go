@@ -42,7 +42,7 @@ func TestStorageVolumeGroup(t *testing.T) {
 	}
 	t.Cleanup(server.Close)
 	startLabd(t, l, fixtureConfig)
-	see := func(code int, verdict string) apiv1.StorageItem {
+	see := func(code int, verdict apiv1.StorageVerdict) apiv1.StorageItem {
 		t.Helper()
 		found := report[apiv1.StorageItem](t, l, code, "fix-storage", "--dry-run", "fast")
 		if found.Items[0].Verdict != verdict {

@@ -40,7 +40,7 @@ func TestStorageDeadShare(t *testing.T) {
 	}
 	got := map[string]string{}
 	for _, item := range found.Items {
-		got[item.Storage] = item.Verdict
+		got[item.Storage] = string(item.Verdict)
 		if item.CandidateAt != nil || item.Plan != nil {
 			t.Errorf("%s is to be removed: %+v", item.Storage, item)
 		}

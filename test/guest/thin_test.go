@@ -119,7 +119,7 @@ func (m *machine) expectStorages(exit int, group, groupReason, pool, poolReason 
 		m.t.Errorf("%s: exit %d, want %d", m.kernel.Release, code, exit)
 	}
 	for _, item := range items {
-		if w := want[item.Storage]; item.Verdict != w[0] || !strings.Contains(item.Reason, w[1]) || item.Plan != nil {
+		if w := want[item.Storage]; string(item.Verdict) != w[0] || !strings.Contains(item.Reason, w[1]) || item.Plan != nil {
 			m.t.Errorf("%s: storage %s is %s (%s), want %s (%s); plan %+v", m.kernel.Release, item.Storage, item.Verdict, item.Reason, w[0], w[1], item.Plan)
 		}
 	}
@@ -140,7 +140,7 @@ func (m *machine) pull(drive, verdict string) {
 			if item.Verdict == "gone" && verdict != "gone" {
 				m.t.Fatalf("%s: without drive %s, %s is taken for dead: %s", m.kernel.Release, drive, item.Storage, item.Reason)
 			}
-			done = done && item.Verdict == verdict
+			done = done && string(item.Verdict) == verdict
 		}
 		if done {
 			return

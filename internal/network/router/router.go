@@ -1,14 +1,14 @@
-// Package router says what the LAN's router must know for the Docker networks to be reached, in the words of many kinds
-// of router. It prints text for a person to paste, and changes nothing.
+// Package router says what the LAN's router, its DHCP server or its clients must know for the Docker networks to be
+// reached, in the words of many kinds of router. It prints text for a person to paste, and changes nothing.
 package router
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
-	"labd/internal/finding"
 	"labd/internal/netfilter"
 	"labd/internal/network"
 	"labd/internal/route"
@@ -18,125 +18,121 @@ import (
 type Route struct {
 	Prefix netip.Prefix
 	Via    netip.Addr
-	// Aggregate says that the prefix is a whole pool: networks that come later need nothing more.
+	// Aggregate says that the prefix is a whole pool, or several networks as one: networks that come later need nothing
+	// more.
 	Aggregate bool
+}
+
+// Request says what an advice is for.
+type Request struct {
+	// Style is one of Styles.
+	Style string
+	// Remove asks for the text that takes away what the style's text made.
+	Remove bool
 }
 
 // Advice is what to tell the LAN's router.
 type Advice struct {
 	Style  string
+	Remove bool
 	Routes []Route
-	// Text is for pasting; what begins with the style's comment sign is for the reader.
+	// Text is for pasting; what begins with the style's comment sign is for the reader. It is empty where there is nothing
+	// to be told.
 	Text string
-	// Notes are warnings: of asymmetric paths, of what the style cannot.
+	// Tried says on what the text is run in labd's own tests; empty where it was written by the maker's documentation alone.
+	Tried string
+	// Notes are warnings: of asymmetric paths, of what the style cannot do.
 	Notes []string
 }
 
-// Advise says what the LAN's router must know, in the words of one of Styles. It is pure.
-func Advise(r *network.Report, name string) (*Advice, error) {
-	i := slices.IndexFunc(styles, func(s style) bool { return s.name == name })
+// ErrStyle says that a style or format is not known.
+var ErrStyle = errors.New("unknown style")
+
+// Advise returns what the LAN's router must know, in the words of one style. It is pure.
+func Advise(r *network.Report, req Request) (*Advice, error) {
+	i := slices.IndexFunc(styles, func(s style) bool { return s.name == req.Style })
 	if i < 0 {
-		return nil, fmt.Errorf("%q is no style: one of %v", name, Styles())
+		return nil, fmt.Errorf("%w %q: one of %s", ErrStyle, req.Style, strings.Join(Styles(), ", "))
 	}
-	a := &Advice{Style: name}
-	via := map[netfilter.Family]netip.Addr{}
+	s := styles[i]
+	w := &writer{style: s, lan: lanOf(r), report: r, advice: &Advice{Style: s.name, Remove: req.Remove, Tried: s.tried}}
 	for _, family := range []netfilter.Family{netfilter.IPv4, netfilter.IPv6} {
-		via[family] = uplinkAddress(r.Facts().Host, family)
-		routes := routesOf(r, family, via[family])
-		if len(routes) > 0 && !via[family].IsValid() {
-			a.note("the host has no %s address on its uplink, so a router cannot be told where to send %d prefixes", family, len(routes))
+		routes := routesOf(r, family, w.lan.hop(family), !s.single)
+		if len(routes) > 0 && !w.lan.hop(family).IsValid() {
+			w.note("the host has no %s address on its uplink, so a router cannot be told where to send %d prefixes", family, len(routes))
 			continue
 		}
-		a.Routes = append(a.Routes, routes...)
+		w.advice.Routes = append(w.advice.Routes, routes...)
 	}
-	if len(a.Routes) == 0 {
-		a.note("no Docker network is to be reached, so a router needs no route")
+	switch {
+	case req.Remove:
+		s.remove(w)
+	case len(w.advice.Routes) == 0:
+		w.note("no Docker network is to be reached, so a router needs no route")
+	default:
+		w.write()
 	}
-	a.warn(r)
-	gateway := netip.Addr{}
-	for _, route := range r.Facts().Host.Routes {
-		if !route.Dst.IsValid() && route.Via.Is4() {
-			gateway = route.Via
-		}
-	}
-	styles[i].write(&advisor{advice: a, gateway: gateway})
-	return a, nil
+	return w.advice, nil
 }
 
-func (a *Advice) note(format string, args ...any) {
-	a.Notes = append(a.Notes, fmt.Sprintf(format, args...))
-}
-
-// warn says what a router may stumble over.
-func (a *Advice) warn(r *network.Report) {
-	for _, f := range r.Findings {
-		if f.Code == finding.NetAsymmetric {
-			a.note("%s: %s; if TCP connections hang after some seconds, have the router pass what goes out by the interface that it came in by (pfSense, OPNsense: bypass firewall rules for traffic on the same interface), or give the containers a network of their own", f.Subject, f.Title)
-		}
-	}
-	var pools []string
-	for _, route := range a.Routes {
-		if route.Aggregate && !endsNowhere(r.Facts().Host, route.Prefix) {
-			pools = append(pools, route.Prefix.String())
-		}
-	}
-	if len(pools) > 0 {
-		a.note("packets for addresses of %s that no network has go back and forth between router and host until their time is over; 'ip route add unreachable PREFIX' on the host ends that, and labd lets such a route be", strings.Join(pools, ", "))
-	}
-}
-
-// endsNowhere tells whether the host has a route to nowhere for all of a prefix.
-func endsNowhere(h network.Host, p netip.Prefix) bool {
-	return slices.ContainsFunc(h.Routes, func(r route.Route) bool {
-		return r.Nowhere && r.Dst.IsValid() && r.Dst.Bits() <= p.Bits() && r.Dst.Contains(p.Addr())
-	})
-}
-
-// uplinkAddress is the host's address by which the LAN reaches it.
-func uplinkAddress(h network.Host, f netfilter.Family) netip.Addr {
-	for _, name := range h.Uplinks {
-		for _, a := range h.Addresses {
-			if addr := a.Prefix.Addr(); a.Interface == name && addr.IsGlobalUnicast() && netfilter.FamilyOf(addr) == f {
-				return addr
-			}
-		}
-	}
-	return netip.Addr{}
-}
-
-// routesOf are the routes of one family: a pool as a whole where it meets nothing that the router or the host has
-// elsewhere, else each prefix.
-func routesOf(r *network.Report, f netfilter.Family, via netip.Addr) []Route {
+// routesOf returns the routes of one family: a pool as a whole where that is wanted and the pool meets nothing that the
+// router or the host has elsewhere, else each prefix.
+func routesOf(r *network.Report, f netfilter.Family, via netip.Addr, whole bool) []Route {
 	var out []Route
 	var pools []netip.Prefix
-	for _, route := range r.Want.Routes {
-		if netfilter.FamilyOf(route.Dst.Addr()) != f {
+	for _, want := range r.Want.Routes {
+		if netfilter.FamilyOf(want.Dst.Addr()) != f {
 			continue
 		}
-		pool, whole := poolOf(r, route.Dst)
+		pool := poolOf(r, want.Dst)
 		switch {
-		case !whole:
-			out = append(out, Route{Prefix: route.Dst, Via: via})
+		case !whole || !pool.IsValid() || !isFree(r, pool):
+			out = append(out, Route{Prefix: want.Dst, Via: via})
 		case !slices.Contains(pools, pool):
 			pools = append(pools, pool)
-			out = append(out, Route{Prefix: pool, Via: via, Aggregate: pool != route.Dst})
+			out = append(out, Route{Prefix: pool, Via: via, Aggregate: pool != want.Dst})
 		}
 	}
 	slices.SortFunc(out, func(a, b Route) int { return a.Prefix.Compare(b.Prefix) })
 	return out
 }
 
-// poolOf is the pool that a prefix lies in, and whether the router may send all of it to the host.
-func poolOf(r *network.Report, prefix netip.Prefix) (pool netip.Prefix, whole bool) {
+// poolOf returns the narrowest pool that a prefix lies in; the zero Prefix where there is none.
+func poolOf(r *network.Report, prefix netip.Prefix) (pool netip.Prefix) {
 	for _, p := range r.Pools() {
-		if route.Within([]netip.Prefix{p}, prefix) && (!pool.IsValid() || p.Bits() > pool.Bits()) {
+		if covers(p, prefix) && (!pool.IsValid() || p.Bits() > pool.Bits()) {
 			pool = p
 		}
 	}
-	if !pool.IsValid() || route.Overlap(pool, r.Facts().Host.Addresses, r.Facts().Host.Routes) != "" {
-		return pool, false
+	return pool
+}
+
+func covers(p, inner netip.Prefix) bool { return p.Bits() <= inner.Bits() && p.Contains(inner.Addr()) }
+
+// isFree reports whether the router may send all of a prefix to the host: no address or route of the host, no network of
+// the cluster and no source of clients lies in it. A route to nowhere for all of it is no obstacle: it catches what no
+// network has.
+func isFree(r *network.Report, p netip.Prefix) bool {
+	h := r.Facts().Host
+	for _, a := range h.Addresses {
+		if a.Prefix.Masked().Overlaps(p) {
+			return false
+		}
 	}
-	meets := func(p netip.Prefix) bool { return p.Overlaps(pool) }
-	inCluster := slices.ContainsFunc(r.Facts().Host.Cluster, func(c network.ClusterNetwork) bool { return meets(c.Prefix) })
-	return pool, !inCluster && !slices.ContainsFunc(r.Sources, meets)
+	for _, other := range h.Routes {
+		// A default route cut in two, as VPNs do, is a default route.
+		isDefault := !other.Dst.IsValid() || other.Dst.Bits() <= 1
+		if !isDefault && other.Dst.Overlaps(p) && (!other.Nowhere || !covers(other.Dst, p)) {
+			return false
+		}
+	}
+	inCluster := slices.ContainsFunc(h.Cluster, func(c network.ClusterNetwork) bool { return c.Prefix.Overlaps(p) })
+	return !inCluster && !slices.ContainsFunc(r.Sources, p.Overlaps)
+}
+
+// endsNowhere reports whether the host has a route to nowhere for all of a prefix.
+func endsNowhere(h network.Host, p netip.Prefix) bool {
+	return slices.ContainsFunc(h.Routes, func(r route.Route) bool {
+		return r.Nowhere && r.Dst.IsValid() && covers(r.Dst, p)
+	})
 }

@@ -1,0 +1,93 @@
+package storage
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"labd/internal/finding"
+	"labd/internal/layer"
+	"labd/internal/pve"
+)
+
+// volumeGroup is the type whose volumes lie in an LVM volume group.
+type volumeGroup struct{ local }
+
+func (volumeGroup) observe(q *questions, s *pve.StorageSection) {
+	q.groups = append(q.groups, s.Get("vgname"))
+}
+func (volumeGroup) lost() string { return "volume group" }
+
+func (volumeGroup) backing(s *pve.StorageSection) []layer.Layer {
+	return []layer.Layer{{Kind: layer.VolumeGroup, Name: s.Get("vgname")}}
+}
+
+// judge judges by the group. One of which disks are missing is damaged, not gone.
+func (volumeGroup) judge(f *Facts, e *Entry) {
+	name := e.section.Get("vgname")
+	e.volume = name
+	if g, ok := findGroup(f, e, name); ok {
+		if g.Missing > 0 {
+			e.set(VerdictDown, "volume group %s lacks %s; volumes on the others may well be intact", name, disks(g.Missing))
+			return
+		}
+		e.set(VerdictOK, "volume group %s is there", name)
+	}
+}
+
+func disks(n int) string {
+	if n == 1 {
+		return "a disk"
+	}
+	return strconv.Itoa(n) + " disks"
+}
+
+// findGroup finds an entry's volume group, or gives the verdict that it is not there.
+func findGroup(f *Facts, e *Entry, name string) (VolumeGroup, bool) {
+	g, ok := f.LVM.Groups[name]
+	switch {
+	case f.LVM.Err != nil:
+		e.set(VerdictUnknown, "LVM cannot be asked: %v", f.LVM.Err)
+	case !f.LVM.Asked:
+		e.set(VerdictUnknown, "LVM was not asked")
+	case ok:
+		return g, true
+	case e.section.Get("base") != "":
+		e.set(VerdictDown, "volume group %s is not there; it comes from another storage, %s", name, e.section.Get("base"))
+	case e.section.Shared():
+		e.set(VerdictDown, "volume group %s is not seen here; it is a shared one, so its disk is on the network", name)
+	case slices.Contains(f.LVM.Hidden, name):
+		e.set(VerdictDown, "volume group %s is there, and LVM's filter or devices file keeps it from view", name)
+	case f.LockedDisk:
+		e.set(VerdictUnknown, "volume group %s is not seen, and may lie in an encrypted disk that is locked", name)
+	default:
+		e.code = finding.StorageVGGone
+		e.set(VerdictGone, "there is no volume group %s, nor any disk of one", name)
+		e.saw("vgs, pvs", "no volume group and no physical volume of %s, also without LVM's filters", name)
+	}
+	return VolumeGroup{}, false
+}
+
+// leaves names what LVM keeps of a dead volume, which does no harm.
+func (volumeGroup) leaves(e *Entry) []string {
+	group := groupOf(e.volume)
+	return []string{fmt.Sprintf("LVM's copy of the metadata, /etc/lvm/backup/%s, stays. Device nodes of volumes that were active when the disk went stay until a reboot, or: dmsetup ls | grep ^%s-", group, strings.ReplaceAll(group, "-", "--"))}
+}
+
+func (volumeGroup) explainGone(x *explanation) { x.putDiskBack() }
+
+func (volumeGroup) explainDown(x *explanation) {
+	group := groupOf(x.e.volume)
+	if _, damaged := x.f.LVM.Groups[group]; damaged {
+		x.Severity = finding.Fail
+	}
+	x.remedy(finding.RiskNone, "see what ails the volume group", "vgs -o +vg_missing_pv_count "+group, "pvs -o +pv_missing", "lvs -a "+group)
+	x.remedy(finding.RiskLow, "put the missing disk back, then activate", "vgchange -ay "+group)
+}
+
+// groupOf returns the volume group of a thin pool's name, VG/LV, or of a group's own.
+func groupOf(volume string) string {
+	group, _, _ := strings.Cut(volume, "/")
+	return group
+}
