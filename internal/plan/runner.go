@@ -122,8 +122,10 @@ func (r *Runner) undoPlan(id string) (*Entry, *Plan, error) {
 	}
 	at := slices.IndexFunc(entries, func(e *Entry) bool { return e.ID == id })
 	if at < 0 {
-		if _, err := r.Journal.Entry(id); err != nil {
-			return nil, nil, err
+		for _, u := range unreadable {
+			if u.ID == id {
+				return nil, nil, u
+			}
 		}
 		return nil, nil, fmt.Errorf("journal entry %s: %w", id, ErrNoEntry)
 	}
