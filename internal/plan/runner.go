@@ -165,8 +165,10 @@ func (r *Runner) undoPlan(ctx context.Context, id string) (*Entry, []int, *Plan,
 	}
 	at := slices.IndexFunc(entries, func(e *Entry) bool { return e.ID == id })
 	if at < 0 {
-		if _, err := r.Journal.Entry(id); err != nil {
-			return nil, nil, nil, err
+		for _, u := range unreadable {
+			if u.ID == id {
+				return nil, nil, nil, u
+			}
 		}
 		return nil, nil, nil, fmt.Errorf("journal entry %s: %w", id, ErrNoEntry)
 	}
@@ -326,10 +328,14 @@ func (r *Runner) steps(ctx context.Context, w *writer, p *Plan, undoes string, d
 		// A caller who goes away must not cut a step in half.
 		stepCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		crashPoint(beforeStep, i)
+		progress := Progress{Step: i + 1, Of: len(p.Steps), Title: step.Title, Phase: PhaseBegun}
+		tellProgress(ctx, progress)
 		begun, err := do(stepCtx, w, i, step)
 		cancel()
 		touched = touched || begun
 		if err != nil {
+			progress.Phase = PhaseFailed
+			tellProgress(ctx, progress)
 			writeErr := w.write(record{Type: "fail", Step: i, Error: err.Error()})
 			if undoes == "" || writeErr != nil {
 				return StateFailed, fail(errors.Join(err, writeErr))
@@ -343,6 +349,8 @@ func (r *Runner) steps(ctx context.Context, w *writer, p *Plan, undoes string, d
 		if err := w.write(record{Type: "done", Step: i}); err != nil {
 			return StateFailed, fail(err)
 		}
+		progress.Phase = PhaseDone
+		tellProgress(ctx, progress)
 		crashPoint(doneWritten, i)
 	}
 	if failure != nil {
