@@ -125,6 +125,9 @@ func (c *client) do(ctx context.Context, method, path string, body, out any) err
 		}
 		return &Error{e.Error.Code, e.Error.Message, e.Error.Hint}
 	}
+	if out == nil {
+		return nil
+	}
 	if err := json.Unmarshal(data, out); err != nil {
 		return fmt.Errorf("decode the answer to %s: %w", path, err)
 	}

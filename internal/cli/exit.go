@@ -55,6 +55,10 @@ func (a *app) report(ctx context.Context, asJSON bool, err error) int {
 	if errors.As(err, &verdict) {
 		return int(verdict)
 	}
+	var exit exitCode
+	if errors.As(err, &exit) {
+		return int(exit)
+	}
 	e := toError(ctx, err)
 	if asJSON {
 		writeJSON(a.stderr, apiv1.ErrorBody{Error: apiv1.ErrorDetail{Code: e.Code, Message: e.Message, Hint: e.Hint}})

@@ -35,7 +35,7 @@ The PCI address is written as lspci does: 0000:01:00.0 or 01:00.0.`,
 			if method != "" && !slices.Contains(rescueMethods(), method) {
 				return usageError("--method is one of %s", strings.Join(rescueMethods(), ", "))
 			}
-			req := apiv1.PlanRequest{Action: apiv1.ActionNVMeRescue, IDs: []string{longAddress(args[0])}, Method: method}
+			req := apiv1.RescueRequest{Address: longAddress(args[0]), Method: apiv1.RescueMethod(method)}.PlanRequest()
 			return a.with(ctx, func(c *client) error {
 				if dryRun {
 					return a.showPlan(ctx, c, req)

@@ -156,6 +156,7 @@ plan was made; 130 interrupted.`,
 	}
 	add(groupLook, a.statusCommand(), a.checkNVMeCommand(), a.lintStorageCommand(), a.treeCommand(), a.explainCommand())
 	add(groupRepair, a.fixStorageCommand(), a.netCommand(), a.rescueNVMeCommand())
+	add(groupStreams, a.execCommand(), a.logsCommand(), a.portForwardCommand())
 	add(groupPast, a.journalCommand(), a.undoCommand())
 	add(groupLabd, a.silenceCommand(), a.notifyCommand(), a.configCommand(), a.setupCommand(), a.supportCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID(groupLabd)

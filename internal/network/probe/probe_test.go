@@ -126,6 +126,9 @@ func TestProbeFindsTheDrop(t *testing.T) {
 			if worst := finding.Worst(p.Findings); worst < finding.Warn {
 				t.Errorf("nothing is said: %+v", p.Findings)
 			}
+			if said := slices.ContainsFunc(p.Findings, func(f finding.Finding) bool { return f.Code == finding.NetHostFirewall }); said != (tt.hop == "host-forward") {
+				t.Errorf("of the host's own packet filter is said: %t", said)
+			}
 		})
 	}
 	// Nobody has this address.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"labd/internal/finding"
+	"labd/internal/metric"
+	"labd/internal/reconcile"
 )
 
 // A panic in one loop is a finding that goes away in time, and the loop and the others go on.
@@ -20,11 +22,11 @@ func TestPanicIsAFinding(t *testing.T) {
 		well, _ := testJob(permit)
 		well.observe = func(context.Context) (int, error) { return 1, nil }
 		registry, _ := finding.NewRegistry(time.Now(), finding.Options{})
-		d := &daemon{log: slog.New(slog.DiscardHandler), service: &service{own: ownFindings{registry: registry}}}
-		first := d.loop("nvme", time.Minute, observeOnly(broken))
-		second := d.loop("storage", time.Minute, observeOnly(well))
-		d.loops = append(d.loops, first, second)
-		stop := d.startLoops(t.Context())
+		s := &service{log: slog.New(slog.DiscardHandler), self: &selfFindings{registry: registry}}
+		none := metric.NewGatherer()
+		first := observingLoop("nvme", time.Minute, broken.Refresh, s, none)
+		second := observingLoop("storage", time.Minute, well.Refresh, s, none)
+		stop := startLoops(t.Context(), []*reconcile.Loop{first, second}, nil)
 		defer stop()
 		<-time.After(5 * time.Minute)
 		found := registry.Current(time.Now())
@@ -40,7 +42,7 @@ func TestPanicIsAFinding(t *testing.T) {
 		if s := second.Status(); s.Panics+s.Errors != 0 || s.Passes < 5 {
 			t.Errorf("the other loop: %+v", s)
 		}
-		if err := d.Alive(); err != nil {
+		if err := alive([]*reconcile.Loop{first, second}); err != nil {
 			t.Error(err)
 		}
 		<-time.After(15 * time.Minute)

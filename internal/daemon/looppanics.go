@@ -13,10 +13,10 @@ func (s *service) panicked(loop string) func(*reconcile.Panic) {
 	return func(p *reconcile.Panic) {
 		source := "loop " + loop
 		if p == nil {
-			s.own.Set(source)
+			s.self.Set(source)
 			return
 		}
-		s.own.Set(source, panicFinding(loop, p))
+		s.self.Set(source, panicFinding(loop, p))
 	}
 }
 

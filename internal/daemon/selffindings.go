@@ -9,9 +9,9 @@ import (
 	"labd/internal/finding"
 )
 
-// ownFindings are what labd has to say about itself, by what raised it: a configuration that was refused, a loop that
+// selfFindings are what labd has to say about itself, by what raised it: a configuration that was refused, a loop that
 // fails.
-type ownFindings struct {
+type selfFindings struct {
 	registry *finding.Registry
 
 	mu       sync.Mutex
@@ -19,7 +19,7 @@ type ownFindings struct {
 }
 
 // Set replaces what source has to say; nothing takes it back. The subjects must be of kind labd.
-func (o *ownFindings) Set(source string, found ...finding.Finding) {
+func (o *selfFindings) Set(source string, found ...finding.Finding) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.bySource == nil {

@@ -1,4 +1,4 @@
-package server
+package placement
 
 import (
 	"path/filepath"
@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"labd/internal/disk"
+	"labd/internal/finding"
 	"labd/internal/host"
 	"labd/internal/layer"
 	"labd/internal/storage"
@@ -15,7 +16,7 @@ import (
 )
 
 // A drive's disk and the storages that lie on it are joined by mount point, volume group and pool.
-func TestStoragesOfADrive(t *testing.T) {
+func TestStoragesOfANamespace(t *testing.T) {
 	dir := t.TempDir()
 	if err := fixture.Materialise(dir, []byte(`
 -- proc/1/mountinfo --
@@ -54,14 +55,14 @@ zfspool: tank
 	for _, tt := range []struct {
 		name            string
 		users, contents []layer.Layer
-		want            []string
+		want            []finding.Subject
 	}{
-		{"a mount", []layer.Layer{{Kind: layer.Mount, Name: "/mnt/pve/fast"}}, []layer.Layer{{Kind: layer.Ext, Name: "1"}}, []string{"storage/pve1/fast"}},
-		{"the system's drive", []layer.Layer{{Kind: layer.VolumeGroup, Name: "pve"}, {Kind: layer.Mount, Name: "/"}}, []layer.Layer{{Kind: layer.VolumeGroup, Name: "pve"}}, []string{"storage/pve1/local", "storage/pve1/local-lvm"}},
-		{"a pool that is not imported", nil, []layer.Layer{{Kind: layer.Pool, Name: "tank"}}, []string{"storage/pve1/tank"}},
+		{"a mount", []layer.Layer{{Kind: layer.Mount, Name: "/mnt/pve/fast"}}, []layer.Layer{{Kind: layer.Ext, Name: "1"}}, []finding.Subject{"storage/pve1/fast"}},
+		{"the system's drive", []layer.Layer{{Kind: layer.VolumeGroup, Name: "pve"}, {Kind: layer.Mount, Name: "/"}}, []layer.Layer{{Kind: layer.VolumeGroup, Name: "pve"}}, []finding.Subject{"storage/pve1/local", "storage/pve1/local-lvm"}},
+		{"a pool that is not imported", nil, []layer.Layer{{Kind: layer.Pool, Name: "tank"}}, []finding.Subject{"storage/pve1/tank"}},
 		{"nothing", nil, nil, nil},
 	} {
-		if diff := cmp.Diff(tt.want, storagesOn(disk.Namespace{Users: tt.users, Contents: tt.contents}, storages)); diff != "" {
+		if diff := cmp.Diff(tt.want, Join(nil, storages).OnNamespace(disk.Namespace{Users: tt.users, Contents: tt.contents})); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", tt.name, diff)
 		}
 	}
