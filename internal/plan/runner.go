@@ -122,8 +122,10 @@ func (r *Runner) undoPlan(id string) (*Entry, *Plan, error) {
 	}
 	at := slices.IndexFunc(entries, func(e *Entry) bool { return e.ID == id })
 	if at < 0 {
-		if _, err := r.Journal.Entry(id); err != nil {
-			return nil, nil, err
+		for _, u := range unreadable {
+			if u.ID == id {
+				return nil, nil, u
+			}
 		}
 		return nil, nil, fmt.Errorf("journal entry %s: %w", id, ErrNoEntry)
 	}
@@ -255,15 +257,21 @@ func (r *Runner) steps(ctx context.Context, w *writer, p *Plan, do stepFunc) (St
 		// A caller who goes away must not cut a step in half.
 		stepCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		crashPoint(beforeStep, i)
+		progress := Progress{Step: i + 1, Of: len(p.Steps), Title: step.Title, Phase: PhaseBegun}
+		tellProgress(ctx, progress)
 		begun, err := do(stepCtx, w, i, step)
 		cancel()
 		touched = touched || begun
 		if err != nil {
+			progress.Phase = PhaseFailed
+			tellProgress(ctx, progress)
 			return StateFailed, fail(errors.Join(err, w.write(record{Type: "fail", Step: i, Error: err.Error()})))
 		}
 		if err := w.write(record{Type: "done", Step: i}); err != nil {
 			return StateFailed, fail(err)
 		}
+		progress.Phase = PhaseDone
+		tellProgress(ctx, progress)
 		crashPoint(doneWritten, i)
 	}
 	return StateApplied, nil

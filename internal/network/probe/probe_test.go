@@ -146,6 +146,9 @@ func TestProbeFindsTheDrop(t *testing.T) {
 			if worst := finding.Worst(p.Findings); worst < finding.Warn {
 				t.Errorf("nothing is said: %+v", p.Findings)
 			}
+			if said := slices.ContainsFunc(p.Findings, func(f finding.Finding) bool { return f.Code == finding.NetHostFirewall }); said != (tt.hop == "host-forward") {
+				t.Errorf("of the host's own packet filter is said: %t", said)
+			}
 		})
 	}
 	// A drop of labd's own packets says nothing of those of the LAN: neither that they arrive nor that they do not.
