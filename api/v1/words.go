@@ -344,6 +344,19 @@ func (JournalState) Values() []JournalState {
 	return []JournalState{JournalUnended, JournalApplied, JournalFailed, JournalInterrupted, JournalUndone}
 }
 
+// StepPhase is how far a step of a plan is.
+type StepPhase string
+
+// Phases of a step.
+const (
+	StepBegun  StepPhase = "begun"
+	StepDone   StepPhase = "done"
+	StepFailed StepPhase = "failed"
+)
+
+// Values returns all phases.
+func (StepPhase) Values() []StepPhase { return []StepPhase{StepBegun, StepDone, StepFailed} }
+
 // TreeKind is what a TreeItem is.
 type TreeKind string
 

@@ -42,6 +42,35 @@ type Typed[P, S any] struct {
 	DoFunc      func(ctx context.Context, params P) error
 	VerifyFunc  func(ctx context.Context, params P) error
 	UndoFunc    func(ctx context.Context, params P, saved S) error
+	// FormerFunc says in words what was there before, without any secret: whoever may read plans sees it. It may be nil.
+	FormerFunc func(params P, saved S) string
+}
+
+// Former says what was there before a step of an operation, from what its Capture saved; "" where the operation does not
+// say, or what was saved cannot be read.
+func (o Ops) Former(op string, params, saved json.RawMessage) string {
+	teller, ok := o[op].(interface {
+		former(params, saved json.RawMessage) string
+	})
+	if !ok || len(saved) == 0 {
+		return ""
+	}
+	return teller.former(params, saved)
+}
+
+func (t Typed[P, S]) former(raw, rawSaved json.RawMessage) string {
+	if t.FormerFunc == nil {
+		return ""
+	}
+	params, err := decode[P]("step parameters", raw)
+	if err != nil {
+		return ""
+	}
+	saved, err := decode[S]("saved state", rawSaved)
+	if err != nil {
+		return ""
+	}
+	return t.FormerFunc(params, saved)
 }
 
 func decode[T any](what string, raw json.RawMessage) (value T, err error) {

@@ -257,15 +257,21 @@ func (r *Runner) steps(ctx context.Context, w *writer, p *Plan, do stepFunc) (St
 		// A caller who goes away must not cut a step in half.
 		stepCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		crashPoint(beforeStep, i)
+		progress := Progress{Step: i + 1, Of: len(p.Steps), Title: step.Title, Phase: PhaseBegun}
+		tellProgress(ctx, progress)
 		begun, err := do(stepCtx, w, i, step)
 		cancel()
 		touched = touched || begun
 		if err != nil {
+			progress.Phase = PhaseFailed
+			tellProgress(ctx, progress)
 			return StateFailed, fail(errors.Join(err, w.write(record{Type: "fail", Step: i, Error: err.Error()})))
 		}
 		if err := w.write(record{Type: "done", Step: i}); err != nil {
 			return StateFailed, fail(err)
 		}
+		progress.Phase = PhaseDone
+		tellProgress(ctx, progress)
 		crashPoint(doneWritten, i)
 	}
 	return StateApplied, nil

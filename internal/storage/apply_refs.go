@@ -122,6 +122,7 @@ func (a *Applier) readJob(ctx context.Context, id string) (map[string]string, er
 // fixJob changes a backup job that names the storage.
 func (a *Applier) fixJob() plan.Op {
 	return plan.Typed[jobFix, savedJob]{
+		FormerFunc: func(p jobFix, _ savedJob) string { return p.Key + " of backup job " + p.Job + " was " + p.Value },
 		CheckFunc: func(ctx context.Context, p jobFix) error {
 			props, err := a.readJob(ctx, p.Job)
 			if err == nil && props[p.Key] != p.Value {

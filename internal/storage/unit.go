@@ -77,6 +77,12 @@ func (a *Applier) checkGone(ctx context.Context, p unitParams) error {
 func (a *Applier) stopUnit() plan.Op {
 	return plan.Typed[unitParams, savedUnit]{
 		CheckFunc: a.checkGone,
+		FormerFunc: func(p unitParams, s savedUnit) string {
+			if s.Active {
+				return p.Point + " was mounted"
+			}
+			return "nothing was mounted at " + p.Point
+		},
 		CaptureFunc: func(ctx context.Context, p unitParams) (savedUnit, error) {
 			mounted, err := a.mountedAt(ctx, p.Point)
 			return savedUnit{Active: mounted}, err
@@ -111,6 +117,9 @@ func (a *Applier) removeUnit() plan.Op {
 	return plan.Typed[unitParams, savedUnit]{
 		CheckFunc:   a.checkGone,
 		CaptureFunc: a.captureUnit,
+		FormerFunc: func(p unitParams, s savedUnit) string {
+			return fmt.Sprintf("%s had %d bytes, enabled by %d links", p.File, len(s.Text), len(s.Links))
+		},
 		DoFunc: func(ctx context.Context, p unitParams) error {
 			if err := removeLinks(p.Wants); err != nil {
 				return err
