@@ -53,8 +53,12 @@ var columns = []struct {
 	kind  apiv1.TreeKind
 	title string
 }{
-	{apiv1.TreeNode, "node"}, {apiv1.TreeLXC, "LXC container"}, {apiv1.TreeProject, "compose project"}, {apiv1.TreeContainer, "Docker container"},
-	{apiv1.TreeNetwork, "network"}, {apiv1.TreeRoute, "route"},
+	{apiv1.TreeNode, "node"},
+	{apiv1.TreeLXC, "LXC container"},
+	{apiv1.TreeProject, "compose project"},
+	{apiv1.TreeContainer, "Docker container"},
+	{apiv1.TreeNetwork, "network"},
+	{apiv1.TreeRoute, "route"},
 }
 
 // newTree lays the items out, which come each behind the one that it hangs from; nil where there are none but the node.

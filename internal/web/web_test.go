@@ -60,8 +60,10 @@ func lab(name string) answers {
 		"/v1/status": envelope([]apiv1.StatusItem{{ID: "nvme", Verdict: apiv1.HealthFail, Summary: name, ObservedAt: at.Add(-12 * time.Second)}},
 			finding("network/101/a"+name), finding("network/101/b"), dead, silent),
 		"/v1/nvme": envelope([]apiv1.NVMeItem{
-			{ID: "nvme/0000:01:00.0", Rung: apiv1.RungOK, Verdict: apiv1.HealthOK, Driver: "nvme", Controller: "nvme0", State: "live", Model: name, Serial: name, Storages: []string{"storage/pve1/fast"},
-				Namespaces: []apiv1.NVMeNamespace{{Device: "nvme0n1", NSID: 1, Users: []string{"mount " + name}}}, Health: &apiv1.NVMeHealth{TemperatureCelsius: 41, UsedPercent: 7, DaysLeft: &days}},
+			{
+				ID: "nvme/0000:01:00.0", Rung: apiv1.RungOK, Verdict: apiv1.HealthOK, Driver: "nvme", Controller: "nvme0", State: "live", Model: name, Serial: name, Storages: []string{"storage/pve1/fast"},
+				Namespaces: []apiv1.NVMeNamespace{{Device: "nvme0n1", NSID: 1, Users: []string{"mount " + name}}}, Health: &apiv1.NVMeHealth{TemperatureCelsius: 41, UsedPercent: 7, DaysLeft: &days},
+			},
 			{ID: "nvme/0000:02:00.0", Rung: apiv1.RungController, Verdict: apiv1.HealthFail, Driver: "nvme"},
 		}),
 		"/v1/storage": envelope([]apiv1.StorageItem{
