@@ -60,6 +60,8 @@ type Listen struct {
 	Metrics string `toml:"metrics"`
 	// API answers the reports of the API on that port too, to anyone who reaches it; never plans, journal or changes.
 	API bool `toml:"api"`
+	// LAN is the TLS address for callers from the network, such as ":9718"; empty opens no port.
+	LAN string `toml:"lan"`
 	// Hosts are names that the Host header of a request may carry, besides localhost and any IP address.
 	Hosts []string `toml:"hosts"`
 }
@@ -244,6 +246,11 @@ func (c Config) validate() error {
 	case u.User != nil:
 		// The address is shown in logs and by labctl config; a secret has no place in it.
 		return policy.Wrong("pve.api", "a user or password has no place in the address; name a file in pve.token_file")
+	}
+	if c.Listen.LAN != "" {
+		if _, _, err := net.SplitHostPort(c.Listen.LAN); err != nil {
+			return policy.Wrong("listen.lan", "%w", err)
+		}
 	}
 	if c.Listen.Metrics != "" {
 		if _, _, err := net.SplitHostPort(c.Listen.Metrics); err != nil {

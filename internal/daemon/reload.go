@@ -116,9 +116,10 @@ func checkFixed(old, cfg config.Config) error {
 	for _, key := range []struct{ name, old, value string }{
 		{"paths.state", old.Paths.State, cfg.Paths.State},
 		{"paths.run", old.Paths.Run, cfg.Paths.Run},
+		{"listen.lan", old.Listen.LAN, cfg.Listen.LAN},
 	} {
 		if key.old != key.value {
-			return fmt.Errorf("key %q: %s in place of %s takes a restart: systemctl restart labd", key.name, key.value, key.old)
+			return fmt.Errorf("key %q: %q in place of %q takes a restart: systemctl restart labd", key.name, key.value, key.old)
 		}
 	}
 	return nil
