@@ -32,6 +32,7 @@ type service struct {
 	// findings know what is wrong; keeper lets time pass for them, self is what labd has to say about itself.
 	findings      *finding.Registry
 	keeper        *keeper
+	findingLog    *findingLog
 	self          *selfFindings
 	events        *server.Events
 	notifications *notify.Center
@@ -49,9 +50,10 @@ func newService(parent context.Context, file string, cfg config.Config, version 
 	s := &service{
 		file: file, version: version, log: log, lock: &applyLock{state: cfg.Paths.State}, findings: registry,
 		keeper: &keeper{registry: registry, log: log}, self: &selfFindings{registry: registry}, reloads: newReloads(time.Now()),
-		events: server.NewEvents(time.Now()),
+		events: server.NewEvents(time.Now()), findingLog: newFindingLog(log),
 	}
 	registry.Listen(s.events.Finding)
+	registry.Listen(s.findingLog.note)
 	s.notifications = newNotifications(s, cfg)
 	d, err := newDaemon(parent, cfg, host.New(cfg.Paths, cfg.Kernel.Release), s)
 	if err != nil {
@@ -164,6 +166,8 @@ func (s *service) run(parent context.Context, hangups <-chan os.Signal) error {
 	r.stopLoops = d.startLoops(ctx)
 	r.start(func() error { s.watchdog(ctx); return nil })
 	r.start(func() error { s.keeper.run(ctx); return nil })
+	r.start(func() error { s.findingLog.run(ctx); return nil })
+	s.startWell(d)
 	s.notifications.Start(ctx)
 	s.log.Info("labd serves", "version", s.version, "node", d.cfg.PVE.Node, "socket", listener.Addr().String(), "metrics", d.cfg.Listen.Metrics)
 	s.notifyReady()
@@ -182,6 +186,19 @@ func (s *service) run(parent context.Context, hangups <-chan os.Signal) error {
 		return cause
 	}
 	return nil
+}
+
+// startWell ends what was said of labd itself before it was started: its configuration is in force, and its loops are new.
+func (s *service) startWell(d *daemon) {
+	s.self.Set("config")
+	for _, loop := range d.loops {
+		s.self.Set(loop.Name)
+	}
+	var targets []string
+	for _, status := range s.notifications.Statuses() {
+		targets = append(targets, status.Name)
+	}
+	s.self.setAside(targets)
 }
 
 // runPrivate serves one labctl: no loops, no port, and the end comes with the end of standard input.
