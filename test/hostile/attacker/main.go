@@ -66,8 +66,9 @@ func playDocker() error {
 			case 0, 1:
 				claim(w)
 			case 2:
+				_, _ = io.WriteString(w, `[{"Name":"`)
 				for range 10_000 {
-					if _, err := io.WriteString(w, `[{"Name":"`+strings.Repeat("x", 4096)); err != nil {
+					if _, err := io.WriteString(w, strings.Repeat("x", 4096)); err != nil {
 						return
 					}
 				}
@@ -119,7 +120,9 @@ func mountMute(dir string) error {
 	if err := syscall.Mount("mute", dir, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", device.Fd())); err != nil {
 		return err
 	}
-	select {}
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 // playMonitor poses as a container's monitor, and names its own process as the container's first.
@@ -163,5 +166,7 @@ func openSockets(number string) error {
 		}
 	}
 	fmt.Println("open")
-	select {}
+	for {
+		time.Sleep(time.Hour)
+	}
 }
