@@ -38,6 +38,8 @@ type Report struct {
 	Node string
 	// Readable says that storage.cfg could be read.
 	Readable bool
+	// NoPVE says that this is no PVE host.
+	NoPVE    bool
 	Entries  []Entry
 	Findings []finding.Finding
 	Notes    []string
@@ -151,6 +153,12 @@ func Diagnose(f *Facts, p Policy) *Report {
 	if f.ClusterErr != nil {
 		r.Notes = append(r.Notes, "the cluster's files cannot be read: "+f.ClusterErr.Error())
 	}
+	if f.NoPVE {
+		r.NoPVE = true
+		r.Notes = append(r.Notes, "this host has no Proxmox VE, so it has no storages")
+		return r
+	}
+	r.Findings = clusterFindings(f)
 	if f.Config == nil {
 		r.Notes = append(r.Notes, f.ConfigErr.Error())
 		return r
@@ -167,7 +175,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 			e.Refusal = refusal(f, &e, Options{})
 		}
 		r.Entries = append(r.Entries, e)
-		if e.Verdict != VerdictOK && e.Verdict != VerdictDisabled && e.Verdict != VerdictUnknown && !e.Ignored {
+		if e.Verdict != VerdictOK && e.Verdict != VerdictDisabled && !e.Ignored {
 			r.Findings = append(r.Findings, r.explain(f, e))
 		}
 	}

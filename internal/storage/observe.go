@@ -58,7 +58,7 @@ func NewObserver(in Inputs) *Observer { return &Observer{Inputs: in, host: in.Ho
 const pmxcfsTimeout = 10 * time.Second
 
 var (
-	errNoConfig = errors.New("storage.cfg is missing or empty: the cluster file system is down, or nothing was ever configured")
+	errNoConfig = errors.New("storage.cfg is missing or empty")
 	errPMXCFS   = errors.New("the cluster file system at /etc/pve does not answer")
 	errSlow     = errors.New("it does not answer in time; labd goes on waiting")
 )
@@ -154,6 +154,8 @@ func (o *Observer) readConfig(f *Facts, reader *host.Reader) (*pve.StorageConfig
 type clusterAnswer struct {
 	cluster pve.Cluster
 	err     error
+	// noDirectory says that the directory itself is not there.
+	noDirectory bool
 }
 
 func (o *Observer) readCluster(ctx context.Context, f *Facts) {
@@ -161,12 +163,15 @@ func (o *Observer) readCluster(ctx context.Context, f *Facts) {
 	defer cancel()
 	answer, ok := o.cluster.get(ctx, "", 0, func() clusterAnswer {
 		cluster, err := pve.ReadCluster(pve.DirFS(o.host.PVE))
-		return clusterAnswer{cluster, err}
+		_, missing := pve.DirFS(o.host.PVE).Lstat(".")
+		return clusterAnswer{cluster, err, errors.Is(missing, fs.ErrNotExist)}
 	})
 	if !ok {
 		answer.err = errPMXCFS
 	}
 	f.Cluster, f.ClusterErr = answer.cluster, answer.err
+	_, notInstalled := pve.InstalledVersion(ctx, o.host)
+	f.NoPVE = answer.noDirectory && notInstalled != nil
 	if f.Config != nil && f.ClusterErr == nil && !f.Cluster.Mounted && o.host.PVE != host.DefaultPaths().PVE {
 		// A copy of /etc/pve elsewhere has its files and not the link that pmxcfs makes.
 		f.Cluster.Mounted, f.Cluster.Quorate = true, true

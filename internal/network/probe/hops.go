@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"labd/internal/netfilter"
+	"labd/internal/netfilter/walk"
 	"labd/internal/network"
 	"labd/internal/route"
 )
@@ -195,41 +196,80 @@ func (p *path) hopHostForward() Hop {
 	h := Hop{Name: hopHostForward, Where: "host", State: OK, Text: "the host's rules let what it forwards through"}
 	taken, err := p.taken()
 	switch {
-	case p.seen.hostRulesErr != nil:
-		h.State, h.Text = Unknown, fmt.Sprintf("the host's rules could not be read: %v", p.seen.hostRulesErr)
+	case p.seen.hostFilterErr != nil:
+		h.State, h.Text = Unknown, fmt.Sprintf("the host's rules could not be read: %v", p.seen.hostFilterErr)
 		return h
 	case err != nil:
 		h.State, h.Text = Unknown, "without a route it is not known by which rules packets would be judged"
 		return h
 	}
-	packet := netfilter.Packet{In: p.uplink(), Out: taken.Dev, Src: p.client, Dst: p.target.Address, Protocol: p.protocol(), DstPort: p.target.Port}
-	return p.judge(h, p.seen.hostRules, "filter", "FORWARD", packet, "the host's FORWARD chain")
+	packet := walk.Packet{In: p.uplink(), Source: single(p.client), Dest: single(p.target.Address), Protocol: p.protocol(), DestPort: p.target.Port}
+	if h = judge(h, p.seen.hostFilter, walk.Prerouting, packet, "the host"); h.State != OK {
+		return h
+	}
+	packet.Out = taken.Dev
+	if h = judge(h, p.seen.hostFilter, walk.Forward, packet, "the host"); h.State != OK {
+		return h
+	}
+	return judge(h, p.seen.hostFilter, walk.Postrouting, packet, "the host")
 }
 
-// judge lets a packet walk a chain of each backend: it must get through all of them.
-func (p *path) judge(h Hop, rules rulesets, table, chain string, packet netfilter.Packet, what string) Hop {
-	for _, backend := range []netfilter.Backend{netfilter.NFT, netfilter.Legacy} {
-		rs := rules[backend]
-		if rs == nil {
-			continue
+// single returns an address as a prefix.
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, max(a.BitLen(), 0)) }
+
+// judge lets a packet through all rules that it meets at a hook, in every table of both iptables and of nftables.
+func judge(h Hop, rules *walk.Ruleset, hook walk.Hook, packet walk.Packet, who string) Hop {
+	if !packet.Source.IsValid() {
+		h.State, h.Text = Unknown, "it is not known from where clients come"
+		return h
+	}
+	result := rules.Walk(hook, packet)
+	switch result.Outcome {
+	case walk.Dropped:
+		h.State, h.Text, h.Rule = Blocking, fmt.Sprintf("%s drops it, in %s", who, placeName(result.Place)), placeText(result.Place)
+	case walk.Passes:
+		if result.Place.Number > 0 {
+			h.Rule = placeText(result.Place)
 		}
-		if slices.Contains(rs.Unreadable, table) && h.State == OK {
-			h.State, h.Text = Unknown, fmt.Sprintf("table %s of the %s backend holds rules that iptables cannot print", table, backend)
-			continue
+	case walk.Partly:
+		h.State, h.Text, h.Rule = Unknown, fmt.Sprintf("%s drops some of such packets, in %s", who, placeName(result.Place)), placeText(result.Place)
+		if len(result.Parts) > 0 {
+			h.Rule = placeText(result.Parts[0].Place)
 		}
-		fate := rs.Walk(table, chain, packet)
-		switch {
-		case fate.Dropped && fate.Maybe == nil:
-			h.State, h.Text, h.Rule = Blocking, what+" drops it", ruleText(p.family, backend, fate.End)
-			return h
-		case fate.Maybe != nil:
-			h.State, h.Rule = Unknown, ruleText(p.family, backend, *fate.Maybe)
-			h.Text = what + " has a rule whose condition labd cannot judge"
-		case h.State == OK && fate.End.Number > 0:
-			h.Rule = ruleText(p.family, backend, fate.End)
-		}
+	default:
+		h.State, h.Text, h.Rule = Unknown, fmt.Sprintf("%s has rules that labd cannot judge, in %s: %s", who, placeName(result.At), result.Because), placeText(result.At)
 	}
 	return h
+}
+
+// placeName is a chain with its table, in words.
+func placeName(p walk.Place) string {
+	if p.Name == "" {
+		return "table " + tableName(p)
+	}
+	return fmt.Sprintf("%s in table %s", p.Name, tableName(p))
+}
+
+func tableName(p walk.Place) string {
+	if _, table, ok := strings.Cut(string(p.Table), " -t "); ok {
+		return table
+	}
+	return string(p.Table)
+}
+
+// placeText is a place as the program shows it that made it.
+func placeText(p walk.Place) string {
+	if !strings.Contains(string(p.Table), " -t ") {
+		return p.String()
+	}
+	text := p.Text
+	if p.Number == 0 {
+		text = ":" + p.Name + " ACCEPT"
+		if p.Drops {
+			text = ":" + p.Name + " DROP"
+		}
+	}
+	return string(p.Table) + ": " + text
 }
 
 func ruleText(family netfilter.Family, backend netfilter.Backend, place netfilter.Place) string {

@@ -7,6 +7,7 @@ import (
 
 	"labd/internal/docker"
 	"labd/internal/netfilter"
+	"labd/internal/netfilter/walk"
 	"labd/internal/network"
 	"labd/internal/route"
 )
@@ -14,11 +15,11 @@ import (
 // routedHops are the places from the container's uplink to a Docker container behind a bridge, and back.
 func (p *path) routedHops() []Hop {
 	hops := []Hop{p.hopPVEFirewall(), p.hopContainer()}
-	hops = append(hops, p.hopChain(hopRaw, "raw", "PREROUTING", p.packet("", p.target.Address, p.target.Port)))
+	hops = append(hops, p.hopFilter(hopRaw, walk.Prerouting, p.arriving()))
 	if p.aliased() {
 		hops = append(hops, p.hopAlias())
 	}
-	hops = append(hops, p.hopForwarding(), p.hopReverse(), p.hopChain(hopForward, "filter", "FORWARD", p.packet(p.docker.Bridge, p.inner, p.port)))
+	hops = append(hops, p.hopForwarding(), p.hopReverse(), p.hopFilter(hopForward, walk.Forward, p.forwarded()))
 	if p.ct.ProgramsNFT() {
 		hops = append(hops, p.hopDockerNFT())
 	}
@@ -33,11 +34,11 @@ func (p *path) directHops() []Hop {
 
 // ownHops are the places on the way to the LXC container's own address.
 func (p *path) ownHops() []Hop {
-	hops := []Hop{p.hopDirect(), p.hopPVEFirewall(), p.hopContainer(), p.hopChain(hopRaw, "raw", "PREROUTING", p.packet("", p.target.Address, p.target.Port))}
+	hops := []Hop{p.hopDirect(), p.hopPVEFirewall(), p.hopContainer(), p.hopFilter(hopRaw, walk.Prerouting, p.arriving())}
 	if p.box != nil {
-		hops = append(hops, p.hopForwarding(), p.hopChain(hopForward, "filter", "FORWARD", p.packet(p.docker.Bridge, p.inner, p.port)), p.hopBridge())
+		hops = append(hops, p.hopForwarding(), p.hopFilter(hopForward, walk.Forward, p.forwarded()), p.hopBridge())
 	} else {
-		hops = append(hops, p.hopChain(hopInput, "filter", "INPUT", p.packet("", p.target.Address, p.target.Port)))
+		hops = append(hops, p.hopFilter(hopInput, walk.Input, p.arriving()))
 	}
 	return append(hops, p.hopPublished(), p.hopReturn())
 }
@@ -123,25 +124,43 @@ func (p *path) hopContainer() Hop {
 	return h
 }
 
-func (p *path) hopChain(name, table, chain string, packet netfilter.Packet) Hop {
-	h := Hop{Name: name, Where: p.inside(), State: OK, Text: fmt.Sprintf("%s in table %s lets it through", chain, table)}
-	if p.seen.rulesErr != nil {
-		h.State, h.Text = Unknown, fmt.Sprintf("its rules could not be read: %v", p.seen.rulesErr)
+// hopFilter is what the container's packet filter does with a packet at a hook.
+func (p *path) hopFilter(name string, hook walk.Hook, packet walk.Packet) Hop {
+	h := Hop{Name: name, Where: p.inside(), State: OK, Text: fmt.Sprintf("its rules at %s let it through", hook)}
+	if p.seen.filterErr != nil {
+		h.State, h.Text = Unknown, fmt.Sprintf("its rules could not be read: %v", p.seen.filterErr)
 		return h
 	}
-	return p.judge(h, p.seen.rules, table, chain, packet, chain+" in table "+table)
+	if h = judge(h, p.seen.filter, hook, packet, "the container"); h.State == OK && hook == walk.Forward {
+		h = judge(h, p.seen.filter, walk.Postrouting, packet, "the container")
+	}
+	return h
 }
 
-// packet is the client's packet as it comes into the container, for an address.
-func (p *path) packet(out string, dst netip.Addr, port uint16) netfilter.Packet {
-	return netfilter.Packet{In: p.ct.Uplink, Out: out, Src: p.client, Dst: dst, Protocol: p.protocol(), DstPort: port}
+// arriving is the client's packet as it comes into the container.
+func (p *path) arriving() walk.Packet {
+	return walk.Packet{In: p.ct.Uplink, Source: single(p.client), Dest: single(p.target.Address), Protocol: p.protocol(), DestPort: p.target.Port, Local: p.kind == own}
+}
+
+// forwarded is the packet on its way to the bridge, with the mark that labd's table gives where Docker's rules ask for it.
+func (p *path) forwarded() walk.Packet {
+	packet := walk.Packet{In: p.ct.Uplink, Out: p.docker.Bridge, Source: single(p.client), Dest: single(p.inner), Protocol: p.protocol(), DestPort: p.port}
+	if p.inner != p.target.Address {
+		packet.OrigDest = single(p.target.Address)
+	}
+	if p.ct.ProgramsNFT() && p.ct.Table.There {
+		if access := p.ct.NFTAccessTo(p.docker, p.subnet(), p.reach()); access.Marked {
+			packet.Mark = access.Mark.Value
+		}
+	}
+	return packet
 }
 
 // hopAlias is the rule that maps the alias onto the subnet.
 func (p *path) hopAlias() Hop {
 	h := Hop{Name: hopAlias, Where: p.inside(), State: Blocking, Text: fmt.Sprintf("no rule maps %s onto %s", p.target.Address, p.inner)}
-	if p.seen.rulesErr != nil {
-		h.State, h.Text = Unknown, fmt.Sprintf("its rules could not be read: %v", p.seen.rulesErr)
+	if p.seen.filterErr != nil {
+		h.State, h.Text = Unknown, fmt.Sprintf("its rules could not be read: %v", p.seen.filterErr)
 		return h
 	}
 	mapped := fmt.Sprintf("%s is mapped onto %s", p.target.Address, p.inner)
@@ -151,10 +170,10 @@ func (p *path) hopAlias() Hop {
 		}
 		return h
 	}
-	for _, rs := range p.seen.rules {
+	for _, rs := range p.seen.counts {
 		own, inPlace := rs.Own()
 		for _, rule := range own.NAT {
-			if inPlace && rule.MayMatch(p.packet("", p.target.Address, p.target.Port)) {
+			if inPlace && rule.MayMatch(netfilter.Packet{In: p.ct.Uplink, Src: p.client, Dst: p.target.Address, Protocol: p.protocol(), DstPort: p.target.Port}) {
 				h.State, h.Text, h.Rule = OK, mapped, "-A "+netfilter.ChainNAT+" "+rule.String()
 			}
 		}

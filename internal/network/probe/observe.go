@@ -14,11 +14,12 @@ import (
 
 	"labd/internal/host"
 	"labd/internal/netfilter"
+	"labd/internal/netfilter/walk"
 	"labd/internal/network/container"
 	"labd/internal/route"
 )
 
-// rulesets are the rules of a namespace with their counters, by backend.
+// rulesets are the rules of iptables in a namespace with their counters, by backend.
 type rulesets map[netfilter.Backend]*netfilter.Ruleset
 
 // seen is what a probe looked at beside the report. Each error says why the value before it is not known.
@@ -30,9 +31,12 @@ type seen struct {
 	// packets that come by in.
 	chosen, forwarded       route.Route
 	chosenErr, forwardedErr error
-	// hostRules and rules are those of the host and of the container.
-	hostRules, rules       rulesets
-	hostRulesErr, rulesErr error
+	// hostFilter and filter are the packet filters of the host and of the container, by which hops are judged; hostCounts and
+	// counts the counters of their iptables before labd sent its packets.
+	hostFilter, filter       *walk.Ruleset
+	hostFilterErr, filterErr error
+	hostCounts, counts       rulesets
+	hostCountsErr, countsErr error
 	// forwarding and rpFilter are the container's sysctls.
 	forwarding bool
 	rpFilter   int
@@ -55,11 +59,14 @@ func (p *Prober) observe(ctx context.Context, way *path, ct container.Handle) {
 	if way.client.IsValid() && !way.fromHost {
 		s.forwarded, s.forwardedErr = lookup(route.Host(), way.target.Address, way.client, s.in)
 	}
-	s.hostRules, s.hostRulesErr = countAll(ctx, p.hostSpace(), way.family)
+	s.hostFilter, s.hostFilterErr = walk.Read(ctx, p.hostSpace(), way.family)
+	s.hostCounts, s.hostCountsErr = countAll(ctx, p.hostSpace(), way.family)
 	if ct == nil {
 		return
 	}
-	s.rules, s.rulesErr = countAll(ctx, container.Namespace(p.host, ct), way.family)
+	space := container.Namespace(p.host, ct)
+	s.filter, s.filterErr = walk.Read(ctx, space, way.family)
+	s.counts, s.countsErr = countAll(ctx, space, way.family)
 	s.forwarding, s.rpFilter, s.sysctlErr = p.sysctls(ctx, ct, way)
 	handle, err := ct.Netlink()
 	if err != nil {

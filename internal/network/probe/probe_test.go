@@ -151,6 +151,26 @@ func TestProbeFindsTheDrop(t *testing.T) {
 			}
 		})
 	}
+	// Tables of nftables, of any name: PVE 9's firewall drops what is forwarded on the host, and labd's own packets are not.
+	for _, tt := range []struct {
+		where     spaces.Space
+		hop, hook string
+	}{{b.host, "host-forward", "forward"}, {b.host, "host-forward", "prerouting"}, {b.ct, "container-forward", "forward"}, {b.ct, "container-raw", "prerouting"}} {
+		tt.where.Run("nft", "add table inet proxmox-firewall")
+		tt.where.Run("nft", "add chain inet proxmox-firewall some { type filter hook "+tt.hook+" priority 5; policy accept; }")
+		tt.where.Run("nft", "add rule inet proxmox-firewall some ip daddr 172.18.0.0/24 ip saddr 192.168.50.0/24 drop")
+		p := b.probe(box)
+		if got := hop(t, p, tt.hop); got.State != Blocking || !strings.Contains(got.Rule, "inet proxmox-firewall") || p.Verdict != VerdictBlocked {
+			t.Errorf("nftables at %s: %+v, %s", tt.hook, got, p.Verdict)
+		}
+		tt.where.Run("nft", "delete table inet proxmox-firewall")
+	}
+	// A rule that labd cannot judge makes the whole unknown, though its own packets arrive.
+	b.host.Run("iptables-nft", "-I", "FORWARD", "1", "-m", "length", "--length", "0:1500", "-j", "DROP")
+	if p := b.probe(box); p.Verdict != VerdictUnknown || hop(t, p, "host-forward").State != Unknown || finding.Worst(p.Findings) != finding.Warn {
+		t.Errorf("a rule that cannot be judged: %+v", p)
+	}
+	b.host.Run("iptables-nft", "-D", "FORWARD", "-m", "length", "--length", "0:1500", "-j", "DROP")
 	// A drop of labd's own packets says nothing of those of the LAN: neither that they arrive nor that they do not.
 	b.host.Run("iptables-nft", "-I", "OUTPUT", "1", "-d", "172.18.0.0/24", "-j", "DROP")
 	if p := b.probe(box); p.Verdict != VerdictUnknown || hop(t, p, "host-output").State != Unknown || hop(t, p, "host-forward").State != OK {

@@ -88,7 +88,7 @@ func (p *Prober) Probe(ctx context.Context, r *network.Report, req Request) (*Re
 	if way.ct != nil {
 		opened, err := p.containers.Open(ctx, way.ct.ID)
 		if err != nil {
-			way.seen.rulesErr, way.seen.sysctlErr, way.seen.backErr = err, err, err
+			way.seen.filterErr, way.seen.sysctlErr, way.seen.backErr = err, err, err
 		} else {
 			ct = opened
 			defer ct.Close()
@@ -159,14 +159,19 @@ func (p *Prober) count(ctx context.Context, way *path, ct container.Handle, out 
 	if way.inner == way.target.Address {
 		own.Dst = way.target.Address
 	}
-	spaces := []space{{"host", way.seen.hostRules, func() (rulesets, error) {
+	spaces := []space{{"host", way.seen.hostCounts, func() (rulesets, error) {
 		return countAll(ctx, p.hostSpace(), way.family)
 	}, own}}
 	if ct != nil {
 		own.In = way.ct.Uplink
-		spaces = append(spaces, space{way.inside(), way.seen.rules, func() (rulesets, error) {
+		spaces = append(spaces, space{way.inside(), way.seen.counts, func() (rulesets, error) {
 			return countAll(ctx, container.Namespace(p.host, ct), way.family)
 		}, own})
+	}
+	for _, err := range []error{way.seen.hostCountsErr, way.seen.countsErr} {
+		if err != nil {
+			out.Notes = append(out.Notes, fmt.Sprintf("rules were not counted: %v", err))
+		}
 	}
 	for _, s := range spaces {
 		if s.before == nil {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"labd/internal/finding"
 	"labd/internal/netfilter"
@@ -101,12 +100,6 @@ func (p *path) proven(out *Result) {
 		case hopContainer, hopBridge, hopDocker:
 			h.State = OK
 			h.Text += "; it answered"
-		case hopForward, hopRaw:
-			// An accept of labd's own that cannot be judged has let the packets in.
-			if strings.Contains(h.Rule, "-A LABD-") {
-				h.State = OK
-				h.Text += "; it answered"
-			}
 		case hopRoute:
 			// Only where labd's packets go the client's way.
 			if p.fromHost || p.kind != routed {
