@@ -191,7 +191,7 @@ func access(f *Facts) []finding.Finding {
 		return nil
 	}
 	return []finding.Finding{{
-		Code: finding.PVEAccess, Severity: finding.Warn, Subject: finding.Storage(f.Node, "user.cfg"), Confidence: finding.Certain,
+		Code: finding.PVEAccess, Severity: finding.Warn, Subject: finding.PVE(f.Node), Confidence: finding.Certain,
 		Title: f.AccessErr.Error(), Cause: "the token was deleted, replaced or has expired, its user is switched off, or a permission was taken away",
 		Evidence: []finding.Evidence{{Source: "/etc/pve/user.cfg, PVE's API", Text: f.AccessErr.Error()}},
 		Remedies: []finding.Remedy{{Title: "have labd mend what is missing of its access", Risk: finding.RiskLow, Commands: []string{"labctl setup pve"}}},
