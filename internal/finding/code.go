@@ -45,6 +45,7 @@ const (
 	StorageUnsupported  Code = "storage.unsupported"
 	StorageUnitLeft     Code = "storage.unit-left"
 	StorageConfigHazard Code = "storage.config-hazard"
+	PVEAccess           Code = "pve.access"
 	StorageUnknown      Code = "storage.unknown"
 )
 
@@ -124,6 +125,7 @@ func Defs() []Def {
 		{StorageVGGone, Fail, "The volume group or thin pool of the storage does not exist, nor any disk of it."},
 		{StoragePoolGone, Fail, "The ZFS pool or dataset of the storage does not exist, and cannot be imported."},
 		{StorageUnitLeft, Warn, "A mount unit or line of fstab waits at every boot for a disk that is gone, and no storage uses it."},
+		{PVEAccess, Warn, "PVE does not let labd change storages: its token is not taken, or lacks rights."},
 		{StorageConfigHazard, Warn, "storage.cfg holds something that PVE ignores and drops with its next write."},
 		{StorageDown, Warn, "The storage is not usable now, but nothing says that it is gone."},
 		{PVEClusterFilesystem, Fail, "PVE's cluster file system, /etc/pve, is down or lacks storage.cfg."},

@@ -18,7 +18,7 @@ func NewBucket(burst int, every time.Duration) *Bucket {
 // Take takes a token and returns 0, or takes none and returns how long it will be until there is one.
 func (b *Bucket) Take(now time.Time) time.Duration {
 	reservation := b.limiter.ReserveN(now, 1)
-	wait := reservation.DelayFrom(now)
+	wait := reservation.DelayFrom(now).Round(time.Microsecond) // it counts in floating point
 	if wait > 0 {
 		reservation.CancelAt(now)
 	}
@@ -27,7 +27,7 @@ func (b *Bucket) Take(now time.Time) time.Duration {
 
 // Reserve takes a token in any case, and returns how long to wait before it may be used.
 func (b *Bucket) Reserve(now time.Time) time.Duration {
-	return b.limiter.ReserveN(now, 1).DelayFrom(now)
+	return b.limiter.ReserveN(now, 1).DelayFrom(now).Round(time.Microsecond)
 }
 
 const (

@@ -18,8 +18,8 @@ import (
 const (
 	// Clients of the unix socket and of the TCP port have places of their own, and one address has few of these.
 	maxEventClients   = 16
-	maxPublicClients  = 8
-	maxAddressClients = 2
+	maxPublicClients  = 16
+	maxAddressClients = 4
 	// eventBacklog is how many events a client may be behind before it is dropped, and eventMemory how many are kept
 	// for clients that come back.
 	eventBacklog = 64

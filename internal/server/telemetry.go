@@ -33,6 +33,8 @@ type Telemetry struct {
 	Hosts []string
 	// API answers below /v1/, where it is not nil.
 	API http.Handler
+	// Page answers everything else, where it is not nil; the landing page stands for it.
+	Page http.Handler
 }
 
 // maxScrapes is how many scrapes are gathered at a time; who comes meanwhile is told to come again.
@@ -47,7 +49,11 @@ func (t Telemetry) Handler() (http.Handler, error) {
 		return nil, fmt.Errorf("make the landing page: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", landing)
+	if t.Page != nil {
+		mux.Handle("/", t.Page)
+	} else {
+		mux.Handle("GET /{$}", landing)
+	}
 	// Not compressed: most of a scrape's time would go into that, and the port is on the loopback or a LAN.
 	mux.Handle("GET /metrics", whole(promhttp.HandlerFor(t.Metrics, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes, DisableCompression: true,
