@@ -80,6 +80,8 @@ type Entry struct {
 	// removable says that its disk is, or was, one that people take along.
 	removable bool
 	evidence  []finding.Evidence
+	// proof is what is known of its device, or of the disks that it may lie on.
+	proof proof
 }
 
 func (e *Entry) set(verdict, reason string, args ...any) {
@@ -221,7 +223,11 @@ func judgeAll(f *Facts) []Entry {
 	}
 	follow(f, out)
 	for _, s := range f.Stray {
-		e := Entry{ID: strayID(f, s), Type: TypeUnit, Path: s.Point, point: s.Point, source: s, code: finding.StorageUnitLeft}
+		e := Entry{ID: strayID(f, s), Type: TypeUnit, Path: s.Point, point: s.Point, source: s, code: finding.StorageUnitLeft, proof: f.prove(s)}
+		if e.proof.state != DeviceGone {
+			continue
+		}
+		e.evidence = e.proof.evidence
 		e.set(VerdictGone, "%s names %s for %s, which does not exist, and no storage uses it: every boot waits for it", where(s), s.What, s.Point)
 		out = append(out, e)
 	}

@@ -102,7 +102,6 @@ func (x *explanation) gone() {
 			state = " is still mounted"
 		}
 		x.evidence("mount table", e.point+state)
-		x.evidence("/dev", e.source.What+" does not exist")
 		if d := x.f.Directories[e.point]; !e.mounted && d.Entries > 0 {
 			x.evidence(e.point, fmt.Sprintf("%d entries lie below the mount point, on the file system under it; labd does not touch them", d.Entries))
 		}

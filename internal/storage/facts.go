@@ -29,10 +29,12 @@ type Facts struct {
 	Devices map[string]Device
 	// Directories are the storage directories on local file systems, by path.
 	Directories map[string]Directory
-	// LockedDisk says that an encrypted disk is there, or may be, and not unlocked: what lies in it cannot be seen.
-	LockedDisk bool
-	LVM        LVM
-	ZFS        ZFS
+	// Blocks are the block devices of the host, looked at where a name is missing.
+	Blocks Blocks
+	// Links are the names in the directories of udev's links, by "by-id" and so on.
+	Links map[string][]string
+	LVM   LVM
+	ZFS   ZFS
 	// Servers are the servers of network storages, by id.
 	Servers map[string]Server
 	// Stray are mount units and lines of fstab below /mnt/pve that no storage uses.
@@ -84,6 +86,8 @@ type Source struct {
 	Type, Options string
 	// Wants are the links that enable the unit.
 	Wants []string
+	// Needs are the units that the unit file names in Requires, BindsTo, Wants and After.
+	Needs []string
 }
 
 // Device is whether a device is there.

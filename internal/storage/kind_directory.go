@@ -32,10 +32,16 @@ func (directory) judge(f *Facts, e *Entry) {
 	e.point, e.source = point, source
 	mount, mounted := mountedAt(f.Mounts, point)
 	e.mounted, e.automount = mounted, mount.Type == "autofs"
+	device := f.Devices[source.What]
+	if hasSource && device != DevicePresent && devicePath("/dev", source.What) != "" {
+		e.proof = f.prove(source)
+		device = e.proof.state
+	}
 	switch {
-	case hasSource && f.Devices[source.What] == DeviceGone && mounted:
+	case hasSource && device == DeviceGone && mounted:
 		judgeMountWithoutDevice(f, e, mount)
-	case hasSource && f.Devices[source.What] == DeviceGone:
+	case hasSource && device == DeviceGone:
+		e.evidence = append(e.evidence, e.proof.evidence...)
 		if insists(f, e) {
 			e.set(VerdictGone, "%s, which %s names for %s, does not exist", source.What, where(source), point)
 			return
@@ -49,10 +55,14 @@ func (directory) judge(f *Facts, e *Entry) {
 		judgePlainDirectory(f, e)
 	case hasSource && devicePath("/dev", source.What) == "":
 		judgeUnmounted(f, e, "is not mounted")
-	case hasSource && f.Devices[source.What] == DevicePresent:
+	case hasSource && device == DevicePresent:
 		judgeUnmounted(f, e, "is there and not mounted")
+	case hasSource && e.proof.down:
+		e.evidence = append(e.evidence, e.proof.evidence...)
+		judgeUnmounted(f, e, "is not there: "+e.proof.reason)
 	case hasSource:
-		e.set(VerdictUnknown, "whether %s exists cannot be told", source.What)
+		e.evidence = append(e.evidence, e.proof.evidence...)
+		e.set(VerdictUnknown, "whether %s exists cannot be told: %s", source.What, e.proof.reason)
 	case s.MountPoint() != "":
 		e.set(VerdictDown, "%s is not mounted, and neither a unit nor fstab says what should be", point)
 	default:
@@ -73,8 +83,16 @@ func insists(f *Facts, e *Entry) bool {
 // judgeMountWithoutDevice judges what is mounted where the device that should be is gone.
 func judgeMountWithoutDevice(f *Facts, e *Entry, mount host.Mount) {
 	what := e.source.What
-	switch device, known := f.Devices[mount.Source]; {
+	device, known := f.Devices[mount.Source]
+	if known && device == DeviceGone {
+		device = f.prove(Source{What: mount.Source}).state
+		if isKernelName(mount.Source) && !isVolumeName(mount.Source) {
+			device = DeviceGone // the kernel's name of what is mounted does not move
+		}
+	}
+	switch {
 	case known && device == DeviceGone:
+		e.evidence = append(e.evidence, e.proof.evidence...)
 		e.set(VerdictGone, "%s does not exist any more; its mount at %s lives on without it", what, e.point)
 	case known && device == DeviceUnknown:
 		e.set(VerdictUnknown, "%s does not exist; whether %s, which is mounted at %s, does cannot be told", what, mount.Source, e.point)

@@ -59,12 +59,12 @@ func findGroup(f *Facts, e *Entry, name string) (VolumeGroup, bool) {
 		e.set(VerdictDown, "volume group %s is not seen here; it is a shared one, so its disk is on the network", name)
 	case slices.Contains(f.LVM.Hidden, name):
 		e.set(VerdictDown, "volume group %s is there, and LVM's filter or devices file keeps it from view", name)
-	case f.LockedDisk:
-		e.set(VerdictUnknown, "volume group %s is not seen, and may lie in an encrypted disk that is locked", name)
 	default:
-		e.code = finding.StorageVGGone
-		e.set(VerdictGone, "there is no volume group %s, nor any disk of one", name)
-		e.saw("vgs, pvs", "no volume group and no physical volume of %s, also without LVM's filters", name)
+		if e.lost(f, "volume group "+name) {
+			e.code = finding.StorageVGGone
+			e.set(VerdictGone, "there is no volume group %s, nor any disk of one", name)
+			e.saw("vgs, pvs", "no volume group and no physical volume of %s, also without LVM's filters", name)
+		}
 	}
 	return VolumeGroup{}, false
 }

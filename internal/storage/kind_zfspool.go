@@ -54,12 +54,16 @@ func (pool) judge(f *Facts, e *Entry) {
 		e.saw("zpool import", "%s %s", pool, state)
 	case f.ZFS.ScanErr != nil:
 		e.set(VerdictUnknown, "pool %s is not imported, and whether its disks are there cannot be told: %v", pool, f.ZFS.ScanErr)
-	case f.LockedDisk:
-		e.set(VerdictUnknown, "pool %s is not seen, and may lie in an encrypted disk that is locked", pool)
 	default:
-		e.code = finding.StoragePoolGone
-		e.set(VerdictGone, "there is no pool %s, and no disk has a label of it", pool)
-		e.saw("zpool list, zpool import", "no pool %s, imported or not", pool)
+		if where := f.Blocks.memberOf(pool); where != "" {
+			e.set(VerdictUnknown, "pool %s is not imported, and %s has a label of it", pool, where)
+			return
+		}
+		if e.lost(f, "pool "+pool) {
+			e.code = finding.StoragePoolGone
+			e.set(VerdictGone, "there is no pool %s, and no disk has a label of it", pool)
+			e.saw("zpool list, zpool import", "no pool %s, imported or not", pool)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,6 +46,8 @@ type Observer struct {
 	cluster    asyncCache[clusterAnswer]
 	references asyncCache[referencesAnswer]
 	lvm        asyncCache[LVM]
+	blocks     asyncCache[Blocks]
+	allLVM     asyncCache[LVM]
 	zfs        asyncCache[ZFS]
 	servers    asyncCache[map[string]Server]
 }
@@ -94,6 +97,24 @@ func (o *Observer) Again(ctx context.Context, id string) (e Entry, ok bool) {
 	return Entry{}, false
 }
 
+// source looks at one device and mount point anew, right before a step.
+func (o *Observer) source(ctx context.Context, p unitParams) *Facts {
+	reader := o.host.NewReader(0)
+	defer reader.Close()
+	f := &Facts{At: o.Now(), Node: o.Node, Devices: map[string]Device{}}
+	f.Mounts, f.MountsErr = o.host.Mounts(ctx)
+	devices := newDeviceFinder(reader, o.host.Paths)
+	f.Links = map[string][]string{"by-id": devices.links("by-id"), "by-path": devices.links("by-path")}
+	f.Devices[p.What] = devices.find(p.What)
+	if m, ok := mountedAt(f.Mounts, p.Point); ok {
+		f.Devices[m.Source] = devices.find(m.Source)
+	}
+	if f.Devices[p.What] == DeviceGone {
+		o.readBlocks(ctx, f, reader, againDeadline)
+	}
+	return f
+}
+
 // observe reads what the wanted entries need.
 func (o *Observer) observe(ctx context.Context, reader *host.Reader, wait time.Duration, wanted func(*pve.StorageSection) bool) *Facts {
 	f := &Facts{
@@ -117,7 +138,52 @@ func (o *Observer) observe(ctx context.Context, reader *host.Reader, wait time.D
 	}
 	o.askSlow(ctx, f, reader, q, wait)
 	o.readLocal(f, reader, q)
+	if len(f.Stray) > 0 || slices.ContainsFunc(judgeAll(f), wantsBlocks) {
+		o.readBlocks(ctx, f, reader, wait)
+	}
 	return f
+}
+
+// wantsBlocks reports whether the block devices decide about an entry: something of it is missing.
+func wantsBlocks(e Entry) bool {
+	if e.proof.state == DeviceUnknown && e.proof.reason != "" {
+		return true
+	}
+	switch e.Verdict {
+	case VerdictGone, VerdictUnknown, VerdictMasked, VerdictOrphanNode, VerdictDisabled:
+		return e.Type == TypeUnit || e.section != nil && !kindOf(e.Type).remote()
+	}
+	return false
+}
+
+// blocksAge is how long what was read of block devices counts while none is seen to come or go.
+const blocksAge = time.Minute
+
+// readBlocks looks at the block devices, and asks LVM for all its groups where a device or a name is LVM's.
+func (o *Observer) readBlocks(ctx context.Context, f *Facts, reader *host.Reader, wait time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	var ok bool
+	key := blocksKey(reader, o.host.Paths)
+	if f.Blocks, ok = o.blocks.get(ctx, key, blocksAge, func() Blocks { return readBlocks(context.Background(), o.host, o.Node) }); !ok {
+		f.Blocks = Blocks{Asked: true, Err: errSlow}
+		return
+	}
+	if f.Blocks.Err != nil {
+		o.blocks.forget()
+		return
+	}
+	if !f.LVM.Asked && !f.Blocks.has("LVM2_member") && !slices.ContainsFunc(slices.Collect(maps.Keys(f.Devices)), isVolumeName) {
+		return
+	}
+	lvm, ok := o.allLVM.get(ctx, lvmKey(reader, o.host.Paths), lvmAge, func() LVM { return readLVM(context.Background(), o.host, nil, true).resolve(o.host) })
+	switch {
+	case !ok:
+		lvm = LVM{Asked: true, Err: errSlow}
+	case lvm.Err != nil:
+		o.allLVM.forget()
+	}
+	f.Blocks.LVM = lvm
 }
 
 // questions are what the kinds of entries want to know.
@@ -188,7 +254,7 @@ func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader, q
 	if len(groups) > 0 {
 		wg.Go(func() {
 			var ok bool
-			if f.LVM, ok = o.lvm.get(ctx, lvmKey, lvmAge, func() LVM { return readLVM(context.Background(), o.host, groups) }); !ok {
+			if f.LVM, ok = o.lvm.get(ctx, lvmKey, lvmAge, func() LVM { return readLVM(context.Background(), o.host, groups, false) }); !ok {
 				f.LVM = LVM{Asked: true, Err: errSlow}
 			} else if f.LVM.Err != nil {
 				o.lvm.forget()
@@ -217,8 +283,8 @@ func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader, q
 func (o *Observer) readLocal(f *Facts, reader *host.Reader, q *questions) {
 	found := newSources(reader, o.host.Etc)
 	f.Importers, f.PanelMounts = found.importers(), found.panelMounts()
-	f.LockedDisk = hasLockedDisk(reader, o.host.Paths)
-	devices := newDeviceFinder(reader, o.host.Paths, f.LockedDisk)
+	devices := newDeviceFinder(reader, o.host.Paths)
+	f.Links = map[string][]string{"by-id": devices.links("by-id"), "by-path": devices.links("by-path")}
 	for _, s := range q.directories {
 		if s.Path() == "" {
 			continue
@@ -226,9 +292,9 @@ func (o *Observer) readLocal(f *Facts, reader *host.Reader, q *questions) {
 		found.add(f.Sources, s)
 		point, source, ok := f.sourceOf(s)
 		if ok {
-			f.Devices[source.What] = devices.source(source.What)
+			f.Devices[source.What] = devices.find(source.What)
 			if source.InFstab && source.FstabWhat != source.What {
-				f.Devices[source.FstabWhat] = devices.source(source.FstabWhat)
+				f.Devices[source.FstabWhat] = devices.find(source.FstabWhat)
 			}
 			if f.Devices[source.What] == DevicePresent && devices.removable(source.What) {
 				f.Removable[s.ID] = true
@@ -246,7 +312,7 @@ func (o *Observer) readLocal(f *Facts, reader *host.Reader, q *questions) {
 		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil || s.hasOption("nofail", "noauto") {
 			return true
 		}
-		f.Devices[s.What] = devices.source(s.What)
+		f.Devices[s.What] = devices.find(s.What)
 		if f.Devices[s.What] != DeviceGone {
 			return true
 		}

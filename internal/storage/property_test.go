@@ -41,7 +41,10 @@ func generate(random *rand.Rand) (*Facts, []truth) {
 	for i := range members {
 		f.Cluster.Members = append(f.Cluster.Members, pve.Member{Name: fmt.Sprintf("pve%d", i+1), Online: i == 0 || one(2)})
 	}
-	f.LockedDisk = one(40)
+	f.Blocks.Asked = true
+	if one(40) {
+		f.Blocks.Locked = []string{"a disk is not unlocked"}
+	}
 	var text strings.Builder
 	text.WriteString("dir: local\n\tpath /var/lib/vz\n\tcontent iso\n\n")
 	var all []truth
@@ -251,7 +254,7 @@ func forbidden(f *Facts, x truth, fixRefs bool) string {
 		return "something hangs on it"
 	case x.soft && !fixRefs:
 		return "something names it"
-	case x.state == "dead" && f.LockedDisk && x.kind != "dir" && x.kind != "btrfs":
+	case x.state == "dead" && len(f.Blocks.Locked) > 0 && x.kind != "dir" && x.kind != "btrfs":
 		return "it may lie in a locked disk"
 	}
 	return ""

@@ -118,7 +118,11 @@ func (s *sources) parseUnit(name string) Source {
 		return parsed.Value("Mount", key)
 	}
 	where := filepath.Clean(parsed.Value("Mount", "Where"))
-	return Source{What: value("What"), Point: where, Unit: name, File: file, Type: value("Type"), Options: value("Options"), Wants: s.links[name]}
+	var needs []string
+	for _, key := range []string{"Requires", "BindsTo", "Wants", "After", "Requisite"} {
+		needs = append(needs, strings.Fields(strings.Join(parsed["Unit"][key], " "))...)
+	}
+	return Source{Needs: needs, What: value("What"), Point: where, Unit: name, File: file, Type: value("Type"), Options: value("Options"), Wants: s.links[name]}
 }
 
 // dropIn is what the drop-ins of a unit put in the place of a value, or "". They apply in the order of their names
