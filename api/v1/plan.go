@@ -21,35 +21,6 @@ type PlanStep struct {
 	Undoable bool   `json:"undoable"`
 }
 
-// Actions of a PlanRequest.
-const (
-	ActionNVMeRescue     = "nvme.rescue"
-	ActionStorageRemove  = "storage.remove"
-	ActionStorageDisable = "storage.disable"
-	ActionNetworkApply   = "network.apply"
-	ActionNetworkOn      = "network.on"
-	ActionNetworkOff     = "network.off"
-	ActionSetupPVE       = "setup.pve"
-	ActionUndo           = "journal.undo"
-)
-
-// MethodRotate has setup.pve replace a token that works.
-const MethodRotate = "rotate"
-
-// PlanRequest asks for a plan: POST /v1/plans. The same request with the digest of the plan applies it:
-// POST /v1/plans/apply.
-type PlanRequest struct {
-	Action string `json:"action"`
-	// IDs are what to act on: storage ids, or the id of one journal entry. Empty means what the action does by itself.
-	IDs []string `json:"ids,omitempty"`
-	// Method is how, where an action has several ways: reprobe, bind or new-id of rescue-nvme, rotate of setup pve. Empty takes what fits.
-	Method string `json:"method,omitempty"`
-	// FixRefs allows storage.remove to take away the references that can be taken away without loss.
-	FixRefs bool `json:"fixRefs,omitempty"`
-	// Digest is the plan's digest; required to apply.
-	Digest string `json:"digest,omitempty"`
-}
-
 // UndoRequest is the body of POST /v1/journal/{id}/undo.
 type UndoRequest struct {
 	Digest string `json:"digest"`

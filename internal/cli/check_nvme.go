@@ -15,17 +15,19 @@ func (a *app) checkNVMeCommand() *cobra.Command {
 	var redacted bool
 	cmd := &cobra.Command{
 		Use:   "check-nvme [DEVICE…]",
-		Short: "Where is my NVMe drive: every NVMe function, its first broken rung, the cause and the remedy",
-		Long: `check-nvme climbs from the PCI function through driver, controller, namespace and block device, names the first
-broken rung of each NVMe function, the cause as far as the kernel log tells it, and what to do on this kernel.
+		Short: "Where is my NVMe drive: at which step it is lost, why, and what to do",
+		Long: `For a drive that is in lspci but not in PVE. check-nvme follows each NVMe function from the PCI bus through driver,
+controller, namespace and block device. It names the first of these steps (rungs) that fails, the cause as far as the
+kernel log tells it, and what to do on this kernel.
 
 DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a block device (nvme0n1) or a serial number.
 
---kernel asks what another kernel would make of the drives: before it is pinned, or an older rescue system is booted.`,
+--kernel shows how another kernel would treat the drives. Ask it before you pin a kernel or boot an older rescue system.`,
 		Example: `  labctl check-nvme
   labctl check-nvme -o wide 01:00.0
   labctl check-nvme --kernel 6.2.16-3-pve
   labctl check-nvme --redact > post.txt`,
+		ValidArgsFunction: a.complete(0, driveValues),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			if cmd.Flags().Changed("kernel") && strings.TrimSpace(kernel) == "" {
@@ -60,10 +62,12 @@ DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a block
 			})
 		},
 	}
-	cmd.Flags().StringVar(&kernel, "kernel", "", "what the kernel `RELEASE` (as uname -r prints it) would make of each drive")
-	cmd.Flags().StringVar(&forget, "forget", "", "forget the drive with serial number `SERIAL`, which is gone for good")
+	cmd.Flags().StringVar(&kernel, "kernel", "", "show how the kernel `RELEASE` (as uname -r prints it) would treat each drive")
+	cmd.Flags().StringVar(&forget, "forget", "", "forget the drive with serial number `SERIAL`, when it is gone for good")
 	cmd.MarkFlagsMutuallyExclusive("kernel", "forget")
-	cmd.Flags().BoolVar(&redacted, "redact", false, "leave out serial numbers, ids and the node's name, for posting")
+	cmd.Flags().BoolVar(&redacted, "redact", false, "leave out serial numbers, ids and the node's name, so that the output can be posted")
+	a.flagValues(cmd, "kernel", kernelValues)
+	a.flagValues(cmd, "forget", missingDriveValues)
 	return cmd
 }
 
@@ -159,7 +163,7 @@ func (a *app) printDrives(report apiv1.Envelope[apiv1.NVMeItem], wide bool) {
 		rows = append(rows, row)
 	}
 	a.tableRows(header, rows, func(r int) apiv1.Health { return report.Items[r].Verdict })
-	a.explain(report.Findings)
+	a.explain(report.Findings, wide)
 	if wide {
 		a.details(report.Items)
 		a.timeline(report.Items)

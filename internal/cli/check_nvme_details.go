@@ -18,7 +18,7 @@ func (a *app) details(items []apiv1.NVMeItem) {
 		line := func(key string, parts ...string) {
 			parts = slices.DeleteFunc(parts, func(s string) bool { return s == "" })
 			if len(parts) > 0 {
-				a.printf("  %s%s\n", fmt.Sprintf("%-12s", key+":"), strings.Join(parts, ", "))
+				a.line("  "+fmt.Sprintf("%-12s", key+":"), strings.Join(parts, ", "))
 			}
 		}
 		line("pci", pciParts(item)...)

@@ -44,7 +44,7 @@ func (a *app) timeline(items []apiv1.NVMeItem) {
 			if i.Slot != "" && i.Slot != address {
 				where = " in slot " + i.Slot
 			}
-			a.printf("  %s  %s  %s%s  %s\n", i.At.Local().Format(time.DateTime), serial, i.Kind, where, i.Text)
+			a.line("  "+i.At.Local().Format(time.DateTime)+"  ", serial+"  "+i.Kind+where+"  "+i.Text)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func (a *app) connect(ctx context.Context) (*client, error) {
 		return nil, &Error{apiv1.ErrorUnreachable, fmt.Sprintf("no labd answers at %s, and only root may start one for this command", a.flags.socket), "systemctl start labd, or run labctl as root"}
 	}
 	if !a.flags.quiet {
-		fmt.Fprintf(a.stderr, "labctl: no labd is running; one is started for this command only\n")
+		a.complain("labctl: ", "no labd is running; one is started for this command only")
 	}
 	return a.startPrivate(ctx)
 }
@@ -124,6 +124,9 @@ func (c *client) do(ctx context.Context, method, path string, body, out any) err
 			return fmt.Errorf("labd answered %s to %s", resp.Status, path)
 		}
 		return &Error{e.Error.Code, e.Error.Message, e.Error.Hint}
+	}
+	if out == nil {
+		return nil
 	}
 	if err := json.Unmarshal(data, out); err != nil {
 		return fmt.Errorf("decode the answer to %s: %w", path, err)

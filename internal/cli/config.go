@@ -13,10 +13,11 @@ func (a *app) configCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "config",
 		Short: "The configuration in force, with every key",
-		Long: `Prints the configuration that labd works with, as a configuration file. Secrets are never in it, only the names of
-the files that hold them. labd config --reference explains the keys, labd config --check checks a file, and
-systemctl reload labd puts a changed file in force.`,
-		Args: noArgs,
+		Long: `Prints the configuration that labd works with, as a configuration file. It never holds secrets, only the names of the
+files that hold them. labd config --reference explains every key, labd config --check checks a file, and systemctl reload
+labd makes labd use a changed file.`,
+		Example: "  labctl config",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(c *client) error {
 				var report apiv1.Envelope[apiv1.ConfigItem]
@@ -39,6 +40,6 @@ func (a *app) showConfig(item apiv1.ConfigItem) {
 		a.printf("# Refused at %s, so the older configuration stays in force: %s\n", item.TriedAt.Local().Format(time.DateTime), item.Error)
 	}
 	for line := range strings.Lines(item.Text) {
-		a.printf("%s\n", strings.TrimSuffix(line, "\n"))
+		a.raw(line)
 	}
 }

@@ -68,11 +68,11 @@ func (a *app) carryOut(ctx context.Context, c *client, req apiv1.PlanRequest, ye
 		return emitJournal(a, done)
 	}
 	for _, item := range done.Items {
-		a.printf("Done: %d of %d steps, each verified.", item.StepsDone, item.Steps)
+		text := fmt.Sprintf("Done: %d of %d steps, each verified.", item.StepsDone, item.Steps)
 		if item.Undoable {
-			a.printf(" labctl undo %s takes it back.", item.ID)
+			text += " labctl undo " + item.ID + " takes it back."
 		}
-		a.printf("\n")
+		a.line("", text)
 	}
 	return nil
 }

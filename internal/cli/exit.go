@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
@@ -48,7 +47,7 @@ var exitCodes = map[string]int{
 }
 
 // report prints err and returns the exit code.
-func report(ctx context.Context, stderr io.Writer, asJSON bool, err error) int {
+func (a *app) report(ctx context.Context, asJSON bool, err error) int {
 	var verdict verdictError
 	if err == nil {
 		return ExitOK
@@ -56,13 +55,17 @@ func report(ctx context.Context, stderr io.Writer, asJSON bool, err error) int {
 	if errors.As(err, &verdict) {
 		return int(verdict)
 	}
+	var exit exitCode
+	if errors.As(err, &exit) {
+		return int(exit)
+	}
 	e := toError(ctx, err)
 	if asJSON {
-		writeJSON(stderr, apiv1.ErrorBody{Error: apiv1.ErrorDetail{Code: e.Code, Message: e.Message, Hint: e.Hint}})
+		writeJSON(a.stderr, apiv1.ErrorBody{Error: apiv1.ErrorDetail{Code: e.Code, Message: e.Message, Hint: e.Hint}})
 	} else {
-		fmt.Fprintf(stderr, "labctl: %s\n", escape(e.Message))
+		a.complain("labctl: ", e.Message)
 		if e.Hint != "" {
-			fmt.Fprintf(stderr, "        %s\n", escape(e.Hint))
+			a.complain("        ", e.Hint)
 		}
 	}
 	if code, ok := exitCodes[e.Code]; ok {

@@ -21,16 +21,21 @@ func (a *app) fixStorageCommand() *cobra.Command {
 	var o storageOptions
 	cmd := &cobra.Command{
 		Use:   "fix-storage [ID…]",
-		Short: "Remove storages that are gone for good, with all leftovers; never a live one",
-		Long: `fix-storage tells storages that are gone from those that are merely down, shows the plan and, with your consent,
-removes the dead ones: PVE's entry, mount unit or line of fstab, the unit that imports a pool, the empty mount point. A
-malformed section of storage.cfg is repaired, or taken out. labctl undo brings back what was removed.
+		Short: "Remove storages that are gone for good, with everything they left; never a live one",
+		Long: `For a storage whose disk, pool or server no longer exists. fix-storage finds out which storages are gone and which are
+only down, shows its plan and, when you agree, removes the dead ones: PVE's entry, the mount unit or the line of fstab, the
+unit that imports a pool, the empty mount point. It repairs a malformed section of storage.cfg, or removes it. labctl undo
+brings back what was removed.
 
-Without ID it takes the storages that have been dead for the grace time of the configuration; ZFS pools, removable disks
-and network storages only by their names. A storage that you name needs no grace.
+Without ID it takes the storages that have been dead for longer than the grace time of the configuration. It takes ZFS
+pools, removable disks and network storages only when you name them. A storage that you name needs no grace time.
 
-Whatever still names the storage forbids the removal. --fix-refs takes away what can be taken away without loss: it
-detaches CD images, drops snippets and unused volumes, and switches off backup jobs that could not write any more.`,
+As long as a guest or a job uses the storage, it is not removed. --fix-refs takes away the references that can go without
+loss: it detaches CD images, removes snippets and unused volumes, and switches off backup jobs that could no longer write.`,
+		Example: `  labctl fix-storage --dry-run
+  labctl fix-storage usb1
+  labctl fix-storage nas --disable`,
+		ValidArgsFunction: a.complete(0, storageValues),
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			ctx := cmd.Context()
 			return a.with(ctx, func(c *client) error {
@@ -48,10 +53,10 @@ detaches CD images, drops snippets and unused volumes, and switches off backup j
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "agree to the plan beforehand")
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "agree to the plan in advance")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "only show what is found and what would be done")
-	cmd.Flags().BoolVar(&o.disable, "disable", false, "only switch the entries off, also such that are merely down")
-	cmd.Flags().BoolVar(&o.fixRefs, "fix-refs", false, "also take away the references that can be taken away without loss")
+	cmd.Flags().BoolVar(&o.disable, "disable", false, "only switch the entries off; this also takes entries that are only down")
+	cmd.Flags().BoolVar(&o.fixRefs, "fix-refs", false, "also take away the references that can go without loss")
 	return cmd
 }
 
@@ -89,7 +94,7 @@ func selectStorages(report *apiv1.Envelope[apiv1.StorageItem], ids []string) err
 func (a *app) storageReport(report apiv1.Envelope[apiv1.StorageItem], ids []string) error {
 	err := emit(a, report, func(i apiv1.StorageItem) string { return i.ID }, func(wide bool) {
 		a.printStorages(report, wide)
-		a.explain(report.Findings)
+		a.explain(report.Findings, wide)
 		for _, item := range report.Items {
 			if item.Plan != nil {
 				a.printf("\n")
@@ -172,17 +177,18 @@ func isDue(item apiv1.StorageItem) bool {
 
 // fixStorages carries out one plan for the storages that ids name, or for those whose grace is over.
 func (a *app) fixStorages(ctx context.Context, c *client, report apiv1.Envelope[apiv1.StorageItem], ids []string, o storageOptions) error {
-	req := apiv1.PlanRequest{Action: apiv1.ActionStorageRemove, FixRefs: o.fixRefs}
-	if o.disable {
-		req.Action, req.FixRefs = apiv1.ActionStorageDisable, false
-	}
+	var chosen []string
 	for _, item := range report.Items {
 		if len(ids) > 0 || item.Plan != nil && isDue(item) {
-			req.IDs = append(req.IDs, item.Storage)
+			chosen = append(chosen, item.Storage)
 		}
 	}
+	req := apiv1.RemoveStoragesRequest{IDs: chosen, FixRefs: o.fixRefs}.PlanRequest()
+	if o.disable {
+		req = apiv1.DisableStoragesRequest{IDs: chosen}.PlanRequest()
+	}
 	switch {
-	case len(req.IDs) == 0:
+	case len(chosen) == 0:
 		return a.nothingDue(report)
 	case o.dryRun:
 		return a.showPlan(ctx, c, req)
@@ -231,7 +237,7 @@ func (a *app) nothingDue(report apiv1.Envelope[apiv1.StorageItem]) error {
 		}
 		return "labctl fix-storage " + i.Storage + " takes it"
 	})
-	a.leftAlone("Merely down, and left alone since they may come back; labctl fix-storage --disable ID switches one off:", down, func(i apiv1.StorageItem) string { return i.Reason })
+	a.leftAlone("Only down, and left alone because they may come back; labctl fix-storage --disable ID switches one off:", down, func(i apiv1.StorageItem) string { return i.Reason })
 	a.leftAlone("Left alone; labctl fix-storage --dry-run says what to do:", other, func(i apiv1.StorageItem) string { return i.Reason })
 	return nil
 }

@@ -40,7 +40,7 @@ func TestStorageLeftAlone(t *testing.T) {
 	golden(t, "fix-storage-references", stdout)
 
 	socket = answers{"GET /v1/storage?fresh=1": envelopeOf(apiv1.KindStorageReport, []apiv1.StorageItem{items[0], items[4]})}.start(t)
-	if _, stdout, _ = labctl(t, socket, "fix-storage"); !strings.Contains(stdout, "No storage is dead.") || !strings.Contains(stdout, "Merely down") {
+	if _, stdout, _ = labctl(t, socket, "fix-storage"); !strings.Contains(stdout, "No storage is dead.") || !strings.Contains(stdout, "Only down") {
 		t.Errorf("with nothing dead:\n%s", stdout)
 	}
 }

@@ -10,7 +10,11 @@ import (
 
 func (a *app) journalCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "journal", Short: "What labd changed on this host, newest first", Args: noArgs,
+		Use: "journal [ID]", Short: "What labd changed on this host, newest first; with ID each step of one change",
+		Long: `Lists what labd changed on this host, the newest change first. With the ID of an entry it shows each step of that change:
+what was done, how, what was there before, how it was checked, when, and the error where one came.`,
+		Example: "  labctl journal\n  labctl journal 3",
+		Args:    atMostOne("journal entry"), ValidArgsFunction: a.complete(1, entryValues),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(c *client) error {
 				var report apiv1.Envelope[apiv1.JournalItem]

@@ -18,17 +18,17 @@ func (a *app) lintStorageCommand() *cobra.Command {
 	var major int
 	cmd := &cobra.Command{
 		Use:   "lint-storage [FILE]",
-		Short: "How PVE reads a storage.cfg, what it would lose at the next write, what breaks",
-		Long: `Reads a storage.cfg exactly as PVE does, and shows the storages that PVE has then, what its next change of any storage
-would leave out, and what makes every change fail. It changes nothing.
+		Short: "How PVE reads a storage.cfg: what it ignores, what it would delete, what breaks",
+		Long: `For a storage.cfg that was written by hand. lint-storage reads it exactly as PVE does. It shows which storages PVE finds,
+what PVE would delete from the file at the next change of any storage, and what makes every change fail. It changes nothing.
 
-Without FILE it takes this host's own. A FILE (- is standard input) needs neither a running labd nor root, nor a PVE host.
-The exit code is 0 when PVE keeps what is written, 3 when something is lost or read otherwise than it looks, 4 when every
-change fails.`,
-		Example: "labctl lint-storage\nlabctl lint-storage /root/storage.cfg.new\nlabctl lint-storage --pve 8 /root/storage.cfg.new",
+Without FILE it reads the storage.cfg of this host. A FILE (- is standard input) needs neither a running labd nor root, nor
+a PVE host. The exit code is 0 when PVE keeps everything, 3 when something is lost or read differently than it looks, 4 when
+every change fails.`,
+		Example: "  labctl lint-storage\n  labctl lint-storage /root/storage.cfg.new\n  labctl lint-storage --pve 8 /root/storage.cfg.new",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usageError("lint-storage takes one FILE at the most")
+				return usageError("lint-storage takes at most one FILE")
 			}
 			return nil
 		},
@@ -63,7 +63,7 @@ change fails.`,
 			})
 		},
 	}
-	cmd.Flags().IntVar(&major, "pve", 0, "the PVE whose reading is wanted, 8 or 9 (default: this host's, else 9)")
+	cmd.Flags().IntVar(&major, "pve", 0, "read it as PVE `VERSION` 8 or 9 does (default: that of this host, else 9)")
 	_ = cmd.RegisterFlagCompletionFunc("pve", cobra.FixedCompletions([]string{"8", "9"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -122,14 +122,14 @@ func (a *app) printStorageConfig(c apiv1.StorageConfig, wide bool) {
 	} else {
 		a.printf("No storage.\n")
 	}
-	a.printHazards(c, apiv1.EffectBlocks, "Every change of any storage fails until this is mended ("+c.WriteError+"):")
-	a.printHazards(c, apiv1.EffectMisreads, "PVE reads this otherwise than it looks:")
-	a.printHazards(c, apiv1.EffectLoses, "PVE's next change of any storage leaves this out for good:")
+	a.printHazards(c, apiv1.EffectBlocks, "Every change of any storage fails until this is repaired ("+c.WriteError+"):")
+	a.printHazards(c, apiv1.EffectMisreads, "PVE reads this differently than it looks:")
+	a.printHazards(c, apiv1.EffectLoses, "PVE's next change of any storage deletes this for good:")
 	if wide {
 		a.printHazards(c, apiv1.EffectHarmless, "Also changed by PVE's next write, without harm:")
-		a.printLines("What PVE logs when it reads the file:", c.Warnings)
+		a.printLines("What PVE logs when it reads the file:", c.Warnings, func(l string) { a.line("  ", l) })
 		if c.Written != nil {
-			a.printLines("What PVE's next write leaves in the file:", strings.Split(strings.TrimRight(*c.Written, "\n"), "\n"))
+			a.printLines("What PVE's next write leaves in the file:", strings.Split(strings.TrimRight(*c.Written, "\n"), "\n"), func(l string) { a.raw("  " + l) })
 		}
 	}
 	switch err := checkHazards(c.Hazards); {
@@ -188,15 +188,15 @@ func (a *app) printHazards(c apiv1.StorageConfig, effect apiv1.Effect, title str
 		}
 		lines = append(lines, place+": "+h.Text)
 	}
-	a.printLines(title, lines)
+	a.printLines(title, lines, func(l string) { a.line("  ", l) })
 }
 
-func (a *app) printLines(title string, lines []string) {
+func (a *app) printLines(title string, lines []string, print func(string)) {
 	if len(lines) == 0 {
 		return
 	}
 	a.printf("\n%s\n", title)
 	for _, l := range lines {
-		a.printf("  %s\n", strings.ReplaceAll(l, "\t", "    "))
+		print(strings.ReplaceAll(l, "\t", "    "))
 	}
 }

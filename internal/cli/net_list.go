@@ -10,7 +10,7 @@ import (
 
 func (a *app) netListCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "Every Docker network in every running container", Args: noArgs,
+		Use: "list", Short: "Every Docker network in every running container", Args: noArgs, Example: "  labctl net list\n  labctl net list -o wide",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(c *client) error {
 				var report apiv1.Envelope[apiv1.NetworkItem]
@@ -19,7 +19,7 @@ func (a *app) netListCommand() *cobra.Command {
 				}
 				err := emit(a, report, func(i apiv1.NetworkItem) string { return i.ID }, func(wide bool) {
 					a.printNetworks(report, wide)
-					a.explain(report.Findings)
+					a.explain(report.Findings, wide)
 				})
 				if err != nil {
 					return err

@@ -15,12 +15,13 @@ const probeTimeout = 15 * time.Second
 
 func (a *app) netProbeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "probe ADDR[:PORT]", Short: "Show each hop to a Docker container, send it packets, and say where they end",
-		Long: `Looks at each hop from the LAN to the address and back: routes, forwarding, rp_filter, PVE's firewall, the rules in
-the container, bridge and Docker container. Then it sends echo requests and opens a TCP connection from the host, and
-shows which rules counted them. It changes nothing.`,
-		Example: "labctl net probe 172.18.0.2\nlabctl net probe 172.18.0.2:8080",
-		Args:    exactlyOne("address, with or without a port"),
+		Use: "probe ADDR[:PORT]", Short: "Show each step of the way to a Docker container, send packets, and say where they end",
+		Long: `For a Docker container that does not answer. It checks each step (hop) of the way from the LAN to the address and back:
+routes, forwarding, rp_filter, PVE's firewall, the rules in the container, the bridge and the Docker container. Then it sends
+echo requests and opens a TCP connection from the host, and shows which rules counted these packets. It changes nothing.`,
+		Example:           "  labctl net probe 172.18.0.2\n  labctl net probe 172.18.0.2:8080",
+		ValidArgsFunction: a.complete(1, probeValues),
+		Args:              exactlyOne("address, with or without a port"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := probeRequest(args[0])
 			if err != nil {
@@ -38,7 +39,7 @@ shows which rules counted them. It changes nothing.`,
 					for _, item := range report.Items {
 						a.printProbe(item, wide)
 					}
-					a.explain(report.Findings)
+					a.explain(report.Findings, wide)
 				})
 				if err != nil {
 					return err
@@ -97,7 +98,7 @@ func (a *app) printProbe(item apiv1.ProbeItem, wide bool) {
 				a.printf("  add to %s:\n", line)
 				continue
 			}
-			a.printf("      %s\n", line)
+			a.raw("      " + line)
 		}
 	}
 	if len(item.Packets) > 0 {
@@ -112,11 +113,11 @@ func (a *app) printProbe(item apiv1.ProbeItem, wide bool) {
 		if item.Source != "" {
 			from = " from " + item.Source
 		}
-		a.printf("packet %s%s: %s", kind, from, p.Result)
+		text := "packet " + kind + from + ": " + p.Result
 		if p.RTTSeconds > 0 {
-			a.printf(" after %s ms", strconv.FormatFloat(p.RTTSeconds*1000, 'f', 2, 64))
+			text += " after " + strconv.FormatFloat(p.RTTSeconds*1000, 'f', 2, 64) + " ms"
 		}
-		a.printf("\n")
+		a.line("", text)
 	}
 	if wide {
 		for _, m := range item.Moved {

@@ -20,18 +20,18 @@ func (a *app) netRouterCommand() *cobra.Command {
 	styles, formats := apiv1.RouterStyles(), apiv1.HostsFormats()
 	flags := routerFlags{style: styles[0]}
 	cmd := &cobra.Command{
-		Use: "router", Short: "Text for the LAN's router, so that it sends the Docker networks to this host", Args: noArgs,
-		Long: `Prints what the LAN's router, its DHCP server or a client needs, in the words of that router, for pasting: one route for a
-whole pool where nothing else lies in it. The text says where it goes, how to test it from a client and how to undo it.
-Pasting it twice, or after something changed, leaves what is wanted and nothing else. Warnings come on standard error. It
-changes nothing, on this host or elsewhere.
+		Use: "router", Short: "Routes for the router of your LAN, so that it sends the Docker networks to this host", Args: noArgs,
+		Long: `Prints what the router of your LAN, its DHCP server or a client needs, written for that program, so that you can paste it.
+It is one route for a whole pool where nothing else lies in the pool. The text says where it goes, how to test it from a
+client and how to undo it. Pasting it twice, or again after a change, leaves what is wanted and nothing else. Warnings come
+on standard error. It changes nothing, on this host or elsewhere.
 
 With --hosts it prints names for the DNS server instead: container.project.ct for each Docker container that is reached.`,
-		Example: `labctl net router
-labctl net router --style openwrt
-labctl net router --style openwrt --remove
-labctl net router --hosts
-labctl net router --hosts=pihole`,
+		Example: `  labctl net router
+  labctl net router --style openwrt
+  labctl net router --style openwrt --remove
+  labctl net router --hosts
+  labctl net router --hosts=pihole`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			path, err := flags.path(cmd.Flags().Changed("style"))
 			if err != nil {
@@ -50,7 +50,7 @@ labctl net router --hosts=pihole`,
 				err := emit(a, report, func(i apiv1.RouterItem) string { return i.ID }, func(bool) {
 					for _, item := range report.Items {
 						for line := range strings.Lines(item.Text) {
-							a.printf("%s\n", strings.TrimSuffix(line, "\n"))
+							a.raw(line)
 						}
 					}
 				})

@@ -14,21 +14,24 @@ import (
 func (a *app) notifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "notify",
-		Short: "Where findings are told: mail, chat and push services",
-		Long: `labd tells new findings, those that got worse and those that are over, by mail to root and to the services that
-section [notify] of labd.toml names. Silenced findings, consequences of others and those too young to tell are not told.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Short: "Where labd sends messages about findings: mail, chat and push services",
+		Long: `labd sends a message when a finding is new, gets worse or is over: by mail to root, and to the services that section
+[notify] of labd.toml names. It sends none for silenced findings, for consequences of another finding, and for findings too
+new to be certain.`,
+		Example: "  labctl notify list\n  labctl notify test",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(&cobra.Command{
-		Use: "list", Short: "The targets, and how they fare", Args: noArgs,
+		Use: "list", Short: "The targets, and whether messages reach them", Args: noArgs, Example: "  labctl notify list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(c *client) error { return a.listTargets(cmd.Context(), c) })
 		},
 	}, &cobra.Command{
-		Use: "test [TARGET…]", Short: "Send a test message to the targets, all without a name",
-		Long:    "Sends a test message to each target at once and waits until each has taken it or had its time. The exit code is 1 when\none did not take it. Only root may.",
-		Example: "  labctl notify test\n  labctl notify test mail",
+		Use: "test [TARGET…]", Short: "Send a test message to the targets; without a name to all",
+		Long:              "Sends a test message to all targets at the same time and waits until each has taken it or its time is over. The exit\ncode is 1 when a target did not take it. Only root may do this.",
+		Example:           "  labctl notify test\n  labctl notify test mail",
+		ValidArgsFunction: a.complete(0, targetValues),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(c *client) error { return a.testTargets(cmd.Context(), c, args) })
 		},
@@ -43,7 +46,7 @@ func (a *app) listTargets(ctx context.Context, c *client) error {
 	}
 	return emit(a, report, func(i apiv1.NotificationItem) string { return i.ID }, func(bool) {
 		if len(report.Items) == 0 {
-			a.printf("Findings are told nowhere; see section [notify] of labd.toml.\n")
+			a.printf("labd sends no messages; see section [notify] of labd.toml.\n")
 			return
 		}
 		rows := make([][]string, 0, len(report.Items))
@@ -76,7 +79,7 @@ func (a *app) testTargets(ctx context.Context, c *client, names []string) error 
 	}
 	err := emit(a, report, func(i apiv1.NotificationTestItem) string { return i.ID }, func(bool) {
 		if len(report.Items) == 0 {
-			a.printf("Findings are told nowhere; see section [notify] of labd.toml.\n")
+			a.printf("labd sends no messages; see section [notify] of labd.toml.\n")
 		}
 		for _, i := range report.Items {
 			took := strconv.FormatFloat(i.Seconds, 'f', 1, 64)

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/goccy/go-yaml"
 	"golang.org/x/sys/unix"
@@ -25,7 +24,21 @@ const (
 	formatName  = "name"
 )
 
+// PVE's words for them.
+const (
+	formatText       = "text"
+	formatJSONPretty = "json-pretty"
+)
+
 func formats() []string { return []string{formatTable, formatWide, formatJSON, formatYAML, formatName} }
+
+// formatsOf are the values of the option that takes labctl's words, or of the one that takes PVE's.
+func formatsOf(option string) []string {
+	if option == "output-format" {
+		return []string{formatText, formatJSON, formatJSONPretty, formatYAML}
+	}
+	return formats()
+}
 
 // emit prints an envelope in the chosen format; ids and table are the forms for people.
 func emit[T any](a *app, envelope apiv1.Envelope[T], id func(T) string, table func(wide bool)) error {
@@ -36,7 +49,7 @@ func emit[T any](a *app, envelope apiv1.Envelope[T], id func(T) string, table fu
 		return a.emitYAML(envelope)
 	case formatName:
 		for _, item := range envelope.Items {
-			a.printf("%s\n", id(item))
+			a.raw(id(item))
 		}
 	default:
 		table(a.flags.output == formatWide)
@@ -60,7 +73,8 @@ func (a *app) emitYAML(v any) error {
 	return nil
 }
 
-// printf prints with every string argument escaped.
+// printf prints whole lines with every string argument escaped, wrapped to the width of the output. What is for pasting
+// goes through raw instead.
 func (a *app) printf(format string, args ...any) {
 	for i, arg := range args {
 		switch v := arg.(type) {
@@ -70,10 +84,30 @@ func (a *app) printf(format string, args ...any) {
 			args[i] = escape(v.Error())
 		case fmt.Stringer:
 			args[i] = escape(v.String())
+		default:
+			if value := reflect.ValueOf(arg); value.Kind() == reflect.String { // a word of the API
+				args[i] = escape(value.String())
+			}
 		}
 	}
-	fmt.Fprintf(a.out, format, args...)
+	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
+		text := strings.TrimLeft(strings.TrimSuffix(line, "\n"), " ")
+		indent := len(strings.TrimSuffix(line, "\n")) - len(text)
+		first, rest := strings.Repeat(" ", indent), indent
+		if indent > 0 {
+			rest += columnGap
+		}
+		for i, part := range wrapText(text, a.width()-rest) {
+			if i > 0 {
+				first = strings.Repeat(" ", rest)
+			}
+			fmt.Fprintln(a.out, first+part)
+		}
+	}
 }
+
+// raw prints a line of foreign text as it is, however long: it is for pasting, or for a program.
+func (a *app) raw(line string) { fmt.Fprintln(a.out, escape(strings.TrimSuffix(line, "\n"))) }
 
 // painted is text that is escaped already and holds colour codes.
 type painted struct{ text string }
@@ -83,7 +117,7 @@ func (a *app) notes(notes []string) {
 		return
 	}
 	for _, n := range notes {
-		a.printf("note: %s\n", n)
+		a.line("note: ", n)
 	}
 }
 
@@ -93,32 +127,7 @@ func (a *app) remarks(notes []string) {
 		return
 	}
 	for _, n := range notes {
-		fmt.Fprintf(a.stderr, "note: %s\n", escape(n))
-	}
-}
-
-// tableRows prints aligned columns. Colour is put on the finished line, since tabwriter counts its codes as width.
-func (a *app) tableRows(header []string, rows [][]string, health func(row int) apiv1.Health) {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(header, "\t"))
-	for _, row := range rows {
-		cells := make([]string, len(row))
-		for i, cell := range row {
-			cells[i] = strings.ReplaceAll(escape(cell), "\t", " ")
-			if cells[i] == "" {
-				cells[i] = "-"
-			}
-		}
-		fmt.Fprintln(w, strings.Join(cells, "\t"))
-	}
-	_ = w.Flush()
-	for i, line := range strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n") {
-		line = strings.TrimRight(line, " ")
-		if i > 0 && health != nil {
-			line = a.paint(health(i-1), line).text
-		}
-		fmt.Fprintln(a.out, line)
+		a.complain("note: ", n)
 	}
 }
 
@@ -142,60 +151,40 @@ func (a *app) paint(health apiv1.Health, escaped string) painted {
 }
 
 func (a *app) colour() bool {
-	return !a.flags.noColor && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(a.out)
+	return !a.flags.noColor && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(a.terminal)
 }
 
-// explain prints findings one after another: what, evidence, cause, what to do.
-func (a *app) explain(findings []apiv1.Finding) {
-	for _, f := range findings {
-		fmt.Fprintf(a.out, "\n%s\n", a.paint(f.Severity.Health(), escape(fmt.Sprintf("%s  %s: %s", strings.ToUpper(string(f.Severity)), f.Subject, f.Title))).text)
-		if f.Cause != "" {
-			a.printf("  cause:    %s (%s)\n", f.Cause, f.Confidence)
-		} else {
-			a.printf("  cause:    unknown\n")
-		}
-		for _, e := range f.Evidence {
-			a.printf("  evidence: %s: %s\n", e.Source, e.Text)
-		}
-		for _, d := range f.DependsOn {
-			a.printf("  because:  %s of %s\n", d.Code, d.Subject)
-		}
-		switch {
-		case f.State == apiv1.StateSilenced && f.Silence != nil:
-			a.printf("  silenced: until %s by %s: %s (silence %s)\n", f.Silence.Until.Local().Format(time.DateTime), f.Silence.Actor, f.Silence.Reason, f.Silence.ID)
-		case f.State == apiv1.StateConsequence && f.Behind != nil:
-			a.printf("  hidden:   behind %s of %s\n", f.Behind.Code, f.Behind.Subject)
-		case f.State == apiv1.StatePending:
-			a.printf("  hidden:   too young to tell whether it lasts\n")
-		}
-		for i, r := range f.Remedies {
-			a.printf("  remedy %s: %s (risk: %s)\n", strconv.Itoa(i+1), r.Title, r.Risk)
-			for _, c := range r.Commands {
-				a.printf("      %s\n", c)
-			}
-		}
-		if f.Since != nil {
-			a.printf("  code:     %s, since %s\n", f.Code, f.Since.Local().Format(time.DateTime))
-		}
+// line prints text behind a lead, wrapped to the width of the output, the later lines below the text of the first. lead is
+// labctl's own; text is foreign.
+func (a *app) line(lead, text string) {
+	for _, line := range hanging(lead, escape(text), a.width()) {
+		fmt.Fprintln(a.out, line)
+	}
+}
+
+// command prints a command for pasting, indented.
+func (a *app) command(indent int, text string) {
+	for _, line := range indented(wrapCommand(escape(text), a.width()-indent), indent) {
+		fmt.Fprintln(a.out, line)
 	}
 }
 
 // printPlan prints what labd would do.
 func (a *app) printPlan(p apiv1.Plan) {
-	a.printf("%s\n", p.Title)
+	a.line("", p.Title)
 	for i, s := range p.Steps {
-		a.printf("  %s. %s (risk: %s)\n", strconv.Itoa(i+1), s.Title, s.Risk)
-		a.printf("       how:    %s\n", s.How)
-		a.printf("       verify: %s\n", s.Verify)
+		a.line("  "+itoa(i+1)+". ", s.Title+" (risk: "+string(s.Risk)+")")
+		a.line("       how:    ", s.How)
+		a.line("       verify: ", s.Verify)
 		switch {
 		case s.Undo != "":
-			a.printf("       undo:   %s\n", s.Undo)
+			a.line("       undo:   ", s.Undo)
 		case !s.Undoable:
-			a.printf("       undo:   cannot be taken back\n")
+			a.line("       undo:   ", "cannot be taken back")
 		}
 	}
 	for _, n := range p.Notes {
-		a.printf("  note: %s\n", n)
+		a.line("  note: ", n)
 	}
 }
 
@@ -210,6 +199,13 @@ func size(bytes int64) string {
 		return strconv.FormatFloat(float64(bytes)/1e9, 'f', 1, 64) + " GB"
 	default:
 		return strconv.FormatFloat(float64(bytes)/1e6, 'f', 1, 64) + " MB"
+	}
+}
+
+// complain prints a line on standard error behind a lead.
+func (a *app) complain(lead, text string) {
+	for _, line := range hanging(lead, escape(text), a.width()) {
+		fmt.Fprintln(a.stderr, line)
 	}
 }
 

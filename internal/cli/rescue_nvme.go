@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,22 +13,29 @@ func (a *app) rescueNVMeCommand() *cobra.Command {
 	var yes, dryRun bool
 	var method string
 	cmd := &cobra.Command{
-		Use:   "rescue-nvme BDF",
-		Short: "Have the kernel try an NVMe function again that has no working driver",
-		Long: `rescue-nvme has the kernel probe a function again that it gave up: it removes the function and has its port look for it
-(reprobe), binds it (bind), or, where the kernel rejects the drive's namespace for its ids, has it ignore them until the
-next boot (new-id). Without --method it takes the one that fits.
+		Use:   "rescue-nvme PCI-ADDRESS",
+		Short: "Let the kernel try again with an NVMe function that has no working driver",
+		Long: `For an NVMe function that the kernel gave up. rescue-nvme has three methods, and without --method it takes the one that
+fits:
 
-It refuses a function whose driver is in use or that is passed through, any drive with data or users, and the drive that
-the host boots from.
+  reprobe  remove the function, and let its port look for it again
+  bind     give the function to the nvme driver
+  new-id   let the kernel ignore the ids of the drive's namespace until the next boot, where it rejects them
 
-BDF is the PCI address, 0000:01:00.0 or 01:00.0.`,
+It refuses a function whose driver works or that is passed through to a guest, every drive with data or users, and the
+drive that the host boots from.
+
+The PCI address is written as lspci does: 0000:01:00.0 or 01:00.0.`,
 		Example: `  labctl rescue-nvme 02:00.0 --dry-run
   labctl rescue-nvme 02:00.0`,
-		Args: cobra.ExactArgs(1),
+		Args:              exactlyOne("PCI address"),
+		ValidArgsFunction: a.complete(1, addressValues),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			req := apiv1.PlanRequest{Action: apiv1.ActionNVMeRescue, IDs: []string{longAddress(args[0])}, Method: method}
+			if method != "" && !slices.Contains(rescueMethods(), method) {
+				return usageError("--method is one of %s", strings.Join(rescueMethods(), ", "))
+			}
+			req := apiv1.RescueRequest{Address: longAddress(args[0]), Method: apiv1.RescueMethod(method)}.PlanRequest()
 			return a.with(ctx, func(c *client) error {
 				if dryRun {
 					return a.showPlan(ctx, c, req)
@@ -36,11 +44,15 @@ BDF is the PCI address, 0000:01:00.0 or 01:00.0.`,
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "agree to the plan beforehand")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "agree to the plan in advance")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be done")
-	cmd.Flags().StringVar(&method, "method", "", "reprobe, bind or new-id, instead of the one that fits")
+	cmd.Flags().StringVar(&method, "method", "", "`METHOD`: reprobe, bind or new-id, instead of the one that fits")
+	_ = cmd.RegisterFlagCompletionFunc("method", cobra.FixedCompletions(rescueMethods(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
+
+// rescueMethods are the ways of a rescue.
+func rescueMethods() []string { return []string{"reprobe", "bind", "new-id"} }
 
 // longAddress adds the PCI domain that lspci leaves out.
 func longAddress(address string) string {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	apiv1 "labd/api/v1"
 )
 
 // Streams are where labctl reads and writes.
@@ -33,10 +35,14 @@ type app struct {
 	flags       flags
 	in          io.Reader
 	out, stderr io.Writer
-	version     string
-	timeoutSet  bool
+	// terminal is what out writes to, for the questions whether it is a terminal and how wide.
+	terminal   io.Writer
+	version    string
+	timeoutSet bool
 	// anyUser says that the command needs nothing of the host: a labd of the caller's own, root or not, can answer.
 	anyUser bool
+	// runs says that the command line was understood: what fails from there on is no wrong usage.
+	runs bool
 }
 
 // DefaultTimeout is how long labctl waits for an answer.
@@ -52,11 +58,54 @@ func (a *app) changeTimeout() time.Duration {
 
 // Run runs labctl with args and returns its exit code.
 func Run(ctx context.Context, version string, args []string, streams Streams) int {
-	a := &app{in: streams.In, out: streams.Out, stderr: streams.Err, version: version}
+	out := &checkedWriter{to: streams.Out}
+	a := &app{in: streams.In, terminal: streams.Out, out: out, stderr: streams.Err, version: version}
 	root := a.root()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	return report(ctx, a.stderr, a.flags.output == formatJSON, err)
+	cmd, err := root.ExecuteContextC(ctx)
+	var known *Error
+	if err != nil && !a.runs && !errors.As(err, &known) {
+		// cobra itself refused the line: an argument too many, two options that exclude each other.
+		err = &Error{apiv1.ErrorUsage, err.Error(), cmd.CommandPath() + " --help"}
+	}
+	var verdict verdictError
+	if out.err != nil && (err == nil || errors.As(err, &verdict)) {
+		err = &Error{apiv1.ErrorInternal, "write the output: " + out.err.Error(), ""}
+	}
+	return a.report(ctx, wantsJSON(a.flags.output, args), err)
+}
+
+// checkedWriter keeps the first error of writing, so that an output that is cut short is no success.
+type checkedWriter struct {
+	to  io.Writer
+	err error
+}
+
+func (w *checkedWriter) Write(p []byte) (int, error) {
+	n, err := w.to.Write(p)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
+}
+
+// wantsJSON reports whether errors are to be JSON: by the option, or by args where a wrong option came before it.
+func wantsJSON(output string, args []string) bool {
+	for i, arg := range args {
+		value, joined := "", false
+		for _, name := range []string{"--output-format=", "--output=", "-o=", "-o"} {
+			if value, joined = strings.CutPrefix(arg, name); joined {
+				break
+			}
+		}
+		if !joined && (arg == "--output" || arg == "--output-format") || arg == "-o" {
+			value = strings.Join(args[i+1:min(i+2, len(args))], "")
+		}
+		if value == formatJSON || value == formatJSONPretty {
+			return true
+		}
+	}
+	return output == formatJSON
 }
 
 func (a *app) root() *cobra.Command {
@@ -68,6 +117,10 @@ func (a *app) root() *cobra.Command {
 Exit codes: 0 done, nothing wrong found; 1 error; 2 wrong usage; 3 the worst finding is a warning; 4 a failure;
 5 refused by a safety guard, or consent missing; 6 not permitted; 7 labd unreachable; 8 the state changed since the
 plan was made; 130 interrupted.`,
+		Example: `  labctl status
+  labctl fix-storage --dry-run
+  labctl explain storage.down`,
+		Version:       a.version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,
@@ -80,30 +133,95 @@ plan was made; 130 interrupted.`,
 	root.SetOut(a.out)
 	root.SetErr(a.stderr)
 	root.SetIn(a.in)
+	root.SetVersionTemplate("labctl {{.Version}}\n")
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { a.help(cmd) })
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &Error{"usage", err.Error(), cmd.CommandPath() + " --help"}
+		return &Error{apiv1.ErrorUsage, err.Error(), cmd.CommandPath() + " --help"}
 	})
 	f := root.PersistentFlags()
-	f.StringVarP(&a.flags.output, "output", "o", formatTable, "output format: table, wide, json, yaml or name")
+	f.StringVarP(&a.flags.output, "output", "o", formatTable, "output `FORMAT`: table, wide, json, yaml or name")
 	f.StringVar(&a.flags.output, "output-format", formatTable, "the same with PVE's words: text, json, json-pretty or yaml")
 	f.DurationVar(&a.flags.timeout, "timeout", DefaultTimeout, "how long to wait for labd")
 	f.BoolVar(&a.flags.noColor, "no-color", false, "no colours (also NO_COLOR, and whenever the output is no terminal)")
-	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "print only what was asked for, no remarks")
-	f.StringVar(&a.flags.config, "config", "", "configuration for a labd of this command's own; implies --local")
+	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "print only what was asked for, no notes")
+	f.StringVar(&a.flags.config, "config", "", "start a labd of this command's own with the configuration `FILE` (needs root)")
 	f.BoolVar(&a.flags.local, "local", false, "do not ask the running labd: start one for this command only (needs root)")
 	f.StringVar(&a.flags.socket, "socket", DefaultSocket, "where the running labd answers")
-	root.AddCommand(a.statusCommand(), a.checkNVMeCommand(), a.rescueNVMeCommand(), a.fixStorageCommand(), a.netCommand(), a.treeCommand(), a.journalCommand(), a.undoCommand(), a.configCommand(), a.silenceCommand(), a.notifyCommand(), a.versionCommand())
-	root.AddCommand(a.lintStorageCommand(), a.setupCommand(), a.supportCommand())
+	root.AddGroup(groups()...)
+	add := func(id string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = id
+		}
+		root.AddCommand(commands...)
+	}
+	add(groupLook, a.statusCommand(), a.checkNVMeCommand(), a.lintStorageCommand(), a.treeCommand(), a.explainCommand())
+	add(groupRepair, a.fixStorageCommand(), a.netCommand(), a.rescueNVMeCommand())
+	add(groupStreams, a.execCommand(), a.logsCommand(), a.portForwardCommand())
+	add(groupPast, a.journalCommand(), a.undoCommand())
+	add(groupLabd, a.silenceCommand(), a.notifyCommand(), a.configCommand(), a.setupCommand(), a.supportCommand(), a.versionCommand())
+	root.SetHelpCommandGroupID(groupLabd)
+	root.SetCompletionCommandGroupID(groupLabd)
+	root.SetHelpCommand(helpCommand())
 	root.CompletionOptions.HiddenDefaultCmd = false
-	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp))
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, name := range []string{"output", "output-format"} {
+		_ = root.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(formatsOf(name), cobra.ShellCompDirectiveNoFileComp))
+	}
+	a.prepare(root)
 	return root
+}
+
+// prepare gives every command what all have: suggestions, and a mark that says that the command line was right.
+func (a *app) prepare(cmd *cobra.Command) {
+	cmd.SuggestionsMinimumDistance = 2
+	if cmd.RunE == nil && cmd.Run == nil { // a command of cobra's own that only has others below it
+		cmd.Args = noArgs
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			a.runs = true
+			return run(cmd, args)
+		}
+	}
+	for _, c := range cmd.Commands() {
+		a.prepare(c)
+	}
+}
+
+// helpCommand is labctl help COMMAND. Unlike cobra's own it fails for a command that does not exist.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about a command", Example: "  labctl help fix-storage", GroupID: groupLabd,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			at, _, err := cmd.Root().Find(args)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []string
+			for _, c := range at.Commands() {
+				if c.IsAvailableCommand() {
+					names = append(names, c.Name()+"\t"+c.Short)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return &Error{apiv1.ErrorUsage, "there is no command " + quoted("labctl "+strings.Join(args, " ")), "labctl --help"}
+			}
+			return at.Help()
+		},
+	}
 }
 
 func (a *app) checkFlags() error {
 	switch a.flags.output {
-	case "text":
+	case formatText:
 		a.flags.output = formatTable
-	case "json-pretty":
+	case formatJSONPretty:
 		a.flags.output = formatJSON
 	case formatTable, formatWide, formatJSON, formatYAML, formatName:
 	default:
@@ -119,7 +237,7 @@ func (a *app) checkFlags() error {
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return &Error{"usage", "unknown command or argument " + quoted(args[0]) + " for " + cmd.CommandPath(), cmd.CommandPath() + " --help"}
+		return &Error{apiv1.ErrorUsage, "unknown command or argument " + quoted(args[0]) + " for " + cmd.CommandPath(), suggest(cmd, args[0])}
 	}
 	return nil
 }
@@ -127,7 +245,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func exactlyOne(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return &Error{"usage", cmd.CommandPath() + " takes one " + what, cmd.CommandPath() + " --help"}
+			return &Error{apiv1.ErrorUsage, cmd.CommandPath() + " takes one " + what, cmd.CommandPath() + " --help"}
 		}
 		return nil
 	}
@@ -143,7 +261,7 @@ func (a *app) with(ctx context.Context, do func(c *client) error) error {
 	return do(c)
 }
 
-// isTerminal tells whether f is a terminal that a person sits at.
+// isTerminal reports whether f is a terminal that a person sits at.
 func isTerminal(f any) bool {
 	file, ok := f.(*os.File)
 	if !ok {
@@ -157,7 +275,5 @@ func isTerminal(f any) bool {
 // tests of the documentation.
 func Commands(version string) *cobra.Command {
 	a := &app{in: strings.NewReader(""), out: io.Discard, stderr: io.Discard, version: version}
-	root := a.root()
-	root.InitDefaultCompletionCmd()
-	return root
+	return a.root()
 }

@@ -8,10 +8,11 @@ import (
 
 func (a *app) setupCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "setup",
-		Short: "Give labd what it needs of other systems",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "setup",
+		Short:   "Give labd the access that it needs",
+		Example: "  labctl setup pve --dry-run\n  labctl setup pve",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.setupPVECommand())
 	return cmd
@@ -26,16 +27,13 @@ func (a *app) setupPVECommand() *cobra.Command {
 writes the token to /etc/labd/token (or where pve.token_file says) for root alone, and tries it. It shows the pveum
 commands first and asks.
 
-What is there already stays: run again, it adds what is missing, and does nothing where all is well. labctl undo takes it
-back. --rotate gives the token a new secret.`,
-		Example: "labctl setup pve --dry-run\nlabctl setup pve",
+What exists already stays. When you run it again it adds what is missing, and does nothing when nothing is missing. labctl
+undo takes it back. --rotate gives the token a new secret.`,
+		Example: "  labctl setup pve --dry-run\n  labctl setup pve",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			req := apiv1.PlanRequest{Action: apiv1.ActionSetupPVE}
-			if rotate {
-				req.Method = apiv1.MethodRotate
-			}
+			req := apiv1.SetupPVERequest{Rotate: rotate}.PlanRequest()
 			return a.with(ctx, func(c *client) error {
 				if dryRun {
 					return a.showPlan(ctx, c, req)
@@ -44,8 +42,8 @@ back. --rotate gives the token a new secret.`,
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "agree to the plan beforehand")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "agree to the plan in advance")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be done")
-	cmd.Flags().BoolVar(&rotate, "rotate", false, "replace the token although it works")
+	cmd.Flags().BoolVar(&rotate, "rotate", false, "replace the token even if it works")
 	return cmd
 }

@@ -17,12 +17,12 @@ func (a *app) silenceCommand() *cobra.Command {
 	var duration, reason string
 	cmd := &cobra.Command{
 		Use:   "silence FINDING|SUBJECT [SUBJECT] --for 7d --reason TEXT",
-		Short: "Do not hear of a finding for a while",
-		Long: `Keeps findings out of status and notifications until a time: those with a code (nvme.wear), those of a subject
-(storage/pve1/nas; * stands for any text without a slash), or those with a code of one subject when both are given. The
-check commands, JSON and metrics go on to name them, with the state silenced. Consequences of a silenced finding are
-silent too. Only root may silence.`,
-		Example: "  labctl silence storage.down storage/pve1/nas --for 7d --reason \"the NAS is being moved\"\n  labctl silence list\n  labctl silence remove 3",
+		Short: "Hide a finding for some time",
+		Long: `Hides findings from status and messages for some time: all with a code (nvme.wear), all of a subject (storage/pve1/nas; *
+stands for any text without a slash), or those with a code of one subject when both are given. The check commands, JSON and
+metrics still show them, with the state silenced. Consequences of a silenced finding are silenced too. Only root may silence.`,
+		Example:           "  labctl silence storage.down storage/pve1/nas --for 7d --reason \"the NAS is being moved\"\n  labctl silence list\n  labctl silence remove 3",
+		ValidArgsFunction: a.complete(2, codeValues, subjectValues, thingValues),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
 				return &Error{apiv1.ErrorUsage, cmd.CommandPath() + " takes a finding's code, a subject, or a code and a subject", cmd.CommandPath() + " --help"}
@@ -43,15 +43,15 @@ silent too. Only root may silence.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&duration, "for", "", "how long: 90m, 12h, 7d, 2w (required)")
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for whoever wonders later (required)")
+	cmd.Flags().StringVar(&duration, "for", "", "for how long, as `TIME`: 90m, 12h, 7d, 2w (required)")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, as `TEXT` for whoever asks later (required)")
 	cmd.AddCommand(&cobra.Command{
-		Use: "list", Short: "The silences in force", Args: noArgs,
+		Use: "list", Short: "The silences in force", Args: noArgs, Example: "  labctl silence list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(c *client) error { return a.listSilences(cmd.Context(), c) })
 		},
 	}, &cobra.Command{
-		Use: "remove ID", Short: "End a silence", Args: exactlyOne("silence (labctl silence list shows them)"),
+		Use: "remove ID", Short: "End a silence", Example: "  labctl silence remove 3", ValidArgsFunction: a.complete(1, silenceValues), Args: exactlyOne("silence (labctl silence list shows them)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(c *client) error {
 				var done apiv1.Envelope[apiv1.SilenceItem]

@@ -31,12 +31,13 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "One screen: how the host is, worst first, and what changed since yesterday",
-		Long: `Shows how the host is: a line for each job, what is wrong, worst first, with the first thing to do, and what came and
-went within a day. A consequence is hidden behind its cause, a silenced finding until its silence ends, and one that
-may be over in a moment until it has lasted; -o wide shows all of them, with evidence and every remedy.
+		Long: `Shows a line for each job, what is wrong, worst first, with the first thing to do, and what came and went within a day.
+It does not show a finding that follows from another one, a silenced finding, and a finding too new to be certain. -o wide
+shows all of them, with evidence and every remedy.
 
-The exit code is 0, 3 or 4 by the worst finding that is neither silenced nor too young to tell.`,
-		Args: noArgs,
+The exit code is 0, 3 or 4 by the worst finding that is neither silenced nor too new to be certain.`,
+		Example: "  labctl status\n  labctl status -o wide\n  labctl status --watch",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(c *client) error {
 				if watch {
@@ -55,7 +56,7 @@ func (a *app) watchStatus(ctx context.Context, c *client) error {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	for shown := false; ; {
-		if isTerminal(a.out) {
+		if isTerminal(a.terminal) {
 			fmt.Fprint(a.out, clearScreen)
 		}
 		err := a.showStatus(ctx, c)
@@ -96,9 +97,9 @@ func (a *app) showStatus(ctx context.Context, c *client) error {
 		}
 		a.tableRows([]string{"JOB", "VERDICT", "SUMMARY", "SEEN"}, rows, func(r int) apiv1.Health { return status.Items[r].Verdict })
 		if wide {
-			a.explain(status.Findings)
+			a.explain(status.Findings, true)
 		} else {
-			a.findingTable(status.Findings)
+			a.findingList(status.Findings)
 		}
 		a.news(history.Items, time.Now())
 	})
@@ -145,7 +146,10 @@ func (a *app) headline(status apiv1.Envelope[apiv1.StatusItem]) {
 	if len(parts) > 0 {
 		text = strings.Join(parts, ", ")
 	}
-	fmt.Fprintf(a.out, "%s\n\n", a.paint(verdict, escape(status.Node+": "+text)).text)
+	for _, line := range wrapText(escape(status.Node+": "+text), a.width()) {
+		fmt.Fprintln(a.out, a.paint(verdict, line).text)
+	}
+	fmt.Fprintln(a.out)
 }
 
 func amount(n int, one, many string) string {
@@ -153,51 +157,6 @@ func amount(n int, one, many string) string {
 		return "1 " + one
 	}
 	return itoa(n) + " " + many
-}
-
-// findingTable lists what is to be seen, and counts the rest.
-func (a *app) findingTable(findings []apiv1.Finding) {
-	var rows [][]string
-	var healths []apiv1.Health
-	hidden := map[apiv1.State]int{}
-	for _, f := range findings {
-		if f.State != "" && f.State != apiv1.StateActive {
-			hidden[f.State]++
-			continue
-		}
-		todo := ""
-		if len(f.Remedies) > 0 {
-			todo = f.Remedies[0].Title
-		}
-		since := ""
-		if f.Since != nil {
-			since = age(*f.Since)
-		}
-		rows = append(rows, []string{string(f.Severity), f.Subject, f.Title, since, todo})
-		healths = append(healths, f.Severity.Health())
-	}
-	if len(rows) == 0 {
-		a.printf("\nNothing is wrong.\n")
-	} else {
-		a.printf("\n")
-		a.tableRows([]string{"SEVERITY", "SUBJECT", "WHAT", "SINCE", "DO"}, rows, func(r int) apiv1.Health { return healths[r] })
-	}
-	var also []string
-	for _, s := range []struct {
-		state     apiv1.State
-		one, many string
-	}{
-		{apiv1.StateConsequence, "consequence of these", "consequences of these"},
-		{apiv1.StateSilenced, "silenced", "silenced"},
-		{apiv1.StatePending, "too young to tell", "too young to tell"},
-	} {
-		if n := hidden[s.state]; n > 0 {
-			also = append(also, amount(n, s.one, s.many))
-		}
-	}
-	if len(also) > 0 {
-		a.printf("Not shown: %s (labctl status -o wide).\n", strings.Join(also, ", "))
-	}
 }
 
 // news tells what came and what went away within a day, the latest first; what has the same minute, by subject.
@@ -211,18 +170,21 @@ func (a *app) news(history []apiv1.HistoryItem, now time.Time) {
 	history = slices.SortedStableFunc(slices.Values(history), func(a, b apiv1.HistoryItem) int {
 		return cmp.Or(minute(b).Compare(minute(a)), strings.Compare(a.Subject, b.Subject))
 	})
-	var lines []painted
+	type piece struct {
+		health     apiv1.Health
+		lead, text string
+	}
+	var lines []piece
 	for _, i := range history {
 		what := i.Subject + ": " + i.Title
 		switch {
 		case i.Cleared != nil && now.Sub(*i.Cleared) < newsSpan:
-			lines = append(lines, a.paint(apiv1.HealthOK, escape(fmt.Sprintf("  - %s  %s (it was there for %s)", stamp(*i.Cleared), what, span(i.Cleared.Sub(i.Since))))))
+			lines = append(lines, piece{apiv1.HealthOK, "  - " + stamp(*i.Cleared) + "  ", what + " (it was there for " + span(i.Cleared.Sub(i.Since)) + ")"})
 		case i.Cleared == nil && now.Sub(i.Since) < newsSpan:
-			text := fmt.Sprintf("  + %s  %s", stamp(i.Since), what)
 			if i.Episodes > 1 {
-				text += fmt.Sprintf(" (for the %d. time)", i.Episodes)
+				what += " (it came " + itoa(i.Episodes) + " times so far)"
 			}
-			lines = append(lines, a.paint(i.Severity.Health(), escape(text)))
+			lines = append(lines, piece{i.Severity.Health(), "  + " + stamp(i.Since) + "  ", what})
 		}
 	}
 	if len(lines) == 0 {
@@ -234,7 +196,9 @@ func (a *app) news(history []apiv1.HistoryItem, now time.Time) {
 			a.printf("  and %d more\n", len(lines)-i)
 			return
 		}
-		fmt.Fprintln(a.out, line.text)
+		for _, l := range hanging(line.lead, escape(line.text), a.width()) {
+			fmt.Fprintln(a.out, a.paint(line.health, l).text)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 	"time"
 
@@ -25,11 +26,11 @@ func (a *app) supportCommand() *cobra.Command {
 	var hide bool
 	cmd := &cobra.Command{
 		Use:   "support [FILE]",
-		Short: "Put what labd knows into one file, for who helps you",
+		Short: "Put what labd knows into one file, for the person who helps you",
 		Long: `Writes a .tar.gz with what labd reports: findings, drives, storages, networks, history, titles of the journal and the
-configuration. It is built from a list of fields, not by leaving things out of a dump, and holds no secret: no token, key or
-password, no value of storage.cfg or of a guest's configuration, no log. MANIFEST.txt in it lists what it holds. A - for
-FILE writes to standard output.`,
+configuration. Only listed fields get into it, and none of them holds a secret: no token, key or password, no value of
+storage.cfg or of a guest's configuration, no log. MANIFEST.txt in it lists its contents. With - as FILE it writes to
+standard output.`,
 		Example: "  labctl support\n  labctl support --redact /tmp/bundle.tar.gz",
 		Args:    atMostOne("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,7 +43,7 @@ FILE writes to standard output.`,
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&hide, "redact", false, "leave out what tells this machine from others: serial numbers, ids, the node's name, mail addresses")
+	cmd.Flags().BoolVar(&hide, "redact", false, "leave out what identifies this machine: serial numbers, ids, the node's name, mail addresses")
 	return cmd
 }
 
@@ -108,25 +109,26 @@ func (a *app) collectSupport(ctx context.Context, c *client, hide bool) (*bundle
 	}
 	v := supportVersion{Labctl: a.version, Labd: version.Labd, Kernel: version.Kernel, Node: b.node, Made: b.made, Redacted: hide}
 	add(b, "version.json", "versions of labd, labctl and the kernel", []supportVersion{v}, change)
-	add(b, "status.json", "one line for each job", r.jobs(), change)
-	add(b, "findings.json", "findings: code, severity, subject, title, cause, evidence, titles of remedies", supportFindings(r.status.Findings), change)
-	add(b, "history.json", "which findings came and went", r.records(), change)
-	add(b, "nvme.json", "NVMe functions: model, serial number, firmware, link, errors, health, namespaces, incidents", supportDrives(r.nvme.Items), change)
-	add(b, "storage.json", "storages: type, path, verdict, how many references", supportStorages(r.storage.Items), change)
-	add(b, "networks.json", "Docker networks: subnets, verdict, routes and rules that labd wants", supportNetworks(r.networks.Items), change)
-	add(b, "journal.json", "titles of what labd changed, and how that went", r.changes(), change)
-	add(b, "notifications.json", "targets of notifications: how they fare, not where they are", r.notifications(), change)
+	add(b, "status.json", "one line for each job", r.status.Items, change)
+	add(b, "findings.json", "findings: code, severity, subject, title, cause, evidence, titles of remedies", r.status.Findings, change)
+	add(b, "history.json", "which findings came and went", r.history.Items, change)
+	add(b, "nvme.json", "NVMe functions: model, serial number, firmware, link, errors, health, namespaces, incidents", r.nvme.Items, change)
+	add(b, "storage.json", "storages: type, path, verdict, how many references", r.storage.Items, change)
+	add(b, "networks.json", "Docker networks: subnets, verdict, routes and rules that labd wants", r.networks.Items, change)
+	add(b, "journal.json", "titles of what labd changed, and how that went", r.journal.Items, change)
+	add(b, "notifications.json", "targets of messages: whether they are reached, not where they are", r.targets.Items, change)
 	add(b, "config.json", "the effective configuration; it names files with secrets and holds none", r.configuration(hide), change)
 	return b, nil
 }
 
-// add puts a list into a bundle, every string of it through change, and as many of its items as there is room for.
+// add puts a list into a bundle: of each item the fields that may be in one, every string of them through change, and as
+// many items as there is room for.
 func add[T any](b *bundle, name, what string, items []T, change func(string) string) {
 	eachString(&items, change)
 	total := len(items)
 	for {
 		var data bytes.Buffer
-		writeJSON(&data, items)
+		writeJSON(&data, supportValue(reflect.ValueOf(items)))
 		if data.Len() <= maxSupportFile || len(items) == 0 {
 			b.files = append(b.files, bundleFile{name, what, data.Bytes(), total - len(items)})
 			return
@@ -179,6 +181,9 @@ func (a *app) writeSupport(b *bundle, file string) error {
 		return fmt.Errorf("pack the support bundle: %w", err)
 	}
 	if file == "-" {
+		if isTerminal(a.terminal) {
+			return usageError("a .tar.gz is not for a terminal: name a FILE, or redirect the output")
+		}
 		_, err := a.out.Write(packed.Bytes())
 		return err
 	}
@@ -198,7 +203,7 @@ func (a *app) writeSupport(b *bundle, file string) error {
 		return nil
 	}
 	for line := range strings.Lines(b.manifest()) {
-		a.printf("%s\n", strings.TrimSuffix(line, "\n"))
+		a.raw(line)
 	}
 	a.printf("\n%s, %s bytes. Look into it before you give it away.\n", file, fmt.Sprint(packed.Len()))
 	return nil

@@ -10,7 +10,8 @@ import (
 
 func (a *app) treeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "tree", Short: "Node, LXC containers, compose projects, Docker containers, networks, routes, with their health", Args: noArgs,
+		Use: "tree", Short: "What runs where: LXC containers, compose projects, Docker containers, networks, routes", Args: noArgs,
+		Example: "  labctl tree\n  labctl tree -o wide",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(c *client) error {
 				var report apiv1.Envelope[apiv1.TreeItem]
@@ -27,7 +28,7 @@ func (a *app) treeCommand() *cobra.Command {
 func (a *app) printTree(items []apiv1.TreeItem, wide bool) {
 	rows := make([][]string, 0, len(items))
 	for i, item := range items {
-		row := []string{branches(items, i) + string(item.Kind) + " " + item.Name, string(item.Health), item.State}
+		row := []string{strings.ReplaceAll(branches(items, i)+string(item.Kind)+" "+item.Name, " ", noBreak), string(item.Health), item.State}
 		if wide {
 			row = append(row, item.ID)
 		}

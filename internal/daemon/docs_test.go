@@ -19,6 +19,7 @@ import (
 	"labd/internal/disk"
 	"labd/internal/finding"
 	"labd/internal/network"
+	"labd/internal/network/probe"
 	"labd/internal/notify"
 	"labd/internal/plan"
 	"labd/internal/storage"
@@ -35,7 +36,7 @@ func TestMetricsPage(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 256)
 	for _, c := range []prometheus.Collector{
 		disk.NewCollector(func() *disk.Report { return nil }), storage.NewCollector(func() *storage.Report { return nil }), storage.NewPlanCollector(func() *plan.Entry { return nil }),
-		network.NewCollector(func() *network.Report { return nil }), network.NewFiguresCollector(nil), network.NewProber(nil, nil, nil), loopCollector(nil), newBuildInfo("v"), newHungReads(func() int { return 0 }), newReloads(time.Time{}), &keeper{}, &notify.Center{},
+		network.NewCollector(func() *network.Report { return nil }), network.NewFiguresCollector(nil), probe.New(nil, nil, nil), loopCollector(nil), newBuildInfo("v"), newHungReads(func() int { return 0 }), newReloads(time.Time{}), &keeper{}, &notify.Center{},
 	} {
 		c.Describe(descs)
 	}

@@ -179,7 +179,7 @@ func (a *Applier) verify(ctx context.Context, p rescueParams) error {
 	}
 }
 
-// works tells whether the function has a live controller with a namespace, and how far it is.
+// works reports whether the function has a live controller with a namespace, and how far it is.
 func (a *Applier) works(p rescueParams) (ok bool, state string) {
 	r := a.host.NewReader(time.Second)
 	defer r.Close()

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -83,6 +84,10 @@ func (o *Observer) namespace(l surroundings, controllerDir, name string) Namespa
 	ns.SizeBytes = a.number(dir, "size") * 512 // sysfs counts in 512 bytes whatever the block size
 	ns.LogicalBlockSize = int(a.number(dir, "queue/logical_block_size"))
 	ns.EUI, ns.NGUID, ns.UUID = a.get(dir, "eui"), a.get(dir, "nguid"), a.get(dir, "uuid")
+	for text := range strings.FieldsSeq(a.get(dir, "inflight")) {
+		n, _ := strconv.ParseInt(text, 10, 64)
+		ns.InFlight += n
+	}
 	children := a.names(dir)
 	if slices.Contains(children, "diag") {
 		if n := a.number(dir, "diag/command_error_count"); n >= 0 {

@@ -11,23 +11,29 @@ import (
 	"labd/internal/layer"
 )
 
+// Rung is a rung of the ladder from the PCI bus to the block device.
+type Rung string
+
 // Rungs of the ladder, from the bottom, and RungOK for a drive that has all of them.
 const (
-	RungPCI        = "pci"
-	RungDriver     = "driver"
-	RungController = "controller"
-	RungNamespace  = "namespace"
-	RungBlock      = "block"
-	RungOK         = "ok"
+	RungPCI        Rung = "pci"
+	RungDriver     Rung = "driver"
+	RungController Rung = "controller"
+	RungNamespace  Rung = "namespace"
+	RungBlock      Rung = "block"
+	RungOK         Rung = "ok"
 )
 
-// Verdicts of a Drive.
+// Verdict is how a drive is.
+type Verdict string
+
+// Verdicts of a Drive, the best first; unknown stands beside them.
 const (
-	VerdictOK      = "ok"
-	VerdictInfo    = "info"
-	VerdictWarn    = "warn"
-	VerdictFail    = "fail"
-	VerdictUnknown = "unknown"
+	VerdictOK      Verdict = "ok"
+	VerdictInfo    Verdict = "info"
+	VerdictWarn    Verdict = "warn"
+	VerdictFail    Verdict = "fail"
+	VerdictUnknown Verdict = "unknown"
 )
 
 // Report is what the facts mean.
@@ -48,7 +54,8 @@ type Report struct {
 // Drive is one PCI function with its first broken rung.
 type Drive struct {
 	Function
-	Rung, Verdict string
+	Rung    Rung
+	Verdict Verdict
 	// Chip is the controller chip, where it is known by its ids or its model.
 	Chip string
 	// Quirks are what the running kernel does differently for the drive: by its own word, or at least likely by its tables.
@@ -81,7 +88,7 @@ func (d Drive) Controller() *Controller {
 	return &d.Controllers[0]
 }
 
-// Diagnose is pure.
+// Diagnose returns what the facts mean: each drive with its first broken rung, and the findings. It does no I/O and has no clock.
 func Diagnose(f *Facts, p Policy) *Report {
 	r := &Report{At: f.At, Release: f.Release}
 	if len(f.Functions) == 0 {
@@ -108,7 +115,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 			Function: fn, Chip: chip(fn), history: ofDrive(f.Log, fn.Address), Known: f.known(fn, here), logWhole: f.LogErr == nil && !f.LogLost,
 		}
 		d.Incidents, d.stale = f.incidents(fn.Address, d.serial()), d.usersLeft(f.Stale)
-		c := &patient{facts: f, d: &d, events: lastProbe(d.history), release: r.running}
+		c := &diagnosis{facts: f, d: &d, events: lastProbe(d.history), release: r.running}
 		d.Quirks = c.quirks()
 		found := c.climb()
 		if len(found) > 0 {
@@ -185,12 +192,12 @@ func (f *Facts) release() Release {
 // worsen makes the verdict at least as bad as a finding. What could not be read stays unknown.
 func (d *Drive) worsen(severity finding.Severity) {
 	if bad := severity.Health(); d.Verdict != VerdictUnknown && bad.Worse(health.Level(d.Verdict)) {
-		d.Verdict = string(bad)
+		d.Verdict = Verdict(bad)
 	}
 }
 
-// patient is one drive with all that is known about it.
-type patient struct {
+// diagnosis is one drive with all that is known about it, while it is judged.
+type diagnosis struct {
 	facts *Facts
 	d     *Drive
 	// events are what the kernel log says of the drive since it was last found.
@@ -198,9 +205,9 @@ type patient struct {
 	release Release
 }
 
-func (c *patient) last(kinds ...EventKind) (Event, bool) { return last(c.events, kinds...) }
+func (c *diagnosis) last(kinds ...EventKind) (Event, bool) { return last(c.events, kinds...) }
 
-func (c *patient) quirks() []string {
+func (c *diagnosis) quirks() []string {
 	if ctrl := c.d.Controller(); ctrl != nil && ctrl.QuirksKnown {
 		return ctrl.Quirks
 	}
@@ -208,9 +215,9 @@ func (c *patient) quirks() []string {
 }
 
 // climb finds the first broken rung. sysfs alone decides; the log only says why.
-func (c *patient) climb() []finding.Finding {
+func (c *diagnosis) climb() []finding.Finding {
 	d := c.d
-	set := func(rung, verdict string) { d.Rung, d.Verdict = rung, verdict }
+	set := func(rung Rung, verdict Verdict) { d.Rung, d.Verdict = rung, verdict }
 	ctrl := d.Controller()
 	switch {
 	case d.Unread:
@@ -233,7 +240,7 @@ func (c *patient) climb() []finding.Finding {
 		return []finding.Finding{c.dead()}
 	case ctrl.State == "resetting" || ctrl.State == "connecting":
 		found := c.resetting()
-		set(RungController, found.Severity.String())
+		set(RungController, Verdict(found.Severity.String()))
 		return []finding.Finding{found}
 	case ctrl.State != "live" && ctrl.State != "":
 		// new, deleting: the controller is just coming or going
@@ -258,7 +265,7 @@ func (c *patient) climb() []finding.Finding {
 }
 
 // beside are the findings that do not break a rung.
-func (c *patient) beside() []finding.Finding {
+func (c *diagnosis) beside() []finding.Finding {
 	d := c.d
 	if d.Unread || d.passedThrough() || d.hides() {
 		return nil // a guest's drive is the guest's to judge
@@ -285,15 +292,15 @@ func (c *patient) beside() []finding.Finding {
 	return out
 }
 
-// passedThrough tells a function that is bound elsewhere on purpose.
+// passedThrough reports whether the function is meant for a guest.
 func (d Drive) passedThrough() bool {
 	return d.Driver == "vfio-pci" || d.Driver == "" && d.DriverOverride == "vfio-pci"
 }
 
-// hides tells a function that is no drive and keeps drives from the PCI bus.
+// hides reports whether the function is no drive and keeps drives from the PCI bus.
 func (d Drive) hides() bool { return d.Remapped > 0 || d.VMD && d.Driver != "vmd" }
 
-// empty tells whether every block device of the controller has no size: the drive dropped out.
+// empty reports whether every block device of the controller has no size: the drive dropped out.
 func (c *Controller) empty() bool {
 	return !slices.ContainsFunc(c.Namespaces, func(n Namespace) bool { return n.SizeBytes > 0 })
 }

@@ -25,7 +25,9 @@ func tree(t testing.TB, archive []byte, release string) (dir string, o *Observer
 	}
 	paths := host.DefaultPaths()
 	paths.Sysfs, paths.Kmsg, paths.Procfs = filepath.Join(dir, "sys"), filepath.Join(dir, "dmesg"), filepath.Join(dir, "proc")
-	return dir, NewObserver(host.New(paths, release), DefaultPolicy(), NewMemory(filepath.Join(dir, "state")), func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) })
+	o = NewObserver(host.New(paths, release), DefaultPolicy(), NewMemory(filepath.Join(dir, "state"), nil), func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) })
+	o.names.loading = true // as if somebody read the database, which takes longer than all else; TestPCINames has it read
+	return dir, o
 }
 
 func archive(t testing.TB, name string) []byte {
@@ -48,7 +50,7 @@ func look(t testing.TB, o *Observer) *Report {
 
 // ladder is a drive in one line.
 func ladder(d Drive) string {
-	words := []string{d.Address, d.Rung, d.Verdict}
+	words := []string{d.Address, string(d.Rung), string(d.Verdict)}
 	if c := d.Controller(); c != nil {
 		words = append(words, c.Name, c.Model)
 		for _, ns := range c.Namespaces {
@@ -221,7 +223,7 @@ func TestOneDrive(t *testing.T) {
 			}
 			r := look(t, o)
 			d := r.Drives[tt.drive]
-			if got := d.Rung + " " + d.Verdict + " " + codesOf(r, d); got != tt.want {
+			if got := string(d.Rung) + " " + string(d.Verdict) + " " + codesOf(r, d); got != tt.want {
 				t.Fatalf("got %q, want %q", got, tt.want)
 			}
 			for _, f := range r.Findings {
@@ -527,5 +529,38 @@ func TestEverythingHangs(t *testing.T) {
 	}
 	if d := r.Drives[2]; d.Rung != RungOK || len(d.Problems) > 0 {
 		t.Errorf("another drive suffers: %s %q", ladder(d), d.Problems)
+	}
+}
+
+// A fault of labd that one drive brings out leaves the report of the others whole.
+func TestPanicInOneDrive(t *testing.T) {
+	_, o := tree(t, fixture.P7000Z, "6.8.12-4-pve")
+	o.function = func(address string, l surroundings) *Function {
+		if address == "0000:02:00.0" {
+			panic("a fault")
+		}
+		return o.readFunction(address, l)
+	}
+	r := look(t, o)
+	verdicts := map[string]Verdict{}
+	for _, d := range r.Drives {
+		verdicts[d.Address] = d.Verdict
+		if d.Address == "0000:02:00.0" && (!d.Unread || codesOf(r, d) != "nvme.unreadable") {
+			t.Errorf("the drive with the fault: %s", codesOf(r, d))
+		}
+	}
+	if len(r.Drives) < 2 || verdicts["0000:02:00.0"] != VerdictUnknown || verdicts["0000:01:00.0"] != VerdictOK {
+		t.Errorf("%v", verdicts)
+	}
+}
+
+// The PCI id database is read when a pair of ids is new, and once.
+func TestPCINames(t *testing.T) {
+	dir, _ := tree(t, fixture.P7000Z, "6.8.12-4-pve")
+	names := &pciNames{sysfs: filepath.Join(dir, "sys"), known: map[string][2]string{}}
+	functions := []Function{{Address: "0000:01:00.0", Vendor: 0x144d, Device: 0xa80a}, {Address: "0000:7f:00.0", Vendor: 0xfffe, Device: 1}}
+	names.fill(functions, time.Minute)
+	if names.loading || len(names.known) != 2 || names.load(functions) != nil {
+		t.Errorf("not read once: %v", names.known)
 	}
 }

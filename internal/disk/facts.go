@@ -73,7 +73,9 @@ type Function struct {
 	Link                    Link
 	// ASPM are the link's power-saving states that are switched on: l0s_aspm, l1_aspm, l1_1_aspm, clkpm, ….
 	ASPM []string
-	AER  AER
+	// SlowAtWork is at how many looks in a row the link was slower than both ends can do, with reads or writes under way.
+	SlowAtWork int
+	AER        AER
 	// Port is the port that the function is plugged into; without Address on a root bus, as in virtual machines.
 	Port        Port
 	Controllers []Controller
@@ -104,19 +106,17 @@ type Power struct {
 type AER struct {
 	Known                        bool
 	Correctable, NonFatal, Fatal uint64
+	// Kinds are the errors that were counted, by the kernel's short names: RxErr, BadTLP, UnsupReq, …
+	Kinds map[string]uint64
 }
 
-// Port is a PCIe root or downstream port. The AER counts of a root port are those of all messages that it received.
+// Port is a PCIe root or downstream port.
 type Port struct {
 	Address string
 	Link    Link
-	AER     AER
-}
-
-// Link is the PCIe link as sysfs has it: speeds as text ("8.0 GT/s PCIe"), widths in lanes, 0 when unknown.
-type Link struct {
-	CurrentSpeed, MaxSpeed string
-	CurrentWidth, MaxWidth int
+	// AER of a root port are the counts of all messages that it received, from what is below it as well; Own are the errors
+	// that it met itself.
+	AER, Own AER
 }
 
 // Controller is one nvmeN below a function.
@@ -126,8 +126,7 @@ type Controller struct {
 	// has, the admin queue included; 0 where the kernel does not say.
 	Subsystem  string
 	ID, Queues int
-	// HostMemory is whether it uses memory of the host as its buffer: on, off, or "" for a drive that wants none.
-	HostMemory string
+	HostMemory HostMemory
 	// Quirks are what the kernel says that it does differently for the drive (7.x), by name; QuirksKnown that it says so.
 	Quirks      []string
 	QuirksKnown bool
@@ -136,6 +135,28 @@ type Controller struct {
 	Health smart.Reading
 	// Generic counts character devices ngXnY without a block device.
 	Generic int
+}
+
+// HostMemory is whether a drive uses memory of the host as its buffer.
+type HostMemory int
+
+// States of the host memory buffer.
+const (
+	HostMemoryNotWanted HostMemory = iota // the drive has no use for it
+	HostMemoryOff
+	HostMemoryOn
+)
+
+// String returns on, off, or "" for a drive that wants none.
+func (m HostMemory) String() string {
+	switch m {
+	case HostMemoryOn:
+		return "on"
+	case HostMemoryOff:
+		return "off"
+	default:
+		return ""
+	}
 }
 
 // Namespace is one namespace of a controller with its block device.
@@ -147,7 +168,9 @@ type Namespace struct {
 	// LogicalBlockSize is in bytes.
 	LogicalBlockSize int
 	ReadOnly         bool
-	WWID             string
+	// InFlight is how many reads and writes were under way.
+	InFlight int64
+	WWID     string
 	// EUI, NGUID and UUID are ids of its own; none where the drive has none or the kernel cleared them.
 	EUI, NGUID, UUID string
 	// Paths are the hidden path nodes of a multipath head that lie below this controller: nvme0c1n1.

@@ -18,14 +18,14 @@ func FuzzSysfs(f *testing.F) {
 		"[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: min host memory (99999999999999999999 MiB) above limit (1 MiB).\n[ 9.0] block nvme0n1: no usable path\n")
 	f.Add("resetting", "2.5 GT/s PCIe", "", "", "", "", "nvme.x", "", int64(1)<<62, "6.1.0-12-amd64", "[ 1.0] nvme 0000:01:00.0: ignoring nsid 4294967296 because of duplicate IDs\n")
 	f.Fuzz(func(t *testing.T, state, linkSpeed, counters, quirks, driver, override, wwid, swap string, number int64, release, log string) {
-		total, known := parseAER(counters)
-		errors := AER{Known: known, NonFatal: total}
-		link := Link{CurrentSpeed: linkSpeed, MaxSpeed: "16.0 GT/s PCIe", CurrentWidth: int(number), MaxWidth: 4}
+		total, kinds, known := parseAER(counters)
+		errors := AER{Known: known, NonFatal: total, Kinds: kinds}
+		link := Link{Current: LinkState{ParseSpeed(linkSpeed), lanes(number)}, Max: LinkState{16, 4}}
 		namespace := Namespace{Device: "nvme0n1", NSID: int(number), SizeBytes: number, WWID: wwid, Users: layers(swaps(swap)...), Contents: layers("lvm " + volumeGroup(wwid))}
 		function := Function{
 			Address: "0000:01:00.0", Vendor: 0x1d97, Device: uint16(number), Driver: driver, DriverOverride: override, Link: link, AER: errors, Port: Port{Address: "0000:00:01.0", Link: link, AER: errors},
 			Power: Power{State: state}, ASPM: quirkNames(quirks),
-			Controllers: []Controller{{Name: "nvme0", State: state, Model: identified(wwid), Serial: identified(swap), Quirks: quirkNames(quirks), QuirksKnown: quirks != "", Namespaces: []Namespace{namespace}, HostMemory: state}},
+			Controllers: []Controller{{Name: "nvme0", State: state, Model: identified(wwid), Serial: identified(swap), Quirks: quirkNames(quirks), QuirksKnown: quirks != "", Namespaces: []Namespace{namespace}, HostMemory: HostMemoryOff}},
 		}
 		bare, silent := function, function
 		bare.Controllers = []Controller{{Name: "nvme1", State: state, Serial: wwid}}

@@ -63,10 +63,8 @@ type Incident struct {
 
 // Memory remembers drives and incidents across restarts, in nvme-drives.json below the state directory.
 type Memory struct {
-	// MayWrite, when set, says whether this labd may write it.
-	MayWrite func() bool
-
-	file *statefile.File
+	file     *statefile.File
+	mayWrite func() bool // nil: always
 
 	mu      sync.Mutex
 	read    bool
@@ -86,9 +84,9 @@ type Remembered struct {
 	Incidents []Incident
 }
 
-// NewMemory returns the memory below dir.
-func NewMemory(dir string) *Memory {
-	return &Memory{file: statefile.New(filepath.Join(dir, "nvme-drives.json"), memoryVersion)}
+// NewMemory returns the memory below dir. mayWrite reports whether this labd may write it; nil stands for always.
+func NewMemory(dir string, mayWrite func() bool) *Memory {
+	return &Memory{mayWrite: mayWrite, file: statefile.New(filepath.Join(dir, "nvme-drives.json"), memoryVersion)}
 }
 
 func (m *Memory) load() {
@@ -129,7 +127,7 @@ func (m *Memory) Note(f *Facts) error {
 		return nil
 	}
 	m.saved = f.At
-	if m.MayWrite != nil && !m.MayWrite() {
+	if m.mayWrite != nil && !m.mayWrite() {
 		return nil
 	}
 	if len(m.data.Drives) == 0 && len(m.data.Incidents) == 0 {
@@ -141,7 +139,7 @@ func (m *Memory) Note(f *Facts) error {
 	return nil
 }
 
-// knows tells whether a drive was last seen at an address.
+// knows reports whether a drive was last seen at an address.
 func (m *Memory) knows(address string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -158,7 +156,7 @@ func (m *Memory) find(model, serial string) *Known {
 	return nil
 }
 
-// noteDrive tells whether something other than the time is new.
+// noteDrive reports whether something other than the time is new.
 func (m *Memory) noteDrive(at time.Time, fn *Function, c *Controller) (changed bool) {
 	if c.Serial == "" {
 		return false

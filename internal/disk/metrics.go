@@ -64,8 +64,8 @@ var (
 )
 
 // Rungs are all rungs.
-func Rungs() []string {
-	return []string{RungPCI, RungDriver, RungController, RungNamespace, RungBlock, RungOK}
+func Rungs() []Rung {
+	return []Rung{RungPCI, RungDriver, RungController, RungNamespace, RungBlock, RungOK}
 }
 
 // NewCollector gives the metrics of the last report.
@@ -84,7 +84,7 @@ func figures(r *Report, out metric.Sink) {
 		}
 		out.Truth(descOK, d.Rung == RungOK, id, ctrl.Name)
 		for _, rung := range Rungs() {
-			out.Truth(descRung, d.Rung == rung, id, rung)
+			out.Truth(descRung, d.Rung == rung, id, string(rung))
 		}
 		if d.Missing {
 			memoryFigures(d, id, out)
@@ -119,8 +119,8 @@ func controllerFigures(ctrl *Controller, id string, out metric.Sink) {
 	if ctrl.Queues > 0 {
 		out.Gauge(descQueues, float64(ctrl.Queues), id, ctrl.Name)
 	}
-	if ctrl.HostMemory != "" {
-		out.Truth(descHostMem, ctrl.HostMemory == "on", id, ctrl.Name)
+	if ctrl.HostMemory != HostMemoryNotWanted {
+		out.Truth(descHostMem, ctrl.HostMemory == HostMemoryOn, id, ctrl.Name)
 	}
 	for _, ns := range ctrl.Namespaces {
 		out.Gauge(descSize, float64(ns.SizeBytes), id, ns.Device)
@@ -157,17 +157,17 @@ func powerFigures(d Drive, id string, out metric.Sink) {
 
 // linkFigures sends what is known of the link; the highest values only where both ends are known.
 func linkFigures(d Drive, id string, out metric.Sink) {
-	if n := lanes(d.Link.CurrentWidth); n > 0 {
+	if n := d.Link.Current.Lanes; n > 0 {
 		out.Gauge(descLanes, float64(n), id)
 	}
-	if v := speed(d.Link.CurrentSpeed); v > 0 {
-		out.Gauge(descSpeed, v*1e9, id)
+	if v := d.Link.Current.Speed; v > 0 {
+		out.Gauge(descSpeed, float64(v)*1e9, id)
 	}
-	if n := min(lanes(d.Link.MaxWidth), lanes(d.Port.Link.MaxWidth)); n > 0 {
+	if n := min(d.Link.Max.Lanes, d.Port.Link.Max.Lanes); n > 0 {
 		out.Gauge(descLanesMax, float64(n), id)
 	}
-	if v := min(speed(d.Link.MaxSpeed), speed(d.Port.Link.MaxSpeed)); v > 0 {
-		out.Gauge(descSpeedMax, v*1e9, id)
+	if v := min(d.Link.Max.Speed, d.Port.Link.Max.Speed); v > 0 {
+		out.Gauge(descSpeedMax, float64(v)*1e9, id)
 	}
 	for end, a := range map[string]AER{"drive": d.AER, "port": d.Port.AER} {
 		if a.Known {

@@ -22,22 +22,27 @@ type Observer struct {
 	host    *host.Host
 	timeout time.Duration
 	now     func() time.Time
-	names   *names
+	names   *pciNames
 	memory  *Memory
 	smart   *smart.Keeper // nil where drives are not asked
 	onDisk  *contents     // nil where disks are not read
+	// function reads one PCI function; a field, so that tests can have it fail.
+	function func(address string, l surroundings) *Function
 
 	mu      sync.Mutex
-	journal *journal
+	journal *kernelJournal
 	log     *logReader
+	// slowAtWork are the counts of Function.SlowAtWork, by address.
+	slowAtWork map[string]int
 }
 
 // NewObserver returns an Observer. memory may be nil: nothing is remembered then.
 func NewObserver(h *host.Host, policy Policy, memory *Memory, now func() time.Time) *Observer {
 	o := &Observer{
-		host: h, timeout: time.Duration(policy.ReadTimeout), now: now, names: newNames(h), memory: memory, smart: newHealth(h, policy, now),
-		journal: newJournal(h, now), log: newLogReader(h.KernelLog()),
+		host: h, timeout: time.Duration(policy.ReadTimeout), now: now, names: newPCINames(h), memory: memory, smart: newHealth(h, policy, now),
+		journal: newKernelJournal(h, now), log: newLogReader(h.KernelLog()),
 	}
+	o.function = o.readFunction
 	if d := host.DefaultPaths(); (h.Sysfs == d.Sysfs) == (h.Dev == d.Dev) {
 		o.onDisk = &contents{seen: map[string]signed{}}
 	}
@@ -68,28 +73,28 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	o.mu.Unlock()
 	mounts, _ := o.host.Mounts(ctx) // without it only the users of drives are unknown
 	around := o.surroundings(bus, mounts, f.At)
-	results, panics := make([]*Function, len(addresses)), make([]error, len(addresses))
+	results := make([]*Function, len(addresses))
 	var wg sync.WaitGroup
 	for i, address := range addresses {
 		switch class := bus.get(o.busDir(), address, "class"); {
 		case strings.HasPrefix(class, classNVM):
 			wg.Go(func() {
-				panics[i] = reconcile.Catch(func() error {
+				// A fault of labd that one drive brings out is that drive's problem alone.
+				if err := reconcile.Catch(func() error {
 					results[i] = o.function(address, around)
 					return nil
-				})
+				}); err != nil {
+					results[i] = &Function{Address: address, Unread: true, Problems: []string{err.Error()}}
+				}
 			})
 		case strings.HasPrefix(class, classRAID), strings.HasPrefix(class, classSATA):
-			results[i] = o.hider(bus, address)
+			results[i] = o.concealer(bus, address)
 		case class == "" && o.memory != nil && o.memory.knows(address):
 			// What it is cannot be read; a drive was there.
 			results[i] = &Function{Address: address, Unread: true, Hangs: bus.hung, Problems: []string{"its class cannot be read"}}
 		}
 	}
 	wg.Wait()
-	if err := errors.Join(panics...); err != nil {
-		return nil, err
-	}
 	f.System, f.Stale = o.system(bus), o.stale(around)
 	f.Problems = bus.problems
 	for _, fn := range results {
@@ -108,6 +113,7 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	f.Log, f.LogLost, f.LogErr = o.log.poll(older.records)
 	f.Log = ofDisks(f.Log, f.Functions)
 	o.log.countErrors(f.Functions)
+	o.countSlow(f.Functions)
 	if o.memory != nil {
 		o.remember(f)
 	}
@@ -138,8 +144,8 @@ const vendorIntel = 0x8086
 // vmdDevices are the ids in the table of drivers/pci/controller/vmd.c, up to 6.12.
 var vmdDevices = []uint16{0x201d, 0x28c0, 0x467f, 0x4c3d, 0x7d0b, 0x9a0b, 0xa77f, 0xad0b, 0xb06f, 0xb60b}
 
-// hider reads a function that may hide drives; nil when it hides none.
-func (o *Observer) hider(a *attributes, address string) *Function {
+// concealer reads a function that may hide drives; nil when it hides none.
+func (o *Observer) concealer(a *attributes, address string) *Function {
 	dir := filepath.Join(o.busDir(), address)
 	if a.id(dir, "vendor") != vendorIntel {
 		return nil
@@ -162,8 +168,8 @@ var (
 	partitionName  = regexp.MustCompile(`^nvme\d+n\d+p\d+$`)
 )
 
-// function reads one PCI function and everything below it.
-func (o *Observer) function(address string, l surroundings) *Function {
+// readFunction reads one PCI function and everything below it.
+func (o *Observer) readFunction(address string, l surroundings) *Function {
 	start := time.Now()
 	a := newAttributes(o.host, o.timeout)
 	defer a.close()
@@ -208,7 +214,10 @@ func (o *Observer) controller(l surroundings, dir, name string) Controller {
 	for _, child := range a.names(dir) {
 		switch {
 		case child == "hmb":
-			c.HostMemory = onOff(a.number(dir, child) == 1)
+			c.HostMemory = HostMemoryOff
+			if a.number(dir, child) == 1 {
+				c.HostMemory = HostMemoryOn
+			}
 		case child == "quirks":
 			c.Quirks, c.QuirksKnown = quirkNames(a.get(dir, child)), true
 		case namespaceName.MatchString(child):
@@ -222,14 +231,6 @@ func (o *Observer) controller(l surroundings, dir, name string) Controller {
 	c.Generic = max(0, c.Generic-len(c.Namespaces))
 	o.health(&c)
 	return c
-}
-
-// onOff is the state of something that can be switched.
-func onOff(on bool) string {
-	if on {
-		return "on"
-	}
-	return "off"
 }
 
 // identified drops what the kernel prints for a controller that has not said yet who it is: its attributes then follow a

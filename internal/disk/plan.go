@@ -152,7 +152,7 @@ func shellWord(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// bootMount tells mounts without which a host does not run.
+// bootMount reports whether a layer is a mount without which a host does not run.
 func bootMount(l layer.Layer) bool {
 	return l.Kind == layer.Mount && (l.Name == "/" || l.Name == "/boot" || strings.HasPrefix(l.Name, "/boot/") || l.Name == "/usr" || l.Name == "/var")
 }

@@ -45,7 +45,7 @@ func (p Policy) Validate() error {
 	)
 }
 
-// ignored tells whether the policy leaves a PCI address alone.
+// ignored reports whether the policy leaves a PCI address alone.
 func (p Policy) ignored(address string) bool { return policy.Matches(p.Ignore, address) }
 
 func within(key string, value, least, most int) error {

@@ -87,13 +87,13 @@ func (p prediction) outcome() Prediction {
 	return predict(OutcomeRecognised, finding.Likely, "nothing known of this drive speaks against it")
 }
 
-// neverReady tells a drive that the log shows to have been given up while it said nothing at all.
+// neverReady reports whether the drive is one that the log shows to have been given up while it said nothing at all.
 func (p prediction) neverReady() bool {
 	e, ok := last(p.history, EventNotReady)
 	return ok && e.Operation == "initialisation" && strings.HasSuffix(strings.TrimSpace(e.Text), "CSTS=0x0")
 }
 
-// proneToCRTO tells drives whose firmware promises to be ready at once and is not.
+// proneToCRTO reports whether the drive is one whose firmware promises to be ready at once and is not.
 func (p prediction) proneToCRTO() bool {
 	return p.kindSaid || p.Chip == chipMAP1602 || p.neverReady()
 }

@@ -46,7 +46,7 @@ type since struct {
 
 const mainline = -1
 
-// fits tells whether an entry is about a drive in a machine.
+// fits reports whether an entry is about a drive in a machine.
 func (e quirkEntry) fits(fn Function, machine DMI) bool {
 	if e.vendor != 0 && e.vendor != fn.Vendor || e.device != 0 && e.device != fn.Device {
 		return false
@@ -98,7 +98,7 @@ const (
 	PresenceYes
 )
 
-// hasQuirk tells whether a kernel treats a drive with a quirk. Where the running kernel says so itself (7.x), ask
+// hasQuirk reports whether a kernel treats a drive with a quirk. Where the running kernel says so itself (7.x), ask
 // Controller.Quirks instead.
 func hasQuirk(fn Function, machine DMI, r Release, quirk string) Presence {
 	best := PresenceNo
@@ -160,7 +160,7 @@ func in(column, quirk string) Presence {
 	}
 }
 
-// has tells whether a kernel has the entry's quirk. Only what is known counts: the releases that first had it, and the
+// has reports whether a kernel has the entry's quirk. Only what is known counts: the releases that first had it, and the
 // three releases whose tables were read; in between it is likely where both ends have it.
 func (e quirkEntry) has(r Release, quirk string) Presence {
 	at61, at612, at73 := in(e.at61, quirk), in(e.at612, quirk), in(e.at73, quirk)

@@ -72,7 +72,7 @@ func (r Release) Refine(procVersion string) Release {
 	return r
 }
 
-// before tells whether r is an earlier version than major.minor.
+// before reports whether r is an earlier version than major.minor.
 func (r Release) before(major, minor int) bool {
 	return r.Major < major || r.Major == major && r.Minor < minor
 }
@@ -117,7 +117,7 @@ func stableFix(r Release, patch int) Fix {
 	}
 }
 
-// CRTO tells whether the kernel gives up drives that advertise ready modes with a ready time of 0: the code came with
+// CRTO reports whether the kernel gives up drives that advertise ready modes with a ready time of 0: the code came with
 // 5.19 (354201c53e61), the fix with 6.6, 6.5.5 and 6.1.55 (6cc834ba6299, "nvme: avoid bogus CRTO values").
 func (r Release) CRTO() Fix {
 	switch {
@@ -139,7 +139,7 @@ func (r Release) CRTO() Fix {
 	}
 }
 
-// DuplicateIDs tells whether the kernel rejects a namespace whose ids another drive has too: the check came with 5.18
+// DuplicateIDs reports whether the kernel rejects a namespace whose ids another drive has too: the check came with 5.18
 // (2079f41ec6ff), and from 6.5, 6.4.5 and 6.1.40 on (ac522fc6c316) it clears the ids of PCIe drives instead. Proxmox
 // fixed it in pve-kernel 6.2.16-6 (bug 4770).
 func (r Release) DuplicateIDs() Fix {

@@ -35,7 +35,7 @@ func firmware(d *Drive) finding.Remedy {
 }
 
 // newerKernel is the way to a kernel with the fix for ready times, for this kind of host.
-func (c *patient) newerKernel() finding.Remedy {
+func (c *diagnosis) newerKernel() finding.Remedy {
 	if c.release.PVE {
 		return c.kernel("boot a Proxmox kernel with the fix: 6.5.11-1 or later")
 	}
@@ -43,7 +43,7 @@ func (c *patient) newerKernel() finding.Remedy {
 }
 
 // kernel is the way to another kernel. One that is pinned would only boot again.
-func (c *patient) kernel(title string) finding.Remedy {
+func (c *diagnosis) kernel(title string) finding.Remedy {
 	out := finding.Remedy{Title: title, Risk: finding.RiskLow, Commands: []string{"apt update && apt full-upgrade", "reboot"}}
 	if !c.release.PVE {
 		return out
@@ -103,7 +103,7 @@ func powerNow(d *Drive) (out finding.Remedy, ok bool) {
 
 // bogusNID makes the kernel ignore the drive's ids: by the nvme module's parameter where this kernel has it, else by a
 // dynamic id that carries the quirk (1<<18, NVME_QUIRK_BOGUS_NID). That comes after boot, so it helps data disks only.
-func (c *patient) bogusNID() finding.Remedy {
+func (c *diagnosis) bogusNID() finding.Remedy {
 	if c.facts.System.QuirksParameter || len(c.d.Controllers[0].Namespaces) > 0 { // a drive that has a disk is not unbound
 		return c.quirk(quirkBogusNID, "have the kernel ignore the ids of such drives")
 	}
@@ -115,7 +115,7 @@ func (c *patient) bogusNID() finding.Remedy {
 
 // quirk is the remedy that has the kernel treat drives like this one otherwise, by the nvme module's parameter; without the
 // parameter a newer kernel has it.
-func (c *patient) quirk(name, what string) finding.Remedy {
+func (c *diagnosis) quirk(name, what string) finding.Remedy {
 	value := c.d.PCIID() + ":" + name
 	switch s := c.facts.System; {
 	case !s.QuirksParameter:
@@ -134,10 +134,10 @@ func (c *patient) quirk(name, what string) finding.Remedy {
 
 var hostMemoryLimit = regexp.MustCompile(`min host memory \((\d+) MiB\) above limit \((\d+) MiB\)`)
 
-// noHostMemory tells a drive without memory of its own that did not get the host's: it works, and slowly.
-func (c *patient) noHostMemory() (finding.Finding, bool) {
+// noHostMemory returns the finding of a drive without memory of its own that did not get the host's: it works, and slowly.
+func (c *diagnosis) noHostMemory() (finding.Finding, bool) {
 	e, ok := c.last(EventNoHostMemory)
-	if !ok || c.d.Controllers[0].HostMemory == "on" {
+	if !ok || c.d.Controllers[0].HostMemory == HostMemoryOn {
 		return finding.Finding{}, false
 	}
 	out := finding.Finding{

@@ -22,7 +22,9 @@ func observerOf(dir, release string) *Observer {
 	paths := host.DefaultPaths()
 	paths.Sysfs, paths.Procfs, paths.Dev = filepath.Join(dir, "sys"), filepath.Join(dir, "proc"), filepath.Join(dir, "dev")
 	paths.Kmsg, paths.State = filepath.Join(dir, "dmesg"), filepath.Join(dir, "state")
-	return NewObserver(host.New(paths, release), DefaultPolicy(), NewMemory(paths.State), func() time.Time { return today })
+	o := NewObserver(host.New(paths, release), DefaultPolicy(), NewMemory(paths.State, nil), func() time.Time { return today })
+	o.names.loading = true
+	return o
 }
 
 // The trees of testdata/lab are of real kernels in virtual machines, which test/guest captured, and of drives that no virtual
@@ -92,7 +94,7 @@ func TestFactsOfTrees(t *testing.T) {
 			disks = append(disks, fmt.Sprintf("%s %d bytes in %d, eui %q nguid %q, paths %v", ns.Device, ns.SizeBytes, ns.LogicalBlockSize, ns.EUI, ns.NGUID, ns.Paths))
 		}
 		return fmt.Sprintf("%s %s %s port %s, link %s x%d of %s x%d, port %s x%d, aspm %v, %s d3cold %t, aer %t/%t, %s %s/%s/%s cntlid %d queues %d hmb %q, subsystem %s, %s", d.Address, d.PCIID(), d.Driver, d.Port.Address,
-			d.Link.CurrentSpeed, d.Link.CurrentWidth, d.Link.MaxSpeed, d.Link.MaxWidth, d.Port.Link.MaxSpeed, d.Port.Link.MaxWidth, d.ASPM, d.Power.State, d.Power.D3ColdAllowed, d.AER.Known, d.Port.AER.Known,
+			d.Link.Current.Speed, d.Link.Current.Lanes, d.Link.Max.Speed, d.Link.Max.Lanes, d.Port.Link.Max.Speed, d.Port.Link.Max.Lanes, d.ASPM, d.Power.State, d.Power.D3ColdAllowed, d.AER.Known, d.Port.AER.Known,
 			c.Name, c.Model, c.Serial, c.Firmware, c.ID, c.Queues, c.HostMemory, c.Subsystem, strings.Join(disks, "; "))
 	}
 	for _, tt := range []struct {

@@ -81,7 +81,7 @@ func (c *Controller) Ops() plan.Ops {
 			DoFunc:     locked(c, func(_ context.Context, p routesParams) error { return second(c.changeRoutes(p)) }),
 			VerifyFunc: func(_ context.Context, p routesParams) error { return verifyRoutes(p) },
 			UndoFunc: func(ctx context.Context, p routesParams, _ struct{}) error {
-				back := routesParams{Add: p.Remove, Remove: p.Add}
+				back := routesParams{Add: p.Remove, Remove: p.Add, AddRules: p.RemoveRules, RemoveRules: p.AddRules}
 				if err := locked(c, func(_ context.Context, p routesParams) error { return second(c.changeRoutes(p)) })(ctx, back); err != nil {
 					return err
 				}

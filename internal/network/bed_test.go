@@ -24,6 +24,7 @@ import (
 	"labd/internal/netfilter"
 	"labd/internal/network/container"
 	"labd/internal/plan"
+	"labd/test/spaces"
 )
 
 // inNamespace marks a test process that has a network namespace of its own, in which it plays the host.
@@ -163,7 +164,7 @@ func newBed(t *testing.T, sample string, backend netfilter.Backend) *bed {
 	b := &bed{t: t, host: space{t, 0}, lan: newSpace(t), ct: newSpace(t), box: newSpace(t), policy: DefaultPolicy()}
 	h := b.host
 	t.Cleanup(func() {
-		for _, args := range []string{"link del eno1", "link del veth101i0", "link del vmbr0", "route flush proto 176", "route flush table 1000"} {
+		for _, args := range []string{"link del eno1", "link del veth101i0", "link del vmbr0", "route flush table all proto 176", "route flush table 1000"} {
 			_, _ = h.output("", "ip", strings.Fields(args)...)
 		}
 	})
@@ -401,4 +402,10 @@ func (c *fakeContainer) DockerEvents(context.Context, time.Duration, func()) err
 
 func (c *fakeContainer) Docker(ctx context.Context) (*docker.Info, error) {
 	return c.all.docker(ctx, c.id)
+}
+
+// serve says a word to whoever connects to port 80 of a box.
+func (b *bed) serve(box space, word string) {
+	b.t.Helper()
+	spaces.Space{T: b.t, PID: box.pid}.Serve(":80", word)
 }

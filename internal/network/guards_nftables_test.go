@@ -94,7 +94,7 @@ func (b *bed) wantMode(t *testing.T, mode, address string, can bool) {
 	if can != (n.Verdict == VerdictOK) || can == told || n.Mode != mode {
 		t.Fatalf("%s: verdict %s (%s), findings %v", mode, n.Verdict, n.Reason, finding.Codes(r.Findings, n.Subject()))
 	}
-	if p := b.probe(target(address + ":80")); can && p.Verdict != VerdictOK {
+	if p := b.probe(address + ":80"); can && p.Verdict != "ok" {
 		t.Errorf("%s: probe %+v", mode, p)
 	}
 	if again := b.planApply(true); len(again.Steps) != 0 {

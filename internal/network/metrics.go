@@ -21,7 +21,6 @@ const (
 	MetricDiscovery = "labd_network_discovery_success"
 	MetricObserved  = "labd_network_observed_timestamp_seconds"
 	MetricModes     = "labd_network_modes"
-	MetricProbes    = "labd_network_probes_total"
 )
 
 var (
@@ -35,7 +34,6 @@ var (
 	descRules     = prometheus.NewDesc(MetricRules, "Accept rules that labd wants in a container.", []string{"id"}, nil)
 	descDiscovery = prometheus.NewDesc(MetricDiscovery, "Whether the last look into a container and its Docker succeeded.", []string{"id"}, nil)
 	descModes     = prometheus.NewDesc(MetricModes, "Docker networks in LXC containers, by mode: direct, alias or off.", []string{"mode"}, nil)
-	descProbes    = prometheus.NewDesc(MetricProbes, "Probes that were asked for since labd started, by verdict: ok, blocked or unknown.", []string{"verdict"}, nil)
 	descObserved  = prometheus.NewDesc(MetricObserved, "When the networks were last observed, in Unix time.", nil, nil)
 )
 

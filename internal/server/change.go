@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -25,13 +26,14 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) build(r *http.Request, req apiv1.PlanRequest) (*plan.Plan, error) {
-	if req.Action != apiv1.ActionUndo {
-		return s.Planner.Plan(r.Context(), req)
+	request, err := req.Open()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadRequest, err)
 	}
-	if len(req.IDs) != 1 {
-		return nil, &apiError{http.StatusBadRequest, apiv1.ErrorUsage, "undo takes the id of one journal entry", "labctl journal lists them"}
+	if undo, ok := request.(apiv1.UndoEntryRequest); ok {
+		return s.Runner.UndoPlan(undo.ID)
 	}
-	return s.Runner.UndoPlan(req.IDs[0])
+	return s.Planner.Plan(r.Context(), request)
 }
 
 // apply answers POST /v1/plans/apply: observe again, build the plan again, compare digests, run.
@@ -45,7 +47,7 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, &apiError{http.StatusBadRequest, apiv1.ErrorUsage, "an undo goes to POST /v1/journal/{id}/undo", ""})
 		return
 	}
-	p, err := s.Planner.Plan(r.Context(), req)
+	p, err := s.build(r, req)
 	if err != nil {
 		s.fail(w, err)
 		return

@@ -7,12 +7,12 @@ import (
 	"net/netip"
 
 	apiv1 "labd/api/v1"
-	"labd/internal/network"
+	"labd/internal/network/probe"
 )
 
 // Prober finds out where packets to a Docker container end, from fresh facts.
 type Prober interface {
-	Probe(ctx context.Context, target network.Target) (*network.Probe, error)
+	Probe(ctx context.Context, target probe.Target) (*probe.Result, error)
 }
 
 // probe answers POST /v1/probes. It changes nothing, but it sends packets: so it is not for the TCP port.
@@ -27,15 +27,15 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, fmt.Errorf("%w: %q is no address", ErrBadRequest, req.Address))
 		return
 	}
-	probe, err := s.Prober.Probe(r.Context(), network.Target{Address: addr.Unmap(), Port: req.Port})
+	result, err := s.Prober.Probe(r.Context(), probe.Target{Address: addr.Unmap(), Port: req.Port})
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindProbeReport, probe.At, []apiv1.ProbeItem{probeToAPI(probe)}, s.findingsToAPI(probe.Findings), probe.Notes))
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindProbeReport, result.At, []apiv1.ProbeItem{probeToAPI(result)}, s.findingsToAPI(result.Findings), result.Notes))
 }
 
-func probeToAPI(p *network.Probe) apiv1.ProbeItem {
+func probeToAPI(p *probe.Result) apiv1.ProbeItem {
 	item := apiv1.ProbeItem{
 		ID: p.Target.String(), Network: string(p.Network), DockerContainer: p.Docker, Verdict: apiv1.ProbeVerdict(p.Verdict),
 		Hops: []apiv1.ProbeHop{}, Packets: []apiv1.ProbePacket{}, Moved: []apiv1.ProbeCounter{},

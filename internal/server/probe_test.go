@@ -8,17 +8,17 @@ import (
 
 	apiv1 "labd/api/v1"
 	"labd/internal/netfilter"
-	"labd/internal/network"
+	"labd/internal/network/probe"
 )
 
 // hopOnly answers each probe with one hop.
 type hopOnly struct{}
 
-func (hopOnly) Probe(_ context.Context, target network.Target) (*network.Probe, error) {
-	return &network.Probe{
-		At: at, Target: target, Verdict: network.VerdictBlocked, Source: netip.MustParseAddr("192.168.50.1"),
-		Hops:  []network.Hop{{Name: "route", State: network.HopBlocking, Where: "host", Counted: 2}},
-		Moved: []network.Moved{{Where: "host", Place: netfilter.Place{Table: "filter", Chain: "FORWARD", Policy: "DROP", Rule: netfilter.Rule{Packets: 2}}}},
+func (hopOnly) Probe(_ context.Context, target probe.Target) (*probe.Result, error) {
+	return &probe.Result{
+		At: at, Target: target, Verdict: probe.VerdictBlocked, Source: netip.MustParseAddr("192.168.50.1"),
+		Hops:  []probe.Hop{{Name: "route", State: probe.Blocking, Where: "host", Counted: 2}},
+		Moved: []probe.Moved{{Where: "host", Place: netfilter.Place{Table: "filter", Chain: "FORWARD", Policy: "DROP", Rule: netfilter.Rule{Packets: 2}}}},
 	}, nil
 }
 

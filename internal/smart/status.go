@@ -21,5 +21,5 @@ func StatusText(status uint16) string {
 	return fmt.Sprintf("status 0x%03x", status)
 }
 
-// IsMediaError tells statuses of type 2h, media and data integrity errors.
+// IsMediaError reports whether a status is of type 2h, media and data integrity errors.
 func IsMediaError(status uint16) bool { return status>>8&7 == 2 }

@@ -115,7 +115,7 @@ func BenchmarkNVMeScrape(b *testing.B) {
 	paths := host.DefaultPaths()
 	paths.Sysfs, paths.Procfs, paths.Dev = filepath.Join(dir, "sys"), filepath.Join(dir, "proc"), filepath.Join(dir, "dev")
 	paths.Kmsg, paths.State = filepath.Join(dir, "dmesg"), filepath.Join(dir, "state")
-	observer := disk.NewObserver(host.New(paths, "6.8.12-4-pve"), disk.DefaultPolicy(), disk.NewMemory(paths.State), time.Now)
+	observer := disk.NewObserver(host.New(paths, "6.8.12-4-pve"), disk.DefaultPolicy(), disk.NewMemory(paths.State, nil), time.Now)
 	var report *disk.Report
 	look := func() time.Duration {
 		start := time.Now()

@@ -3,14 +3,20 @@
 package spaces
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"log"
+	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/vishvananda/netns"
 )
 
 // inNamespace marks a test process that has namespaces of its own, in which it plays the host.
@@ -118,4 +124,56 @@ func (s Space) Shell(text string) string {
 		s.T.Fatal(err)
 	}
 	return out
+}
+
+// Listen listens on a TCP address in the namespace, until the test ends.
+func (s Space) Listen(address string) net.Listener {
+	s.T.Helper()
+	l, err := s.listen(address)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	s.T.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// listen comes back to its own namespace: were its thread to end in the other one, the processes that it started would be
+// killed with it (Pdeathsig).
+func (s Space) listen(address string) (_ net.Listener, err error) {
+	if s.PID == 0 {
+		return net.Listen("tcp", address)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := netns.Get()
+	if err != nil {
+		return nil, err
+	}
+	defer home.Close()
+	away, err := netns.GetFromPid(s.PID)
+	if err != nil {
+		return nil, err
+	}
+	defer away.Close()
+	if err := netns.Set(away); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, netns.Set(home)) }()
+	return net.Listen("tcp", address)
+}
+
+// Serve says a word to whoever connects.
+func (s Space) Serve(address, word string) {
+	s.T.Helper()
+	l := s.Listen(address)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, word+"\n")
+			_ = conn.Close()
+		}
+	}()
 }

@@ -1,0 +1,67 @@
+package network
+
+import (
+	"net/netip"
+	"testing"
+
+	"labd/internal/pve"
+)
+
+func TestFirewallInbound(t *testing.T) {
+	d := func(rules string) *Firewall {
+		var f Firewall
+		f.Guest = pve.ParseFirewall([]byte("[OPTIONS]\nenable: 1\n" + rules))
+		return &f
+	}
+	all := flow{source: netip.MustParsePrefix("192.168.50.0/24"), dest: netip.MustParsePrefix("172.18.0.0/24")}
+	web := flow{source: netip.MustParsePrefix("192.168.50.2/32"), dest: netip.MustParsePrefix("172.18.0.2/32"), protocol: "tcp", port: 80}
+	for _, tt := range []struct {
+		rules   string
+		flow    flow
+		want    passage
+		because string
+	}{
+		{"", all, blocks, "policy_in: DROP"},
+		{"policy_in: ACCEPT\n", all, passes, "policy_in: ACCEPT"},
+		{"policy_in: REJECT\n", all, blocks, "policy_in: REJECT"},
+		{"[RULES]\nIN ACCEPT\n", all, passes, "IN ACCEPT"},
+		{"[RULES]\n|IN ACCEPT\n", all, blocks, "policy_in: DROP"},
+		{"[RULES]\nIN ACCEPT -i net1\n", all, blocks, "policy_in: DROP"},
+		{"[RULES]\nIN ACCEPT -source 192.168.0.0/16 -dest 172.16.0.0/12\n", all, passes, "IN ACCEPT -source 192.168.0.0/16 -dest 172.16.0.0/12"},
+		{"[RULES]\nIN ACCEPT -dest 172.18.0.2\n", all, unsure, "IN ACCEPT -dest 172.18.0.2"},
+		{"[RULES]\nIN ACCEPT -dest 172.18.0.2\n", web, passes, "IN ACCEPT -dest 172.18.0.2"},
+		{"[RULES]\nIN ACCEPT -p tcp -dport 80\n", web, passes, "IN ACCEPT -p tcp -dport 80"},
+		{"[RULES]\nIN ACCEPT -p tcp -dport 443\n", web, blocks, "policy_in: DROP"},
+		{"[RULES]\nIN ACCEPT -p tcp -dport 80\n", all, unsure, "IN ACCEPT -p tcp -dport 80"},
+		{"[RULES]\nIN HTTP(ACCEPT)\n", web, unsure, "IN HTTP(ACCEPT)"},
+		{"[RULES]\nGROUP web\n", web, unsure, "GROUP web"},
+		{"[RULES]\nIN ACCEPT -source dc/lan\n", web, unsure, "IN ACCEPT -source dc/lan"},
+		{"[RULES]\nIN DROP -dest 172.18.0.2\nIN ACCEPT\n", web, blocks, "IN DROP -dest 172.18.0.2"},
+		{"policy_in: ACCEPT\n[RULES]\nOUT DROP\n", web, passes, "policy_in: ACCEPT"},
+	} {
+		got, why := d(tt.rules).inbound("net0", tt.flow)
+		if got != tt.want || why != tt.because {
+			t.Errorf("%q: %v because of %q", tt.rules, got, why)
+		}
+	}
+}
+
+func TestFirewallOutbound(t *testing.T) {
+	subnet := netip.MustParsePrefix("172.18.0.0/24")
+	for text, want := range map[string]passage{
+		"":                                       passes,
+		"[OPTIONS]\nipfilter: 1\n":               blocks,
+		"[IPSET ipfilter-net0]\n":                blocks,
+		"[IPSET ipfilter-net1]\n":                passes,
+		"[IPSET ipfilter-net0]\n172.18.0.0/24\n": passes,
+		"[IPSET ipfilter-net0]\n172.16.0.0/12\n": passes,
+		"[IPSET ipfilter-net0]\n172.18.0.2\n":    blocks,
+		"[IPSET ipfilter-net0]\n172.16.0.0/12\n! 172.18.0.128/25\n": blocks,
+		"[IPSET ipfilter-net0]\ndc/docker\n":                        unsure,
+	} {
+		f := Firewall{Guest: pve.ParseFirewall([]byte(text))}
+		if got, _ := f.outbound("net0", subnet); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
