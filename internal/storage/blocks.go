@@ -41,7 +41,7 @@ type Blocks struct {
 type Block struct {
 	// Name is the kernel's, sdb1; Mapper what device-mapper calls it. Size is in bytes.
 	Name, Mapper string
-	Size int64
+	Size         int64
 	// Partitions says that the kernel shows partitions of it.
 	Partitions bool
 	// Holders are the devices that are put together from it and work.
@@ -146,7 +146,9 @@ func (r *blockReader) names() ([]string, error) {
 	return slices.DeleteFunc(names, notDisks.MatchString), err
 }
 
-func (r *blockReader) dir(name string) string { return filepath.Join(r.host.Sysfs, "class/block", name) }
+func (r *blockReader) dir(name string) string {
+	return filepath.Join(r.host.Sysfs, "class/block", name)
+}
 
 // block reads what sysfs says of a device; ok is false for one without a size, as a loop device that is not set up.
 func (r *blockReader) block(name string, arrays []Array) (b Block, ok bool) {

@@ -39,6 +39,12 @@ type Facts struct {
 	Servers map[string]Server
 	// Stray are mount units and lines of fstab below /mnt/pve that no storage uses.
 	Stray []Source
+	// Traces are the volume groups of which LVM keeps a copy of the metadata: they were here once.
+	Traces map[string]bool
+	// NoMonitors says that neither ceph.conf nor a part of it names a monitor: no Ceph cluster is set up here.
+	NoMonitors bool
+	// Installed says that PVE is installed here.
+	Installed bool
 	// References are the places that name a storage, by id, of those that may be removed; ReferencesErr says that they
 	// may be incomplete.
 	References    map[string][]pve.Reference
@@ -55,6 +61,8 @@ type Facts struct {
 	// Uptime is the time since boot; UptimeKnown is false where it cannot be read.
 	Uptime      time.Duration
 	UptimeKnown bool
+	// Boot is the id of this boot, "" where it cannot be read.
+	Boot string
 	// Removable are the storages, by id, whose disk is seen to be a removable one right now.
 	Removable map[string]bool
 	// Text is storage.cfg as it is.
@@ -82,6 +90,8 @@ type Source struct {
 	// is gone. Line is that line, FstabWhat what it names.
 	InFstab         bool
 	Line, FstabWhat string
+	// Twice says that fstab has another line for the point, which names another device.
+	Twice bool
 	// Type is the file system's type and Options are the mount's, as written.
 	Type, Options string
 	// Wants are the links that enable the unit.
@@ -191,4 +201,15 @@ func (f *Facts) sectionText(line int) (text string, ok bool) {
 		}
 	}
 	return b.String(), true
+}
+
+// endsBoot reports whether a boot ends in emergency mode while a source's device is missing: local-fs.target requires what
+// fstab does not mark as nofail, noauto or of the network (systemd-fstab-generator(8)).
+func (s Source) endsBoot() bool {
+	for _, link := range s.Wants {
+		if strings.HasSuffix(path.Dir(link), "local-fs.target.requires") {
+			return true
+		}
+	}
+	return path.Base(s.File) == "fstab" && !s.hasOption("nofail", "noauto", "_netdev", "x-systemd.automount")
 }

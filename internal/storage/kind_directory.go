@@ -38,6 +38,8 @@ func (directory) judge(f *Facts, e *Entry) {
 		device = e.proof.state
 	}
 	switch {
+	case hasSource && device != DevicePresent && source.Twice && !mounted:
+		e.set(VerdictUnknown, "fstab has two lines for %s, which name different devices", point)
 	case hasSource && device == DeviceGone && mounted:
 		judgeMountWithoutDevice(f, e, mount)
 	case hasSource && device == DeviceGone:
@@ -47,6 +49,8 @@ func (directory) judge(f *Facts, e *Entry) {
 			return
 		}
 		e.set(VerdictMasked, "%s does not exist, and PVE writes to the file system below %s instead", source.What, point)
+	case hasSource && device == DeviceUnknown && mounted && e.proof.reason != "" && f.isMissing(mount.Source):
+		e.set(VerdictUnknown, "%s, which is mounted at %s, is not there; whether it is gone cannot be told: %s", mount.Source, point, e.proof.reason)
 	case mounted && s.Type == "btrfs" && mount.Type != "btrfs":
 		e.set(VerdictDown, "%s is a %s file system, and PVE wants btrfs", point, mount.Type)
 	case mounted && (s.MountPoint() != "" || point == path.Clean(s.Path())):
@@ -68,6 +72,12 @@ func (directory) judge(f *Facts, e *Entry) {
 	default:
 		judgePlainDirectory(f, e)
 	}
+}
+
+// isMissing reports whether what is mounted is a device whose name is not there.
+func (f *Facts) isMissing(device string) bool {
+	state, known := f.Devices[device]
+	return known && state != DevicePresent
 }
 
 // insists tells whether PVE leaves a storage alone while nothing is mounted: because the entry says so, or because it
@@ -136,11 +146,15 @@ func where(s Source) string {
 	return "unit " + s.Unit
 }
 
+func (directory) isHere(f *Facts, e *Entry) bool {
+	return e.source.What != "" && f.Devices[e.source.What] == DevicePresent
+}
+
 func (directory) explainGone(x *explanation) { x.putDiskBack() }
 
 func (directory) explainDown(x *explanation) {
 	if x.e.source.Unit != "" && x.e.source.What != "" {
-		x.remedy(finding.RiskNone, "mount it", "systemctl start "+x.e.source.Unit, "journalctl -b -u "+x.e.source.Unit)
+		x.remedy(finding.RiskNone, "mount it", "systemctl start "+shellWord(x.e.source.Unit), "journalctl -b -u "+shellWord(x.e.source.Unit))
 	}
 }
 

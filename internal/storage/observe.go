@@ -127,12 +127,14 @@ func (o *Observer) observe(ctx context.Context, reader *host.Reader, wait time.D
 	f.Mounts, f.MountsErr = o.host.Mounts(ctx)
 	f.Seen = o.Memory.Seen()
 	f.Uptime, f.UptimeKnown = o.host.Uptime()
+	f.Boot = o.host.BootID()
+	f.Installed = pve.Installed(ctx, o.host)
 	if f.Config == nil {
 		return f
 	}
 	q := &questions{}
 	for _, s := range f.Config.Sections {
-		if s.Malformed == "" && s.OnNode(o.Node) && wanted(s) {
+		if s.Malformed == "" && (s.OnNode(o.Node) || !onMember(f, s)) && wanted(s) {
 			q.add(s)
 		}
 	}
@@ -237,10 +239,14 @@ func (o *Observer) readCluster(ctx context.Context, f *Facts) {
 // askSlow asks LVM, ZFS and servers, all at once and for a bounded time.
 func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader, q *questions, wait time.Duration) {
 	groups, datasets, servers := q.groups, q.datasets, map[string][]string{}
+	conf, err := reader.File(filepath.Join(o.host.PVE, "ceph.conf"))
+	monitors := monitorsOf(conf)
+	f.NoMonitors = len(monitors) == 0 && (err == nil || errors.Is(err, fs.ErrNotExist))
 	if o.Probe {
-		conf, _ := reader.File(filepath.Join(o.host.PVE, "ceph.conf"))
-		monitors := monitorsOf(conf)
 		for _, s := range q.sections {
+			if !s.OnNode(o.Node) {
+				continue
+			}
 			if at := kindOf(s.Type).endpoints(s, monitors); len(at) > 0 && !s.Disabled() {
 				servers[s.ID] = at
 			}
@@ -307,9 +313,12 @@ func (o *Observer) readLocal(f *Facts, reader *host.Reader, q *questions) {
 		}
 		o.readDirectories(f, reader, s.Path(), point)
 	}
-	f.Stray = slices.DeleteFunc(found.stray(f.Config, o.Node, f.PanelMounts), func(s Source) bool {
+	f.Traces = o.readTraces(reader)
+	points := maps.Clone(f.PanelMounts)
+	maps.Copy(points, found.blockingMounts())
+	f.Stray = slices.DeleteFunc(found.stray(f.Config, o.Node, points), func(s Source) bool {
 		// A mount that no boot waits for does no harm.
-		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil || s.hasOption("nofail", "noauto") {
+		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil || s.hasOption("nofail", "noauto") || s.Twice {
 			return true
 		}
 		f.Devices[s.What] = devices.find(s.What)
@@ -319,6 +328,17 @@ func (o *Observer) readLocal(f *Facts, reader *host.Reader, q *questions) {
 		f.Directories[s.Point] = readDirectory(reader, s.Point)
 		return false
 	})
+}
+
+// readTraces finds the volume groups of which LVM keeps a copy of the metadata: vgremove takes that away, a disk that goes
+// does not (vgcfgbackup(8)).
+func (o *Observer) readTraces(reader *host.Reader) map[string]bool {
+	names, _ := reader.Names(filepath.Join(o.host.Etc, "lvm/backup"))
+	out := map[string]bool{}
+	for _, name := range names {
+		out[name] = true
+	}
+	return out
 }
 
 // How long the answers of LVM and ZFS count while nothing is seen to change.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,8 +12,24 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"labd/internal/host"
 	"labd/internal/pve"
 )
+
+// seenUSB1 is the memory of a labd that has seen the disk, on a host that is up for long.
+const seenUSB1 = "\n-- proc/uptime --\n360000.00 100.00\n-- seen --\n{\"usb1\":{\"present\":\"/dev/disk/by-uuid/USB1\"}}\n"
+
+// remember puts what a world says was seen into its state directory.
+func remember(t *testing.T, h *host.Host) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(h.Etc), "seen"))
+	if err != nil {
+		return
+	}
+	if err := NewMemory(h.State, nil).file.Save(json.RawMessage(data)); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // What delays a bare fix-storage beyond the grace time, or keeps it off for good.
 func TestWaits(t *testing.T) {
@@ -22,15 +39,21 @@ func TestWaits(t *testing.T) {
 		patches []string
 		want    string // what Waits says; "" for a candidate after 72 h, "uptime" for one that waits for the host
 	}{
-		{"a disk inside", []string{pulled}, ""},
+		{"a disk inside", []string{pulled, seenUSB1}, ""},
+		{"a disk that was never seen here", []string{pulled, "\n-- proc/uptime --\n360000.00 100.00\n"}, "never seen"},
+		{"another disk was seen here", []string{pulled, strings.Replace(seenUSB1, "USB1", "OTHER", 1)}, "never seen"},
+		{"a name of the kernel", []string{pulled, strings.Replace(seenUSB1, "/dev/disk/by-uuid/USB1", "/dev/sdb", 1), unitOf("/dev/sdb")}, "order of discovery"},
+		{"the time since the boot is not known", []string{pulled, seenUSB1, "\n-- proc/uptime -> (gone) --\n"}, "clock"},
 		{"by its options", []string{pulled, strings.Replace(unitOf("/dev/disk/by-uuid/USB1"), "[Mount]\n", "[Mount]\nOptions=noauto,nofail\n", 1)}, "removable"},
 		{"by its name", []string{pulled, unitOf("/dev/disk/by-id/usb-WD_1-part1"), "\n-- dev/disk/by-id/x --\n"}, "removable"},
-		{"the host is just up", []string{pulled, "\n-- proc/uptime --\n60.00 100.00\n"}, ""},
+		{"the host is just up", []string{pulled, seenUSB1, "\n-- proc/uptime --\n60.00 100.00\n"}, ""},
 		{"a pool", []string{cfg("zfspool: usb1\n\tpool tank\n\tnodes pve1\n\n"), zfsTools("", "no pools available to import\n", "")}, "only by its name"},
 		{"a backup server of a removed node", []string{cfg("pbs: usb1\n\tserver a\n\tdatastore d\n\tcontent backup\n\tnodes old\n\n"), "\n-- etc/pve/.members --\n" + members("pve1", "pve2")}, "only by its name"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, r := look(t, world(t, tt.patches...))
+			h := world(t, tt.patches...)
+			remember(t, h)
+			_, r := look(t, h)
 			e, _ := r.Entry("usb1")
 			if !strings.Contains(e.Waits, tt.want) || (tt.want != "") != e.CandidateAt.IsZero() {
 				t.Errorf("waits %q, candidate at %v; %s", e.Waits, e.CandidateAt, e.Refusal)
@@ -66,10 +89,9 @@ func TestWaits(t *testing.T) {
 		t.Errorf("%s, waits %q", e.Verdict, e.Waits)
 	}
 	// A grace time that is over does not count while the host is just up.
-	f, err := NewObserver(Inputs{Host: world(t, pulled), Node: "pve1", Memory: NewMemory(t.TempDir(), nil), Now: func() time.Time { return noon }}).Observe(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	h = world(t, pulled, seenUSB1)
+	remember(t, h)
+	f, _ := look(t, h)
 	f.Uptime, f.UptimeKnown = time.Minute, true
 	p := DefaultPolicy()
 	p.Grace = 0

@@ -253,9 +253,14 @@ func sameFileSystem(a, b string) bool {
 }
 
 // spare are the devices that nothing uses and that may be a disk which was formatted anew, or whose file system is damaged.
+// FAT is left out: it is what computers boot from, and no storage is on it.
 func (b *Blocks) spare() (out []string) {
 	for _, d := range b.List {
-		if d.Use == "" && len(d.Holders) == 0 && !d.Partitions && d.System == "" && (d.Size == 0 || d.Size >= minStorage) && (d.Blank || len(d.Signatures) > 0) {
+		plain := d.Blank || len(d.Signatures) > 0
+		for _, s := range d.Signatures {
+			plain = plain && s.Type != "vfat" && s.Type != "swap"
+		}
+		if plain && d.Use == "" && len(d.Holders) == 0 && !d.Partitions && d.System == "" && d.Size >= minStorage {
 			out = append(out, d.Name)
 		}
 	}

@@ -196,7 +196,8 @@ func TestNoPlanTouchesALiveStorage(t *testing.T) {
 		r := Diagnose(f, DefaultPolicy())
 		for _, e := range r.Entries {
 			if seen, ok := f.Seen[e.ID]; ok {
-				seen.Of = e.fingerprint()
+				seen.Of, seen.Present = e.fingerprint(), e.name()
+				seen.watch = watch{Waited: noon.Sub(seen.Dead), Checks: minChecks, Uptime: f.Uptime}
 				f.Seen[e.ID] = seen
 			}
 		}
@@ -246,6 +247,7 @@ func forbidden(f *Facts, x truth, fixRefs bool) string {
 	switch {
 	case !f.Cluster.Mounted || !f.Cluster.Quorate:
 		return "the cluster is not well"
+	case x.state == "masked" && f.Devices["/dev/disk/by-uuid/"+x.id] == DeviceGone && f.Blocks.Locked == nil: // by its name
 	case x.state != "dead" && x.state != "orphan" && x.state != "malformed" && x.state != "unsupported":
 		return "it is " + x.state
 	case x.shared && x.state == "dead":
