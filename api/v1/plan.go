@@ -64,12 +64,26 @@ type ErrorDetail struct {
 	Hint    string `json:"hint,omitempty"`
 }
 
-// Kinds of event on GET /v1/events. The data of a finding's event is a Finding, that of a plan's a JournalItem. A
+// StepProgress is that a step of a plan began or ended.
+type StepProgress struct {
+	// Digest is that of the plan, by which a client knows its own.
+	Digest string `json:"digest"`
+	// Step is counted from 1; Steps is how many there are.
+	Step  int    `json:"step"`
+	Steps int    `json:"steps"`
+	Title string `json:"title"`
+	// Phase is begun, done or failed.
+	Phase StepPhase `json:"phase"`
+}
+
+// Kinds of event on GET /v1/events. The data of a finding's event is a Finding, that of a plan's end a JournalItem, that of its
+// step a StepProgress. A
 // reset says that events were lost, so that the client must ask for everything anew.
 const (
 	EventFindingRaised  = "finding.raised"
 	EventFindingChanged = "finding.changed"
 	EventFindingCleared = "finding.cleared"
+	EventPlanStep       = "plan.step"
 	EventPlanEnded      = "plan.ended"
 	EventReset          = "reset"
 )

@@ -293,6 +293,26 @@ type JournalItem struct {
 	StepsDone int          `json:"stepsDone" support:"yes"`
 	Steps     int          `json:"steps" support:"yes"`
 	Error     string       `json:"error,omitempty" support:"yes"`
+	// StepList are the steps; only where one entry was asked for.
+	StepList []JournalStep `json:"stepList,omitempty"`
+}
+
+// JournalStep is one step of a journal entry.
+type JournalStep struct {
+	Title    string `json:"title"`
+	How      string `json:"how"`
+	Verify   string `json:"verify"`
+	Undo     string `json:"undo,omitempty"`
+	Undoable bool   `json:"undoable"`
+	// Former is what was there before, in words, without secrets; empty where labd does not say.
+	Former string `json:"former,omitempty"`
+	// Begun says that the step may have changed something, Done that it ran and was verified.
+	Begun bool `json:"begun"`
+	Done  bool `json:"done"`
+	// BegunAt and EndedAt are when it began, and when it was verified or failed.
+	BegunAt *time.Time `json:"begunAt,omitempty"`
+	EndedAt *time.Time `json:"endedAt,omitempty"`
+	Error   string     `json:"error,omitempty"`
 }
 
 // Version is the answer of GET /v1/version, and of labctl version.

@@ -59,7 +59,7 @@ func (a *app) report(ctx context.Context, asJSON bool, err error) int {
 	if errors.As(err, &exit) {
 		return int(exit)
 	}
-	e := toError(ctx, err)
+	e := a.toError(ctx, err)
 	if asJSON {
 		writeJSON(a.stderr, apiv1.ErrorBody{Error: apiv1.ErrorDetail{Code: e.Code, Message: e.Message, Hint: e.Hint}})
 	} else {
@@ -81,11 +81,19 @@ func fromSocket(err error) bool {
 	return errors.As(err, &request) || errors.As(err, &socket)
 }
 
-func toError(ctx context.Context, err error) *Error {
+// afterInterrupt is what to know after Ctrl-C: nothing, unless a change had begun.
+func (a *app) afterInterrupt() string {
+	if a.changing {
+		return "the step that runs is finished; labctl journal shows what was done"
+	}
+	return ""
+}
+
+func (a *app) toError(ctx context.Context, err error) *Error {
 	var e *Error
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return &Error{apiv1.ErrorInterrupted, "interrupted", "a change that had begun finishes its step; labctl journal shows what was done"}
+		return &Error{apiv1.ErrorInterrupted, "interrupted", a.afterInterrupt()}
 	case errors.As(err, &e):
 		return e
 	case fromSocket(err) && errors.Is(err, os.ErrPermission):
@@ -97,19 +105,30 @@ func toError(ctx context.Context, err error) *Error {
 	}
 }
 
-// checkExit is the exit code of a check command with these findings.
-func checkExit(findings []apiv1.Finding) error {
-	worst := 0
+// checkExit returns the exit code of a check command: that of the worst of its findings and of how well the things are that it
+// speaks of. What labd cannot tell is at least a warning.
+func checkExit(findings []apiv1.Finding, things ...apiv1.Health) error {
+	worst := apiv1.WorstHealth(things...)
 	for _, f := range findings {
-		switch f.Severity {
-		case apiv1.SeverityFail:
-			worst = max(worst, ExitFail)
-		case apiv1.SeverityWarn:
-			worst = max(worst, ExitWarn)
-		}
+		worst = apiv1.WorstHealth(worst, f.Severity.Health())
 	}
-	if worst == 0 {
+	switch {
+	case worst == apiv1.HealthFail:
+		return verdictError(ExitFail)
+	case worst.Worse(apiv1.HealthInfo):
+		return verdictError(ExitWarn)
+	default:
 		return nil
 	}
-	return verdictError(worst)
+}
+
+// unknowns returns a health for each thing of which labd cannot tell how well it is. Of the others the findings tell.
+func unknowns[T any](things []T, of func(T) apiv1.Health) []apiv1.Health {
+	var out []apiv1.Health
+	for _, thing := range things {
+		if of(thing) == apiv1.HealthUnknown {
+			out = append(out, apiv1.HealthUnknown)
+		}
+	}
+	return out
 }

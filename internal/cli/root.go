@@ -43,6 +43,8 @@ type app struct {
 	anyUser bool
 	// runs says that the command line was understood: what fails from there on is no wrong usage.
 	runs bool
+	// changing says that labd was told to carry out a plan.
+	changing bool
 }
 
 // DefaultTimeout is how long labctl waits for an answer.

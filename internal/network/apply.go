@@ -54,6 +54,12 @@ func (c *Controller) Ops() plan.Ops {
 				}
 				return err
 			},
+			FormerFunc: func(_ switchParams, former string) string {
+				if former == "" {
+					return "no switch was stored: the configuration decided"
+				}
+				return "the stored switch was " + former
+			},
 			UndoFunc: func(ctx context.Context, _ switchParams, former string) error {
 				return locked(c, func(context.Context, string) error { return c.state.SetSwitch(former) })(ctx, former)
 			},
@@ -70,6 +76,7 @@ func (c *Controller) Ops() plan.Ops {
 				}
 				return err
 			},
+			FormerFunc: func(p forwardParams, former string) string { return "forwarding of " + p.Interface + " was " + former },
 			UndoFunc: func(ctx context.Context, p forwardParams, former string) error {
 				return locked(c, func(context.Context, string) error {
 					return errors.Join(c.setForwarding(p.Interface, former), c.state.noteForwarding(p.Interface, false))

@@ -106,6 +106,9 @@ func TestOpenAPIAsRead(t *testing.T) {
 		if method != http.MethodGet || rt.stream || rt.kind == "" {
 			continue
 		}
+		if strings.Contains(path, "{id}") {
+			continue // there is none of them here
+		}
 		var answer apiv1.Envelope[map[string]any]
 		ask(t, s, root, method, path, "", &answer)
 		if answer.Kind != rt.kind {
@@ -218,6 +221,7 @@ func (b *spec) document(routes []route) string {
 		pathItems = append(pathItems, pair(path, paths[path]))
 	}
 	b.schema(reflect.TypeFor[apiv1.Problem]())
+	b.schema(reflect.TypeFor[apiv1.StepProgress]())
 	b.schema(reflect.TypeFor[apiv1.ErrorBody]())
 	var schemas yaml.MapSlice
 	for _, name := range slices.Sorted(maps.Keys(b.schemas)) {
@@ -297,7 +301,7 @@ func (b *spec) answer(rt route) yaml.MapSlice {
 	case rt.stream:
 		return content("text/event-stream", yaml.MapSlice{
 			pair("type", "string"),
-			pair("description", "Events finding.raised, finding.changed and finding.cleared carry a Finding, plan.ended a JournalItem; reset says that events were lost. A comment comes every 15 seconds."),
+			pair("description", "Events finding.raised, finding.changed and finding.cleared carry a Finding, plan.step a StepProgress, plan.ended a JournalItem; reset says that events were lost. A comment comes every 15 seconds."),
 		})
 	case rt.frames:
 		b.ref(reflect.TypeFor[apiv1.ExecResult]())

@@ -73,6 +73,7 @@ func (s *Server) routes() []route {
 		{pattern: "POST /v1/notifications/test", access: commands, handler: s.notifyTest, summary: "Send a test message to targets, and say how that went", body: apiv1.NotificationTestRequest{}, kind: apiv1.KindNotificationTest, item: apiv1.NotificationTestItem{}},
 		{pattern: "GET /v1/config", handler: s.configuration, summary: "The configuration in force, and how the last reload went", kind: apiv1.KindConfigReport, item: apiv1.ConfigItem{}},
 		{pattern: "GET /v1/journal", handler: s.journal, summary: "What labd changed on this host, newest first", kind: apiv1.KindJournalReport, item: apiv1.JournalItem{}},
+		{pattern: "GET /v1/journal/{id}", handler: s.journalEntry, summary: "One change, step by step: what was done and how, what was there before, when, and the error", kind: apiv1.KindJournalReport, item: apiv1.JournalItem{}},
 		{pattern: "POST /v1/plans", handler: s.plan, summary: "What an action would do", body: apiv1.PlanRequest{}, kind: apiv1.KindPlan, item: apiv1.Plan{}},
 		{pattern: "POST /v1/plans/apply", access: changes, handler: s.apply, summary: "Do what a plan says, with its digest as consent", body: apiv1.PlanRequest{}, kind: apiv1.KindJournalReport, item: apiv1.JournalItem{}},
 		{pattern: "POST /v1/journal/{id}/undo", access: changes, handler: s.undo, summary: "Take a journal entry back", body: apiv1.UndoRequest{}, kind: apiv1.KindJournalReport, item: apiv1.JournalItem{}},

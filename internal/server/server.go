@@ -128,7 +128,11 @@ func classify(err error) *apiError {
 	var step *plan.StepError
 	var silence *finding.SilenceError
 	hint := ""
-	if errors.As(err, &step) && step.Touched {
+	switch {
+	case !errors.As(err, &step):
+	case step.Undoes != "":
+		hint = fmt.Sprintf("once the cause is gone, labctl undo %s again: it takes back what is left", step.Undoes)
+	case step.Touched:
 		hint = fmt.Sprintf("labctl journal shows what was done; labctl undo %s takes it back", step.Entry)
 	}
 	switch {

@@ -41,6 +41,8 @@ type Report struct {
 	// those of then.
 	Readable bool
 	Kept     time.Time
+	// NoPVE says that this is no PVE host.
+	NoPVE    bool
 	Entries  []Entry
 	Findings []finding.Finding
 	Notes    []string
@@ -178,11 +180,14 @@ func Diagnose(f *Facts, p Policy) *Report {
 	if f.ClusterErr != nil {
 		r.Notes = append(r.Notes, "the cluster's files cannot be read: "+f.ClusterErr.Error())
 	}
+	if f.NoPVE {
+		r.NoPVE = true
+		r.Notes = append(r.Notes, "this host has no Proxmox VE, so it has no storages")
+		return r
+	}
+	r.Findings = clusterFindings(f)
 	if f.Config == nil {
 		r.Notes = append(r.Notes, f.ConfigErr.Error())
-		if f.Installed && !f.Cluster.Mounted {
-			r.Findings = append(r.Findings, clusterDown(f))
-		}
 		return r
 	}
 	for _, e := range judgeAll(f) {
@@ -202,28 +207,13 @@ func Diagnose(f *Facts, p Policy) *Report {
 			e.Refusal = refusal(f, &e, Options{})
 		}
 		r.Entries = append(r.Entries, e)
-		if e.isFound() && !e.Ignored {
+		if e.Verdict != VerdictOK && e.Verdict != VerdictDisabled && !e.Ignored {
 			r.Findings = append(r.Findings, r.explain(f, e))
 		}
 	}
 	r.Findings = append(r.Findings, hazards(f)...)
 	finding.Sort(r.Findings)
 	return r
-}
-
-// clusterDown is the finding of a host with PVE on which the cluster file system does not run.
-func clusterDown(f *Facts) finding.Finding {
-	return finding.Finding{
-		Code: finding.PVEClusterFS, Severity: finding.Fail, Subject: finding.Storage(f.Node, "storage.cfg"), Confidence: finding.Certain,
-		Title: "the cluster file system (pmxcfs) is down: /etc/pve is empty, and PVE knows of no storage, guest or job",
-		Cause: "the service pve-cluster stopped, or did not start",
-		Evidence: []finding.Evidence{
-			{Source: "/etc/pve", Text: "has no link local, which pmxcfs makes"},
-			{Source: "/usr", Text: "PVE is installed"},
-			{Source: "storage.cfg", Text: f.ConfigErr.Error()},
-		},
-		Remedies: []finding.Remedy{{Title: "see why it is down, and start it", Risk: finding.RiskNone, Commands: []string{"systemctl status pve-cluster", "journalctl -b -u pve-cluster", "systemctl start pve-cluster"}}},
-	}
 }
 
 // Keep takes over the entries and findings of the last report that could read storage.cfg, where this one could not: what was
@@ -241,17 +231,6 @@ func (r *Report) Keep(last *Report) {
 	}
 	r.Findings = append(r.Findings, last.Findings...)
 	finding.Sort(r.Findings)
-}
-
-// isFound reports whether an entry is worth a finding. Of one that cannot be told, what keeps it from being seen is.
-func (e *Entry) isFound() bool {
-	switch e.Verdict {
-	case VerdictOK, VerdictDisabled:
-		return false
-	case VerdictUnknown:
-		return len(e.proof.ways) > 0
-	}
-	return true
 }
 
 // minUptime is how long a host must be up before what it does not see counts: disks and mounts may still come.

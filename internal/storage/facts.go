@@ -17,6 +17,9 @@ type Facts struct {
 	// Cluster is what /etc/pve says of itself; ClusterErr is why it could not be read.
 	Cluster    pve.Cluster
 	ClusterErr error
+	// NoPVE says that this is no PVE host: its packages are not installed, and the directory of its configuration is not there.
+	// On a PVE host the directory comes with package pve-cluster, and is empty while the cluster file system is down.
+	NoPVE bool
 	// Config is storage.cfg; nil when it is missing, empty or unreadable, with ConfigErr saying which. That must never
 	// be taken for "no storages".
 	Config    *pve.StorageConfig
@@ -43,8 +46,6 @@ type Facts struct {
 	Traces map[string]bool
 	// NoMonitors says that neither ceph.conf nor a part of it names a monitor: no Ceph cluster is set up here.
 	NoMonitors bool
-	// Installed says that PVE is installed here.
-	Installed bool
 	// References are the places that name a storage, by id, of those that may be removed; ReferencesErr says that they
 	// may be incomplete.
 	References    map[string][]pve.Reference

@@ -59,7 +59,7 @@ func NewObserver(in Inputs) *Observer { return &Observer{Inputs: in, host: in.Ho
 const pmxcfsTimeout = 10 * time.Second
 
 var (
-	errNoConfig = errors.New("storage.cfg is missing or empty: the cluster file system is down, or nothing was ever configured")
+	errNoConfig = errors.New("storage.cfg is missing or empty")
 	errPMXCFS   = errors.New("the cluster file system at /etc/pve does not answer")
 	errSlow     = errors.New("it does not answer in time; labd goes on waiting")
 )
@@ -128,7 +128,6 @@ func (o *Observer) observe(ctx context.Context, reader *host.Reader, wait time.D
 	f.Seen = o.Memory.Seen()
 	f.Uptime, f.UptimeKnown = o.host.Uptime()
 	f.Boot = o.host.BootID()
-	f.Installed = pve.Installed(ctx, o.host)
 	if f.Config == nil {
 		return f
 	}
@@ -217,6 +216,8 @@ func (o *Observer) readConfig(f *Facts, reader *host.Reader) (*pve.StorageConfig
 type clusterAnswer struct {
 	cluster pve.Cluster
 	err     error
+	// noDirectory says that the directory itself is not there.
+	noDirectory bool
 }
 
 func (o *Observer) readCluster(ctx context.Context, f *Facts) {
@@ -224,12 +225,14 @@ func (o *Observer) readCluster(ctx context.Context, f *Facts) {
 	defer cancel()
 	answer, ok := o.cluster.get(ctx, "", 0, func() clusterAnswer {
 		cluster, err := pve.ReadCluster(pve.DirFS(o.host.PVE))
-		return clusterAnswer{cluster, err}
+		_, missing := pve.DirFS(o.host.PVE).Lstat(".")
+		return clusterAnswer{cluster, err, errors.Is(missing, fs.ErrNotExist)}
 	})
 	if !ok {
 		answer.err = errPMXCFS
 	}
 	f.Cluster, f.ClusterErr = answer.cluster, answer.err
+	f.NoPVE = answer.noDirectory && !pve.Installed(ctx, o.host)
 	if f.Config != nil && f.ClusterErr == nil && !f.Cluster.Mounted && o.host.PVE != host.DefaultPaths().PVE {
 		// A copy of /etc/pve elsewhere has its files and not the link that pmxcfs makes.
 		f.Cluster.Mounted, f.Cluster.Quorate = true, true

@@ -6,12 +6,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"labd/internal/finding"
 	"labd/internal/host"
 	"labd/internal/pve"
 )
@@ -290,11 +292,20 @@ func TestCommentOut(t *testing.T) {
 
 // A mount that outlived its storage is found, unless no boot waits for it, something is mounted, or an entry may mean it.
 func TestLeftOverUnits(t *testing.T) {
+	line := func(text string) string { return "\n-- etc/fstab --\nUUID=ROOT / ext4 defaults 0 1\n" + text + "\n" }
 	for _, tt := range []struct {
 		name    string
 		patches []string
 		want    bool
 	}{
+		{"a line of fstab elsewhere", []string{line("UUID=FAR /srv/far ext4 defaults 0 2")}, true},
+		{"a line of fstab elsewhere, with nofail", []string{line("UUID=FAR /srv/far ext4 rw,nofail 0 2")}, false},
+		{"a line of fstab elsewhere, noauto", []string{line("UUID=FAR /srv/far ext4 noauto 0 2")}, false},
+		{"a line of the network", []string{line("UUID=FAR /srv/far ext4 _netdev 0 2")}, false},
+		{"a share", []string{line("nas:/x /srv/far nfs defaults 0 0")}, false},
+		{"swap", []string{line("UUID=FAR none swap sw 0 0")}, false},
+		{"two lines for one point", []string{line("UUID=FAR /srv/far ext4 defaults 0 2\nUUID=ROOT /srv/far ext4 defaults 0 2")}, false},
+		{"the disk may be a locked one", []string{line("UUID=FAR /srv/far ext4 defaults 0 2"), "\n-- etc/crypttab --\nc1 /dev/sdb none luks\n"}, false},
 		{"a unit", []string{pulled, cfg("")}, true},
 		{"its device is there", []string{unmounted, cfg("")}, false},
 		{"mounted all the same", []string{"\n-- dev/disk/by-uuid/USB1 -> (gone) --\n", cfg("")}, false},
@@ -310,6 +321,9 @@ func TestLeftOverUnits(t *testing.T) {
 			found := false
 			for _, e := range r.Entries {
 				found = found || e.Type == TypeUnit
+				if e.Type == TypeUnit && e.source.endsBoot() != slices.Contains(finding.Codes(r.Findings, r.Subject(e)), string(finding.StorageBootBlocked)) {
+					t.Errorf("%s: findings %v", e.Reason, finding.Codes(r.Findings, r.Subject(e)))
+				}
 			}
 			if found != tt.want {
 				t.Errorf("found %v: %+v", found, r.Entries)
