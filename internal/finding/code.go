@@ -47,6 +47,7 @@ const (
 	StorageConfigHazard Code = "storage.config-hazard"
 	StorageMisplaced    Code = "storage.misplaced"
 	StorageBootBlocked  Code = "storage.boot-blocked"
+	PVEAccess           Code = "pve.access"
 	StorageUnknown      Code = "storage.unknown"
 )
 
@@ -128,6 +129,7 @@ func Defs() []Def {
 		{StorageUnitLeft, Warn, "A mount unit or line of fstab waits at every boot for a disk that is gone, and no storage uses it."},
 		{StorageMisplaced, Warn, "The storage is restricted to nodes that are not in the cluster, and what it lies on is on this node."},
 		{StorageBootBlocked, Fail, "A line of fstab without nofail names a disk that is gone: the next boot ends in emergency mode."},
+		{PVEAccess, Warn, "PVE does not let labd change storages: its token is not taken, or lacks rights."},
 		{StorageConfigHazard, Warn, "storage.cfg holds something that PVE ignores and drops with its next write."},
 		{StorageDown, Warn, "The storage is not usable now, but nothing says that it is gone."},
 		{PVEClusterFilesystem, Fail, "PVE's cluster file system, /etc/pve, is down or lacks storage.cfg."},

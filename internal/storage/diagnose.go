@@ -212,6 +212,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 		}
 	}
 	r.Findings = append(r.Findings, hazards(f)...)
+	r.Findings = append(r.Findings, access(f)...)
 	finding.Sort(r.Findings)
 	return r
 }
@@ -229,8 +230,25 @@ func (r *Report) Keep(last *Report) {
 		r.Entries[i].CandidateAt = time.Time{}
 		r.Entries[i].Refusal = "storage.cfg cannot be read now"
 	}
-	r.Findings = append(r.Findings, last.Findings...)
+	for _, x := range last.Findings {
+		if x.Subject.IsKind(finding.KindStorage) {
+			r.Findings = append(r.Findings, x)
+		}
+	}
 	finding.Sort(r.Findings)
+}
+
+// access says that labd could find what is dead and not remove it.
+func access(f *Facts) []finding.Finding {
+	if f.AccessErr == nil {
+		return nil
+	}
+	return []finding.Finding{{
+		Code: finding.PVEAccess, Severity: finding.Warn, Subject: finding.PVE(f.Node), Confidence: finding.Certain,
+		Title: f.AccessErr.Error(), Cause: "the token was deleted, replaced or has expired, its user is switched off, or a permission was taken away",
+		Evidence: []finding.Evidence{{Source: "/etc/pve/user.cfg, PVE's API", Text: f.AccessErr.Error()}},
+		Remedies: []finding.Remedy{{Title: "have labd mend what is missing of its access", Risk: finding.RiskLow, Commands: []string{"labctl setup pve"}}},
+	}}
 }
 
 // minUptime is how long a host must be up before what it does not see counts: disks and mounts may still come.

@@ -24,6 +24,8 @@ type Facts struct {
 	// be taken for "no storages".
 	Config    *pve.StorageConfig
 	ConfigErr error
+	// AccessErr is why PVE lets labd change no storage; nil where it does, and where that cannot be told.
+	AccessErr error
 	Mounts    []host.Mount
 	MountsErr error
 	// Sources are what should be mounted, by mount point.

@@ -28,6 +28,8 @@ type Inputs struct {
 	Probe bool
 	// Major returns the major version of the running PVE, 0 where it is not known. Nil is never known.
 	Major func() int
+	// Access returns a *pve.AccessError where PVE surely lets labd change no storage. Nil is never known.
+	Access func(ctx context.Context) error
 }
 
 // major returns the running PVE's major version, 0 where it is not known.
@@ -71,6 +73,9 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	reader := o.host.NewReader(0)
 	defer reader.Close()
 	f := o.observe(ctx, reader, slowDeadline, func(*pve.StorageSection) bool { return true })
+	if o.Access != nil && f.Config != nil {
+		f.AccessErr = o.Access(ctx)
+	}
 	if f.Config == nil {
 		return f, nil
 	}
