@@ -12,6 +12,7 @@ import (
 	"labd/internal/docker"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/netfilter/walk"
 	"labd/internal/route"
 )
 
@@ -171,7 +172,9 @@ type diagnosis struct {
 	report  *Report
 	own     map[route.Route]bool // labd's routes that are there; without table and interface, those in any table
 	wanted  map[int]int          // how many networks are wanted, by container
-	taken   []netip.Prefix       // what no alias may overlap, beside what is owned
+	// walks are the iptables rules of containers, taken apart for walking.
+	walks map[*netfilter.Ruleset]*walk.Ruleset
+	taken []netip.Prefix // what no alias may overlap, beside what is owned
 	// owned are the prefixes that are or were owned, sorted, ownedBy the same by owner: a host may have thousands.
 	owned   []netip.Prefix
 	ownedBy map[Owner][]netip.Prefix
@@ -305,7 +308,7 @@ func (d *diagnosis) path(n *Network, l subnetPath) {
 		d.find(*refusal)
 		return
 	}
-	l.route, l.rules = d.routeOf(l), l.rulesOf(d.sourcesOf(l.family))
+	l.route, l.rules = d.routeOf(l), d.rulesOf(l)
 	n.paths[len(n.paths)-1] = l
 	n.Routes, n.Rules = append(n.Routes, l.route), n.Rules.Append(l.rules)
 	if l.mode == ModeAlias {
@@ -333,6 +336,7 @@ func (d *diagnosis) judge(n *Network) {
 		if closed := d.firewall(n, l); closed != "" {
 			n.worsen(VerdictUnreachable, closed)
 		}
+		d.userNarrow(n, l)
 		d.beyond(n, l)
 	}
 }

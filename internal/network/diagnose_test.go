@@ -127,8 +127,12 @@ func TestDiagnose(t *testing.T) {
 		{"a route to elsewhere", func(f *Facts, _ *Policy) { f.Host.Own = []route.Route{routeTo("172.18.0.0/24", "10.77.0.9")} }, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
 		{"a user's raw drop", func(f *Facts, _ *Policy) {
 			rs := f.Containers[0].Rules.Tables["raw"]["PREROUTING"]
-			rs.Rules = append(rs.Rules, netfilter.Rule{Args: strings.Fields("-s 192.168.50.66/32 -j DROP")})
+			rs.Rules = append(rs.Rules, netfilter.Rule{Args: strings.Fields("-s 192.168.50.0/24 -j DROP")})
 		}, VerdictRefused, []string{"net.user-drop"}, "PREROUTING"},
+		{"a user's raw drop of one address", func(f *Facts, _ *Policy) {
+			rs := f.Containers[0].Rules.Tables["raw"]["PREROUTING"]
+			rs.Rules = append(rs.Rules, netfilter.Rule{Args: strings.Fields("-s 192.168.50.66/32 -j DROP")})
+		}, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop", "net.user-drop"}, ""},
 		{"an address of the cluster", func(f *Facts, _ *Policy) {
 			f.Host.Cluster = []ClusterNetwork{{netip.MustParsePrefix("172.18.0.9/32"), "corosync.conf"}}
 		}, VerdictRefused, []string{"net.overlap"}, "corosync.conf"},

@@ -182,16 +182,9 @@ func (d *diagnosis) refuseContainer(l subnetPath) *finding.Finding {
 	if f := d.refuseBackend(l); f != nil {
 		return f
 	}
-	if drop, ok := d.userDrop(l); ok && !d.policy.OverrideUserDrop {
-		return &finding.Finding{
-			Code: finding.NetUserDrop, Severity: finding.Warn, Title: fmt.Sprintf("a rule of the user's own in %s drops what would come; labd respects it", drop.chain), Confidence: finding.Certain,
-			Cause:    "someone closed this network on purpose",
-			Evidence: []finding.Evidence{{Source: saveTool(l.family, c.container.Backend), Text: fmt.Sprintf("-A %s %s", drop.chain, drop.rule)}},
-			Remedies: []finding.Remedy{
-				{Title: "remove the rule in the container if it is no longer meant", Risk: finding.RiskLow},
-				{Title: "have labd open the network all the same: network.override_user_drop = true in labd.toml", Risk: finding.RiskLow},
-			},
-		}
+	// What runs is not taken away because of a rule that came since: labd's rules leave to it what it closes.
+	if u, closed := d.userClosed(l); closed && !l.nftBackend() && !d.policy.OverrideUserDrop && !d.partlyRouted(l) {
+		return d.userDropFinding(l, u)
 	}
 	if d.wanted[c.container.ID] >= d.policy.MaxNetworks {
 		return hostile(
