@@ -36,19 +36,27 @@ func (p *planner) Plan(ctx context.Context, req apiv1.Request) (*plan.Plan, erro
 		if err != nil {
 			return nil, err
 		}
-		return storage.PlanRemoval(report.Facts(), report, req.IDs, storage.Options{FixRefs: req.FixRefs})
+		return p.permitted(ctx, func() (*plan.Plan, error) {
+			return storage.PlanRemoval(report.Facts(), report, req.IDs, storage.Options{FixRefs: req.FixRefs})
+		})
 	case apiv1.DisableStoragesRequest:
 		report, err := p.jobs.storages.job.Refresh(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return storage.PlanDisable(report.Facts(), report, req.IDs)
+		return p.permitted(ctx, func() (*plan.Plan, error) { return storage.PlanDisable(report.Facts(), report, req.IDs) })
 	case apiv1.ApplyNetworksRequest:
 		report, err := p.jobs.networks.job.Refresh(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return network.PlanApply(report, req.Keep)
+	case apiv1.ApproveNetworksRequest:
+		report, err := p.jobs.networks.job.Refresh(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return network.PlanApprove(report, req.Prefixes)
 	case apiv1.NetworksOffRequest:
 		if _, err := p.jobs.networks.job.Refresh(ctx); err != nil {
 			return nil, err
@@ -65,7 +73,20 @@ func (p *planner) Plan(ctx context.Context, req apiv1.Request) (*plan.Plan, erro
 	}
 }
 
-// StoragePlan returns the plan of one storage from the facts of the last report.
-func (*planner) StoragePlan(report *storage.Report, id string) (*plan.Plan, error) {
-	return storage.PlanRemoval(report.Facts(), report, []string{id}, storage.Options{})
+// permitted is a plan of changes to storages that PVE would let labd make: nobody is asked to agree to one that would end
+// at its first step.
+func (p *planner) permitted(ctx context.Context, build func() (*plan.Plan, error)) (*plan.Plan, error) {
+	out, err := build()
+	if err == nil {
+		err = p.jobs.storages.access.Check(ctx, true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// StoragePlan returns the one plan of some storages from the facts of the last report.
+func (*planner) StoragePlan(report *storage.Report, ids ...string) (*plan.Plan, error) {
+	return storage.PlanRemoval(report.Facts(), report, ids, storage.Options{})
 }
