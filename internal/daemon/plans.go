@@ -51,6 +51,12 @@ func (p *planner) Plan(ctx context.Context, req apiv1.Request) (*plan.Plan, erro
 			return nil, err
 		}
 		return network.PlanApply(report, req.Keep)
+	case apiv1.ApproveNetworksRequest:
+		report, err := p.jobs.networks.job.Refresh(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return network.PlanApprove(report, req.Prefixes)
 	case apiv1.NetworksOffRequest:
 		if _, err := p.jobs.networks.job.Refresh(ctx); err != nil {
 			return nil, err

@@ -56,6 +56,8 @@ const (
 	NetRawDrop           Code = "net.raw-drop"
 	NetOverlap           Code = "net.overlap"
 	NetOutsidePool       Code = "net.outside-pool"
+	NetApproval          Code = "net.approval"
+	NetLANClash          Code = "net.lan-clash"
 	NetUserDrop          Code = "net.user-drop"
 	NetDockerUnreachable Code = "net.docker-unreachable"
 	NetHostile           Code = "net.hostile"
@@ -139,7 +141,9 @@ func Defs() []Def {
 		{NetRawDrop, Warn, "Docker drops directly routed packets in the container's raw table."},
 		{NetOverlap, Warn, "The Docker subnet overlaps an address, a route or another container's network."},
 		{NetOutsidePool, Warn, "The Docker subnet lies outside the pools that the operator allows."},
-		{NetUserDrop, Warn, "A DROP or REJECT of the user's own in DOCKER-USER meets the subnet; labd respects it."},
+		{NetApproval, Warn, "The Docker subnet lies outside the pools and waits for labctl net approve."},
+		{NetLANClash, Warn, "A Docker network has the addresses of the LAN, so its container cannot answer the LAN."},
+		{NetUserDrop, Warn, "A rule of the user's own in the container closes the subnet, or a part of it; labd respects it."},
 		{NetDockerUnreachable, Warn, "The container's Docker did not answer within its deadline."},
 		{NetHostile, Warn, "The container's Docker answered something that no Docker answers."},
 		{NetPVEFirewall, Warn, "PVE's firewall of the container drops what comes for the Docker subnet."},
