@@ -15,10 +15,8 @@ type kind int
 
 // Kinds of addresses.
 const (
-	// unknownAddress is in no Docker network that labd knows.
-	unknownAddress kind = iota
 	// routed is behind a bridge in the container.
-	routed
+	routed kind = iota + 1 // 0 is an address in no Docker network that labd knows
 	// direct is of a Docker container that is in the LAN itself, by macvlan or ipvlan.
 	direct
 	// own is an address of the LXC container itself: for published ports, and for Docker containers in its own network.
