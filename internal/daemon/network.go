@@ -75,12 +75,12 @@ func newNetworks(life context.Context, cfg config.Config, h *host.Host, s *servi
 }
 
 // Probe finds out where packets to an address end, from fresh facts.
-func (n *networks) Probe(ctx context.Context, target probe.Target) (*probe.Result, error) {
+func (n *networks) Probe(ctx context.Context, req probe.Request) (*probe.Result, error) {
 	report, err := n.job.Refresh(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return n.prober.Probe(ctx, report, target)
+	return n.prober.Probe(ctx, report, req)
 }
 
 // watch watches for changes until ctx ends, and lets go of what was held of containers then.

@@ -92,7 +92,8 @@ func (a *Applier) Ops() plan.Ops {
 		},
 		opDelete: plan.Typed[entryParams, saved]{
 			CheckFunc: a.checkSame, CaptureFunc: a.capture, DoFunc: a.deleteEntry, VerifyFunc: a.verifyDeleted, FormerFunc: formerEntry,
-			UndoFunc: func(ctx context.Context, p entryParams, s saved) error { return a.restoreEntry(ctx, p.ID, s) },
+			UndoFunc:      func(ctx context.Context, p entryParams, s saved) error { return a.restoreEntry(ctx, p.ID, s) },
+			CheckUndoFunc: func(ctx context.Context, p entryParams, s saved) error { return a.checkRestoreEntry(ctx, p.ID, s) },
 		},
 		opDropNode: plan.Typed[entryParams, saved]{
 			CheckFunc: a.checkBeforeAll, CaptureFunc: a.capture, DoFunc: a.dropNode, VerifyFunc: a.verifyDropped, FormerFunc: formerEntry,

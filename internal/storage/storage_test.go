@@ -89,6 +89,7 @@ func world(t testing.TB, patches ...string) *host.Host {
 	paths := host.DefaultPaths()
 	paths.Procfs, paths.Dev, paths.Etc, paths.PVE = filepath.Join(dir, "proc"), filepath.Join(dir, "dev"), filepath.Join(dir, "etc"), filepath.Join(dir, "etc/pve")
 	paths.Sysfs, paths.State, paths.Usr = filepath.Join(dir, "sys"), filepath.Join(dir, "state"), filepath.Join(dir, "usr")
+	paths.Run = filepath.Join(dir, "run/labd")
 	if programs, err := filepath.Glob(filepath.Join(dir, "bin/*")); err == nil && len(programs) > 0 {
 		paths.Exec = filepath.Join(dir, "bin")
 		for _, program := range programs {
@@ -143,16 +144,16 @@ func TestVerdicts(t *testing.T) {
 		{"its link is lost and the disk is mounted", []string{"\n-- dev/disk/by-uuid/USB1 -> (gone) --\n"}, "ok"},
 		{"another disk is mounted by hand", []string{pulled, mountedFrom("ext4 /dev/sdc1"), "\n-- dev/sdc1 --\n"}, "ok"},
 		{"a dataset is mounted by hand", []string{pulled, mountedFrom("zfs tank/usb1")}, "ok"},
-		{"mounted from a volume that cannot be seen", []string{pulled, mountedFrom("ext4 /dev/mapper/vg-usb1")}, "unknown"},
+		{"mounted from a volume that cannot be seen", []string{pulled, mountedFrom("ext4 /dev/mapper/vg-usb1")}, "unknown storage.unknown"},
 		{"only an automount", []string{pulled, mountedFrom("autofs systemd-1")}, "gone storage.device-gone"},
-		{"a locked disk may hold it", []string{pulled, "\n-- etc/crypttab --\ncryptusb /dev/disk/by-partuuid/P1 none luks\n-- dev/disk/by-partuuid/P1 --\n"}, "unknown"},
+		{"a locked disk may hold it", []string{pulled, "\n-- etc/crypttab --\ncryptusb /dev/disk/by-partuuid/P1 none luks\n-- dev/disk/by-partuuid/P1 --\n"}, "unknown storage.unknown"},
 		{"the locked disk is gone too", []string{pulled, "\n-- etc/crypttab --\ncryptusb /dev/disk/by-partuuid/P1 none luks\n-- dev/disk/by-partuuid/P2 --\n"}, "gone storage.device-gone"},
 		{"all disks are unlocked", []string{pulled, "\n-- etc/crypttab --\n# c\ncryptusb /dev/sda none\n-- dev/mapper/cryptusb --\n"}, "gone storage.device-gone"},
-		{"a volume that is not active", []string{pulled, unitOf("/dev/mapper/vg-usb1"), "\n-- dev/mapper/control --\n"}, "unknown"},
-		{"an array that is stopped", []string{pulled, unitOf("/dev/md0")}, "unknown"},
+		{"a volume that is not active", []string{pulled, unitOf("/dev/mapper/vg-usb1"), "\n-- dev/mapper/control --\n"}, "unknown storage.unknown"},
+		{"an array that is stopped", []string{pulled, unitOf("/dev/md0")}, "unknown storage.unknown"},
 		{"a kernel name", []string{pulled, unitOf("/dev/sdb")}, "gone storage.device-gone"},
-		{"a specifier", []string{pulled, unitOf("/dev/disk/by-uuid/%i")}, "unknown"},
-		{"the same name in other letters", []string{pulled, "\n-- dev/disk/by-uuid/usb1 --\n"}, "unknown"},
+		{"a specifier", []string{pulled, unitOf("/dev/disk/by-uuid/%i")}, "unknown storage.unknown"},
+		{"the same name in other letters", []string{pulled, "\n-- dev/disk/by-uuid/usb1 --\n"}, "unknown storage.unknown"},
 		{"a label with a blank, there", []string{unmounted, unitOf("LABEL=my disk"), "\n-- dev/disk/by-label/my\\x20disk --\n"}, "down storage.down"},
 		{"a label with a blank, gone", []string{unmounted, unitOf("LABEL=my disk"), "\n-- dev/disk/by-label/other --\n"}, "gone storage.device-gone"},
 		{"a drop-in names another device", []string{unmounted, "\n-- dev/disk/by-uuid/USB1 -> (gone) --\n-- dev/disk/by-uuid/NEW --\n-- etc/systemd/system/mnt-pve-usb1.mount.d/new.conf --\n[Mount]\nWhat=/dev/disk/by-uuid/NEW\n"}, "down storage.down"},
@@ -162,7 +163,7 @@ func TestVerdicts(t *testing.T) {
 		{"is_mountpoint names a directory above", []string{pulled, cfg("dir: usb1\n\tpath /mnt/pve/usb1/dump\n\tis_mountpoint /mnt/pve/usb1\n\n")}, "gone storage.device-gone"},
 		{"pulled and switched off", []string{pulled, cfg(usb1[:len(usb1)-1] + "\tdisable\n\n")}, "gone storage.device-gone"},
 		{"switched off", []string{unmounted, cfg(usb1[:len(usb1)-1] + "\tdisable\n\n")}, "disabled"},
-		{"no directory of links", []string{pulled, "\n-- dev/disk/by-uuid/ROOT -> (gone) --\n"}, "unknown"},
+		{"no directory of links", []string{pulled, "\n-- dev/disk/by-uuid/ROOT -> (gone) --\n"}, "unknown storage.unknown"},
 		{"a dangling link", []string{pulled, "\n-- dev/disk/by-uuid/USB1 -> ../../sdb --\n"}, "gone storage.device-gone"},
 		{"named in fstab", []string{pulled, "\n-- etc/systemd/system/mnt-pve-usb1.mount -> (gone) --\n-- etc/fstab --\nUUID=USB1 /mnt/pve/usb1 ext4 nofail 0 2\n"}, "gone storage.device-gone"},
 		{"named nowhere", []string{unmounted, "\n-- etc/systemd/system/mnt-pve-usb1.mount -> (gone) --\n"}, "down storage.down"},
@@ -175,7 +176,7 @@ func TestVerdicts(t *testing.T) {
 		{"a share that is not mounted", []string{cfg("nfs: usb1\n\tserver a\n\texport /x\n\n"), unmounted}, "down storage.down"},
 		{"another node's", []string{"\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg(strings.Replace(usb1, "nodes pve1", "nodes pve2", 1))}, "absent"},
 		{"nobody's", []string{"\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg(strings.Replace(usb1, "nodes pve1", "nodes old", 1))}, "orphan-node storage.orphan-node"},
-		{"mount table unreadable", []string{"\n-- proc/1/mountinfo -> (gone) --\n"}, "unknown"},
+		{"mount table unreadable", []string{"\n-- proc/1/mountinfo -> (gone) --\n"}, "unknown storage.unknown"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, r := look(t, world(t, tt.patches...))
