@@ -82,7 +82,7 @@ func TestMetrics(t *testing.T) {
 			"labd_nvme_health_success{device=nvme0,id=nvme/0000:04:00.0}":                                   "1",
 			"labd_nvme_health_duration_seconds{device=nvme0,id=nvme/0000:04:00.0}":                          "*",
 			"labd_nvme_host_memory{device=nvme0,id=nvme/0000:04:00.0}":                                      "1",
-			"labd_nvme_namespace_has_id{device=nvme0n1,id=nvme/0000:04:00.0}":                               "0",
+			"labd_nvme_namespace_has_id{device=nvme0,id=nvme/0000:04:00.0,nsid=1}":                               "0",
 			"labd_nvme_pcie_errors_total{end=port,id=nvme/0000:04:00.0,severity=fatal}":                     "0",
 		}},
 		{"a slot of two lanes", lookAt(t, "x2-slot"), map[string]string{
@@ -93,13 +93,13 @@ func TestMetrics(t *testing.T) {
 			"labd_nvme_power_state{id=nvme/0000:02:00.0,state=D0}":               "1",
 			"labd_nvme_power_saving{id=nvme/0000:02:00.0,kind=l1_aspm}":          "1",
 			"labd_nvme_power_saving{id=nvme/0000:02:00.0,kind=d3cold}":           "1",
-			"labd_nvme_io_errors_total{device=nvme0n1,id=nvme/0000:02:00.0}":     "0",
+			"labd_nvme_io_errors_total{device=nvme0,id=nvme/0000:02:00.0,nsid=1}":     "0",
 			"labd_nvme_controller_queues{device=nvme0,id=nvme/0000:02:00.0}":     "5",
 			"labd_nvme_unreadable_attributes{id=nvme/0000:02:00.0}":              "0",
-			"labd_nvme_namespace_read_only{device=nvme0n1,id=nvme/0000:02:00.0}": "0",
+			"labd_nvme_namespace_read_only{device=nvme0,id=nvme/0000:02:00.0,nsid=1}": "0",
 		}},
 		{"a disk that could not be read", lookAt(t, "media-error-trixie"), map[string]string{
-			"labd_nvme_io_errors_total{device=nvme1n1,id=nvme/0000:02:00.0}": "*",
+			"labd_nvme_io_errors_total{device=nvme1,id=nvme/0000:02:00.0,nsid=1}": "*",
 		}},
 	} {
 		got := exposition(t, tt.report)
