@@ -101,7 +101,7 @@ type NVMeHealth struct {
 	// CriticalWarning are the words for the bits that are set: spare, temperature, reliability, read-only, backup,
 	// persistent-memory.
 	CriticalWarning     []string    `json:"criticalWarning"`
-	TemperatureCelsius  int         `json:"temperatureCelsius"`
+	TemperatureCelsius  *int        `json:"temperatureCelsius,omitempty"` // absent where the drive does not say
 	WarnCelsius         int         `json:"warnCelsius,omitempty"`
 	CriticalCelsius     int         `json:"criticalCelsius,omitempty"`
 	SensorsCelsius      map[int]int `json:"sensorsCelsius,omitempty"`
@@ -131,6 +131,8 @@ type NVMeHealth struct {
 	NextSlot      int            `json:"nextFirmwareSlot,omitempty"`
 	// Problems are parts of the account that the drive did not give, one sentence each.
 	Problems []string `json:"problems,omitempty"`
+	// Doubts are values that cannot be right: nothing should be concluded from an account that has some.
+	Doubts []string `json:"doubts,omitempty"`
 	// BusySeconds, ReadCommands and WriteCommands are over the drive's life.
 	BusySeconds   float64 `json:"busySeconds,omitempty"`
 	ReadCommands  uint64  `json:"readCommands,omitempty"`

@@ -20,7 +20,8 @@ func (a *app) checkNVMeCommand() *cobra.Command {
 controller, namespace and block device. It names the first of these steps (rungs) that fails, the cause as far as the
 kernel log tells it, and what to do on this kernel.
 
-DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a block device (nvme0n1) or a serial number.
+DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a disk or partition (nvme0n1, /dev/nvme0n1p1), a name in
+/dev/disk/by-id, or a serial number.
 
 --kernel shows how another kernel would treat the drives. Ask it before you pin a kernel or boot an older rescue system.`,
 		Example: `  labctl check-nvme
@@ -115,23 +116,6 @@ func selectDrives(report *apiv1.Envelope[apiv1.NVMeItem], args []string) error {
 	}
 	report.Findings = findings
 	return nil
-}
-
-func driveMatches(item apiv1.NVMeItem, arg string) bool {
-	arg = strings.TrimPrefix(strings.TrimPrefix(arg, "/dev/"), "nvme/")
-	bdf := strings.TrimPrefix(item.ID, "nvme/")
-	if arg == "" {
-		return false
-	}
-	if arg == bdf || "0000:"+arg == bdf || arg == item.Controller || arg == item.Serial || item.Memory != nil && arg == item.Memory.Serial {
-		return true
-	}
-	for _, ns := range item.Namespaces {
-		if arg == ns.Device {
-			return true
-		}
-	}
-	return false
 }
 
 func (a *app) printDrives(report apiv1.Envelope[apiv1.NVMeItem], wide bool) {
