@@ -13,7 +13,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 DEMO_PACKAGES := docker.io iptables nftables iproute2 iputils-ping lxc uidmap busybox-static e2fsprogs pci.ids util-linux mount systemd
 TEST_PACKAGES := $(DEMO_PACKAGES) lvm2 curl procps gcc libc6-dev debootstrap prometheus shellcheck lintian qemu-system-x86 cpio xz-utils postfix frr dnsmasq-base radvd udhcpc dhcpcd-base isc-dhcp-client
 
-.PHONY: build deb demo test test-full lint unit soak bench packages-demo packages-test clean
+.PHONY: build deb demo test test-full lint unit soak bench mutants fuzz packages-demo packages-test clean
 
 build: ## static binaries in bin/
 	@mkdir -p bin
@@ -58,6 +58,15 @@ BENCH_PACKAGES := $(TEST_PACKAGES) prometheus-node-exporter
 bench: ## benchmarks, as a table; node_exporter is scraped beside labd
 	@test/packages.sh $(BENCH_PACKAGES)
 	@test/bench.sh
+
+# Where a guard that nobody tests costs somebody a weekend.
+MUTANTS ?= plan statefile host lxc docker reconcile netfilter
+mutants: ## the guards of MUTANTS, weakened one by one: which of these mutants do the package's own fast tests not notice?
+	@$(GO) run ./test/mutants -at-least 95 $(addprefix ./internal/,$(MUTANTS))
+
+FUZZTIME ?= 10m
+fuzz: ## every fuzz target for FUZZTIME (10m), one after another
+	@test/fuzz.sh $(FUZZTIME)
 
 clean:
 	rm -rf bin dist

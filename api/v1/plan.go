@@ -21,35 +21,6 @@ type PlanStep struct {
 	Undoable bool   `json:"undoable"`
 }
 
-// Actions of a PlanRequest.
-const (
-	ActionNVMeRescue     = "nvme.rescue"
-	ActionStorageRemove  = "storage.remove"
-	ActionStorageDisable = "storage.disable"
-	ActionNetworkApply   = "network.apply"
-	ActionNetworkOn      = "network.on"
-	ActionNetworkOff     = "network.off"
-	ActionSetupPVE       = "setup.pve"
-	ActionUndo           = "journal.undo"
-)
-
-// MethodRotate has setup.pve replace a token that works.
-const MethodRotate = "rotate"
-
-// PlanRequest asks for a plan: POST /v1/plans. The same request with the digest of the plan applies it:
-// POST /v1/plans/apply.
-type PlanRequest struct {
-	Action string `json:"action"`
-	// IDs are what to act on: storage ids, or the id of one journal entry. Empty means what the action does by itself.
-	IDs []string `json:"ids,omitempty"`
-	// Method is how, where an action has several ways: reprobe, bind or new-id of rescue-nvme, rotate of setup pve. Empty takes what fits.
-	Method string `json:"method,omitempty"`
-	// FixRefs allows storage.remove to take away the references that can be taken away without loss.
-	FixRefs bool `json:"fixRefs,omitempty"`
-	// Digest is the plan's digest; required to apply.
-	Digest string `json:"digest,omitempty"`
-}
-
 // UndoRequest is the body of POST /v1/journal/{id}/undo.
 type UndoRequest struct {
 	Digest string `json:"digest"`
@@ -93,12 +64,26 @@ type ErrorDetail struct {
 	Hint    string `json:"hint,omitempty"`
 }
 
-// Kinds of event on GET /v1/events. The data of a finding's event is a Finding, that of a plan's a JournalItem. A
+// StepProgress is that a step of a plan began or ended.
+type StepProgress struct {
+	// Digest is that of the plan, by which a client knows its own.
+	Digest string `json:"digest"`
+	// Step is counted from 1; Steps is how many there are.
+	Step  int    `json:"step"`
+	Steps int    `json:"steps"`
+	Title string `json:"title"`
+	// Phase is begun, done or failed.
+	Phase StepPhase `json:"phase"`
+}
+
+// Kinds of event on GET /v1/events. The data of a finding's event is a Finding, that of a plan's end a JournalItem, that of its
+// step a StepProgress. A
 // reset says that events were lost, so that the client must ask for everything anew.
 const (
 	EventFindingRaised  = "finding.raised"
 	EventFindingChanged = "finding.changed"
 	EventFindingCleared = "finding.cleared"
+	EventPlanStep       = "plan.step"
 	EventPlanEnded      = "plan.ended"
 	EventReset          = "reset"
 )

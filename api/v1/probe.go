@@ -7,8 +7,10 @@ const KindProbeReport = "ProbeReport"
 type ProbeRequest struct {
 	// Address is the IPv4 or IPv6 address of a Docker container, or one that an alias gives it.
 	Address string `json:"address"`
-	// Port is a TCP port; 0 is any.
+	// Port is a TCP port; without one an echo decides.
 	Port uint16 `json:"port,omitempty"`
+	// From is the client for whom the way is judged; without one it is some client that may come.
+	From string `json:"from,omitempty"`
 }
 
 // ProbeItem is the way to one address.
@@ -20,10 +22,15 @@ type ProbeItem struct {
 	// DockerContainer is the name of the Docker container with the address.
 	DockerContainer string `json:"dockerContainer,omitempty"`
 	// Source is the address that labd's packets came from; empty when the kernel chose one.
-	Source  string        `json:"source,omitempty"`
-	Verdict ProbeVerdict  `json:"verdict"`
-	Hops    []ProbeHop    `json:"hops"`
-	Packets []ProbePacket `json:"packets"`
+	Source string `json:"source,omitempty"`
+	// From is the client for whom the hops were judged: what only packets of the LAN pass is judged by rules, since labd's own
+	// packets do not go that way.
+	From    string       `json:"from,omitempty"`
+	Verdict ProbeVerdict `json:"verdict"`
+	// PortState is what the connection to the port found, where one was asked for.
+	PortState PortState     `json:"portState,omitempty"`
+	Hops      []ProbeHop    `json:"hops"`
+	Packets   []ProbePacket `json:"packets"`
 	// Moved are the rules that counted while labd sent its packets.
 	Moved []ProbeCounter `json:"moved"`
 }

@@ -12,15 +12,15 @@ const (
 // ConfigItem is the configuration in force. It holds no secret: secrets are in files that it names.
 type ConfigItem struct {
 	// File is the configuration file; it may be missing, then all keys have their defaults.
-	File string `json:"file"`
+	File string `json:"file" support:"yes"`
 	// LoadedAt is when the configuration in force was read.
-	LoadedAt time.Time `json:"loadedAt"`
+	LoadedAt time.Time `json:"loadedAt" support:"yes"`
 	// TriedAt is when the file was last read; later than LoadedAt when it was refused then.
-	TriedAt time.Time `json:"triedAt"`
+	TriedAt time.Time `json:"triedAt" support:"yes"`
 	// Error is why the file was refused when it was last read; empty when it is in force.
-	Error string `json:"error,omitempty"`
+	Error string `json:"error,omitempty" support:"yes"`
 	// Text is the effective configuration with every key, as a configuration file.
-	Text string `json:"text"`
+	Text string `json:"text" support:"yes"`
 }
 
 // SilenceItem keeps findings out of sight until a time: those with the code, of the subject, or both.
@@ -46,16 +46,16 @@ type SilenceRequest struct {
 
 // HistoryItem is one finding that is or was there.
 type HistoryItem struct {
-	Code     string   `json:"code"`
-	Subject  string   `json:"subject"`
-	Severity Severity `json:"severity"`
-	Title    string   `json:"title"`
+	Code     string   `json:"code" support:"yes"`
+	Subject  string   `json:"subject" support:"yes"`
+	Severity Severity `json:"severity" support:"yes"`
+	Title    string   `json:"title" support:"yes"`
 	// First is when it was seen for the first time, Since when it came the last time, Last when it was last seen.
-	First time.Time `json:"first"`
-	Since time.Time `json:"since"`
-	Last  time.Time `json:"last"`
+	First time.Time `json:"first" support:"yes"`
+	Since time.Time `json:"since" support:"yes"`
+	Last  time.Time `json:"last" support:"yes"`
 	// Cleared is when it went away; null while it is there.
-	Cleared *time.Time `json:"cleared"`
+	Cleared *time.Time `json:"cleared" support:"yes"`
 	// Episodes is how often it came.
-	Episodes int `json:"episodes"`
+	Episodes int `json:"episodes" support:"yes"`
 }

@@ -7,8 +7,8 @@ const (
 )
 
 // TreeItem is one thing of the tree node > LXC container > compose project > Docker container > network > route. The items
-// come in the order of the tree, each behind the one that it hangs from. A network or route that several hang on to comes
-// once for each.
+// come in the order of the tree, each behind the one that it hangs from. A network comes once,
+// below what uses it: one Docker container, one project, or the LXC container; ids are unique.
 type TreeItem struct {
 	// ID is node/NAME, lxc/CT, project/CT/NAME, container/CT/NAME, network/CT/NAME or route/PREFIX.
 	ID   string   `json:"id"`
@@ -18,7 +18,7 @@ type TreeItem struct {
 	Parent string `json:"parent,omitempty"`
 	// Depth is how many items are above it.
 	Depth int `json:"depth"`
-	// Health is that of the thing itself; for node, lxc and project the worst of what is below, too.
+	// Health is the worst of the thing itself and of what is below.
 	Health Health `json:"health"`
 	// State says in words what it is doing.
 	State string `json:"state,omitempty"`

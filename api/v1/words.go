@@ -216,14 +216,16 @@ type ProbeVerdict string
 
 // Verdicts of a probe.
 const (
-	ProbeOK      ProbeVerdict = "ok"
+	ProbeOK ProbeVerdict = "ok"
+	// ProbeClosed says that packets arrive, and nothing listens on the port.
+	ProbeClosed  ProbeVerdict = "closed"
 	ProbeBlocked ProbeVerdict = "blocked"
 	ProbeUnknown ProbeVerdict = "unknown"
 )
 
 // Values returns all verdicts.
 func (ProbeVerdict) Values() []ProbeVerdict {
-	return []ProbeVerdict{ProbeOK, ProbeBlocked, ProbeUnknown}
+	return []ProbeVerdict{ProbeOK, ProbeClosed, ProbeBlocked, ProbeUnknown}
 }
 
 // Health returns how well the way to an address is.
@@ -231,12 +233,27 @@ func (v ProbeVerdict) Health() Health {
 	switch v {
 	case ProbeOK:
 		return HealthOK
+	case ProbeClosed:
+		return HealthWarn
 	case ProbeBlocked:
 		return HealthFail
 	default:
 		return HealthUnknown
 	}
 }
+
+// PortState is what a TCP connection to a port found.
+type PortState string
+
+// States of a port: something accepted the connection, something refused it, nothing answered.
+const (
+	PortOpen     PortState = "open"
+	PortClosed   PortState = "closed"
+	PortFiltered PortState = "filtered"
+)
+
+// Values returns all states.
+func (PortState) Values() []PortState { return []PortState{PortOpen, PortClosed, PortFiltered} }
 
 // HopState is whether packets pass a place on the way.
 type HopState string
@@ -272,6 +289,7 @@ const (
 	HopHostForwarding      HopName = "host-forwarding"
 	HopHostRPFilter        HopName = "host-rp-filter"
 	HopHostForward         HopName = "host-forward"
+	HopHostOutput          HopName = "host-output"
 	HopPVEFirewall         HopName = "pve-firewall"
 	HopContainer           HopName = "container"
 	HopContainerAlias      HopName = "container-alias"
@@ -279,6 +297,7 @@ const (
 	HopContainerForwarding HopName = "container-forwarding"
 	HopContainerRPFilter   HopName = "container-rp-filter"
 	HopContainerForward    HopName = "container-forward"
+	HopContainerInput      HopName = "container-input"
 	HopDockerFirewall      HopName = "docker-firewall"
 	HopBridge              HopName = "bridge"
 	HopDockerContainer     HopName = "docker-container"
@@ -290,8 +309,8 @@ const (
 // Values returns all places.
 func (HopName) Values() []HopName {
 	return []HopName{
-		HopRoute, HopHostForwarding, HopHostRPFilter, HopHostForward, HopPVEFirewall, HopContainer, HopContainerAlias, HopContainerRaw,
-		HopContainerForwarding, HopContainerRPFilter, HopContainerForward, HopDockerFirewall, HopBridge, HopDockerContainer, HopPort,
+		HopRoute, HopHostForwarding, HopHostRPFilter, HopHostForward, HopHostOutput, HopPVEFirewall, HopContainer, HopContainerAlias, HopContainerRaw,
+		HopContainerForwarding, HopContainerRPFilter, HopContainerForward, HopContainerInput, HopDockerFirewall, HopBridge, HopDockerContainer, HopPort,
 		HopPVEIPFilter, HopReturn,
 	}
 }
@@ -343,6 +362,19 @@ const (
 func (JournalState) Values() []JournalState {
 	return []JournalState{JournalUnended, JournalApplied, JournalFailed, JournalInterrupted, JournalUndone}
 }
+
+// StepPhase is how far a step of a plan is.
+type StepPhase string
+
+// Phases of a step.
+const (
+	StepBegun  StepPhase = "begun"
+	StepDone   StepPhase = "done"
+	StepFailed StepPhase = "failed"
+)
+
+// Values returns all phases.
+func (StepPhase) Values() []StepPhase { return []StepPhase{StepBegun, StepDone, StepFailed} }
 
 // TreeKind is what a TreeItem is.
 type TreeKind string

@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,7 +27,10 @@ const maxAnswer = 64 << 20
 
 // client talks to one labd.
 type client struct {
-	http    *http.Client
+	http   *http.Client
+	socket string
+	// wait is shown while an answer is waited for; nil shows nothing.
+	wait    func(ctx context.Context) (stop func())
 	timeout time.Duration
 	// changeTimeout is the timeout of requests that change something; zero waits as long as the daemon works.
 	changeTimeout time.Duration
@@ -40,7 +45,7 @@ func newClient(socket string, timeout, changeTimeout time.Duration) *client {
 		},
 		DisableCompression: true,
 	}
-	return &client{http: &http.Client{Transport: transport}, timeout: timeout, changeTimeout: changeTimeout, close: transport.CloseIdleConnections}
+	return &client{http: &http.Client{Transport: transport}, socket: socket, timeout: timeout, changeTimeout: changeTimeout, close: transport.CloseIdleConnections}
 }
 
 // absent says that no daemon is there, as opposed to one that does not answer.
@@ -56,7 +61,9 @@ func (a *app) connect(ctx context.Context) (*client, error) {
 	conn, err := (&net.Dialer{Timeout: a.flags.timeout}).DialContext(ctx, "unix", a.flags.socket)
 	if err == nil {
 		_ = conn.Close()
-		return newClient(a.flags.socket, a.flags.timeout, a.changeTimeout()), nil
+		c := newClient(a.flags.socket, a.flags.timeout, a.changeTimeout())
+		c.wait = a.signOfLife
+		return c, nil
 	}
 	if a.anyUser && (absent(err) || errors.Is(err, fs.ErrPermission)) {
 		return a.startPrivate(ctx)
@@ -109,15 +116,21 @@ func (c *client) do(ctx context.Context, method, path string, body, out any) err
 	if err != nil {
 		return err
 	}
+	stop := func() {}
+	if c.wait != nil {
+		stop = c.wait(ctx)
+	}
+	defer stop()
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return err
+		return c.silence(ctx, method, path, err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("read the answer to %s: %w", path, err)
+		return c.silence(ctx, method, path, err)
 	}
+	stop()
 	if resp.StatusCode >= http.StatusBadRequest {
 		var e apiv1.ErrorBody
 		if json.Unmarshal(data, &e) != nil || e.Error.Code == "" {
@@ -125,8 +138,31 @@ func (c *client) do(ctx context.Context, method, path string, body, out any) err
 		}
 		return &Error{e.Error.Code, e.Error.Message, e.Error.Hint}
 	}
+	if out == nil {
+		return nil
+	}
 	if err := json.Unmarshal(data, out); err != nil {
 		return fmt.Errorf("decode the answer to %s: %w", path, err)
 	}
 	return nil
+}
+
+// silence is the error of a request that labd did not answer: who did not, what was asked, and for how long.
+func (c *client) silence(ctx context.Context, method, path string, err error) error {
+	path, _, _ = strings.Cut(path, "?")
+	var wait *url.Error
+	if errors.As(err, &wait) {
+		err = wait.Err // without the address that only the transport needs
+	}
+	who := fmt.Sprintf("labd at %s did not answer %s %s", c.socket, method, path)
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{apiv1.ErrorUnreachable, fmt.Sprintf("%s within %s", who, c.timeout), "journalctl -u labd says what it waits for; --timeout 2m waits longer"}
+	case errors.Is(err, fs.ErrPermission):
+		return err
+	default:
+		return &Error{apiv1.ErrorUnreachable, fmt.Sprintf("%s: %v", who, err), "systemctl status labd"}
+	}
 }

@@ -61,7 +61,10 @@ func (a *app) carryOut(ctx context.Context, c *client, req apiv1.PlanRequest, ye
 		path, body = "/v1/journal/"+req.IDs[0]+"/undo", apiv1.UndoRequest{Digest: p.Digest}
 	}
 	var done apiv1.Envelope[apiv1.JournalItem]
-	if err := c.change(ctx, path, body, &done); err != nil {
+	stop := a.followSteps(ctx, c, p)
+	err = c.change(ctx, path, body, &done)
+	stop()
+	if err != nil {
 		return err
 	}
 	if !people {

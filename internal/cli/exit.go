@@ -55,7 +55,11 @@ func (a *app) report(ctx context.Context, asJSON bool, err error) int {
 	if errors.As(err, &verdict) {
 		return int(verdict)
 	}
-	e := toError(ctx, err)
+	var exit exitCode
+	if errors.As(err, &exit) {
+		return int(exit)
+	}
+	e := a.toError(ctx, err)
 	if asJSON {
 		writeJSON(a.stderr, apiv1.ErrorBody{Error: apiv1.ErrorDetail{Code: e.Code, Message: e.Message, Hint: e.Hint}})
 	} else {
@@ -77,11 +81,19 @@ func fromSocket(err error) bool {
 	return errors.As(err, &request) || errors.As(err, &socket)
 }
 
-func toError(ctx context.Context, err error) *Error {
+// afterInterrupt is what to know after Ctrl-C: nothing, unless a change had begun.
+func (a *app) afterInterrupt() string {
+	if a.changing {
+		return "the step that runs is finished; labctl journal shows what was done"
+	}
+	return ""
+}
+
+func (a *app) toError(ctx context.Context, err error) *Error {
 	var e *Error
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return &Error{apiv1.ErrorInterrupted, "interrupted", "a change that had begun finishes its step; labctl journal shows what was done"}
+		return &Error{apiv1.ErrorInterrupted, "interrupted", a.afterInterrupt()}
 	case errors.As(err, &e):
 		return e
 	case fromSocket(err) && errors.Is(err, os.ErrPermission):

@@ -177,17 +177,18 @@ func isDue(item apiv1.StorageItem) bool {
 
 // fixStorages carries out one plan for the storages that ids name, or for those whose grace is over.
 func (a *app) fixStorages(ctx context.Context, c *client, report apiv1.Envelope[apiv1.StorageItem], ids []string, o storageOptions) error {
-	req := apiv1.PlanRequest{Action: apiv1.ActionStorageRemove, FixRefs: o.fixRefs}
-	if o.disable {
-		req.Action, req.FixRefs = apiv1.ActionStorageDisable, false
-	}
+	var chosen []string
 	for _, item := range report.Items {
 		if len(ids) > 0 || item.Plan != nil && isDue(item) {
-			req.IDs = append(req.IDs, item.Storage)
+			chosen = append(chosen, item.Storage)
 		}
 	}
+	req := apiv1.RemoveStoragesRequest{IDs: chosen, FixRefs: o.fixRefs}.PlanRequest()
+	if o.disable {
+		req = apiv1.DisableStoragesRequest{IDs: chosen}.PlanRequest()
+	}
 	switch {
-	case len(req.IDs) == 0:
+	case len(chosen) == 0:
 		return a.nothingDue(report)
 	case o.dryRun:
 		return a.showPlan(ctx, c, req)

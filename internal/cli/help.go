@@ -10,16 +10,18 @@ import (
 
 // The groups of labctl's commands, in the order of the help.
 const (
-	groupLook   = "look"
-	groupRepair = "repair"
-	groupPast   = "past"
-	groupLabd   = "labd"
+	groupLook    = "look"
+	groupRepair  = "repair"
+	groupStreams = "streams"
+	groupPast    = "past"
+	groupLabd    = "labd"
 )
 
 func groups() []*cobra.Group {
 	return []*cobra.Group{
 		{ID: groupLook, Title: "See what is wrong:"},
 		{ID: groupRepair, Title: "Repair it:"},
+		{ID: groupStreams, Title: "Enter a Docker container:"},
 		{ID: groupPast, Title: "See what labd changed, and take it back:"},
 		{ID: groupLabd, Title: "labd itself:"},
 	}

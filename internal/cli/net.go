@@ -22,24 +22,24 @@ func (a *app) netCommand() *cobra.Command {
 			Use: "plan", Short: "Show the routes and rules that are missing, and what becomes reachable", Args: noArgs, Example: "  labctl net plan",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return a.with(cmd.Context(), func(c *client) error {
-					return a.showPlan(cmd.Context(), c, apiv1.PlanRequest{Action: apiv1.ActionNetworkApply})
+					return a.showPlan(cmd.Context(), c, apiv1.ApplyNetworksRequest{}.PlanRequest())
 				})
 			},
 		},
-		a.netChangeCommand("apply", "Make the routes and rules once", apiv1.ActionNetworkApply),
-		a.netChangeCommand("on", "Make the routes and rules, and restore them whenever they change", apiv1.ActionNetworkOn),
-		a.netChangeCommand("off", "Take every route, chain and table of labd away, until labctl net on", apiv1.ActionNetworkOff),
+		a.netChangeCommand("apply", "Make the routes and rules once", apiv1.ApplyNetworksRequest{}),
+		a.netChangeCommand("on", "Make the routes and rules, and restore them whenever they change", apiv1.ApplyNetworksRequest{Keep: true}),
+		a.netChangeCommand("off", "Take every route, chain and table of labd away, until labctl net on", apiv1.NetworksOffRequest{}),
 	)
 	return cmd
 }
 
-func (a *app) netChangeCommand(use, short, action string) *cobra.Command {
+func (a *app) netChangeCommand(use, short string, req apiv1.Request) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: noArgs, Example: "  labctl net " + use + "\n  labctl net " + use + " --yes",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(c *client) error {
-				return a.carryOut(cmd.Context(), c, apiv1.PlanRequest{Action: action}, yes)
+				return a.carryOut(cmd.Context(), c, req.PlanRequest(), yes)
 			})
 		},
 	}

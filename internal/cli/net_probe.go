@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"net/netip"
 	"strconv"
 	"time"
@@ -14,18 +15,35 @@ import (
 const probeTimeout = 15 * time.Second
 
 func (a *app) netProbeCommand() *cobra.Command {
-	return &cobra.Command{
+	var from string
+	cmd := &cobra.Command{
 		Use: "probe ADDR[:PORT]", Short: "Show each step of the way to a Docker container, send packets, and say where they end",
 		Long: `For a Docker container that does not answer. It checks each step (hop) of the way from the LAN to the address and back:
-routes, forwarding, rp_filter, PVE's firewall, the rules in the container, the bridge and the Docker container. Then it sends
-echo requests and opens a TCP connection from the host, and shows which rules counted these packets. It changes nothing.`,
-		Example:           "  labctl net probe 172.18.0.2\n  labctl net probe 172.18.0.2:8080",
+routes, forwarding, rp_filter, PVE's firewall, the rules in the container, the bridge and the Docker container. Then it opens a
+TCP connection from the host, or sends echo requests where no port is given, and shows which rules counted these packets. It
+changes nothing. The address may also be that of the LXC container itself, for a published port, or of a macvlan container.
+
+What only packets of the LAN pass, such as the host's FORWARD rules, is judged by the rules: labd's packets do not go that
+way. A step that labd cannot judge makes the whole unknown. --from judges the way for one client.
+
+Exit code: 0 it is reached; 3 the port is closed, or labd cannot tell; 4 packets do not arrive.`,
+		Example: `  labctl net probe 172.18.0.2
+  labctl net probe 172.18.0.2:8080
+  labctl net probe 172.18.0.2:8080 --from 192.168.20.15
+  labctl net probe [fd18::2]:8080`,
 		ValidArgsFunction: a.complete(1, probeValues),
 		Args:              exactlyOne("address, with or without a port"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := probeRequest(args[0])
 			if err != nil {
 				return err
+			}
+			if from != "" {
+				addr, err := netip.ParseAddr(from)
+				if err != nil || addr.Zone() != "" {
+					return usageError("--from %q is no address", from)
+				}
+				req.From = addr.String()
 			}
 			return a.with(cmd.Context(), func(c *client) error {
 				if !a.timeoutSet {
@@ -44,10 +62,31 @@ echo requests and opens a TCP connection from the host, and shows which rules co
 				if err != nil {
 					return err
 				}
-				return checkExit(report.Findings)
+				return probeExit(report)
 			})
 		},
 	}
+	cmd.Flags().StringVar(&from, "from", "", "judge the way for this client's address instead of some client that may come")
+	return cmd
+}
+
+// probeExit returns the exit code of a probe: by its verdict and its findings, whichever is worse.
+func probeExit(report apiv1.Envelope[apiv1.ProbeItem]) error {
+	var worst verdictError
+	errors.As(checkExit(report.Findings), &worst)
+	for _, item := range report.Items {
+		switch item.Verdict.Health() {
+		case apiv1.HealthOK:
+		case apiv1.HealthFail:
+			worst = max(worst, ExitFail)
+		default:
+			worst = max(worst, ExitWarn)
+		}
+	}
+	if worst == 0 {
+		return nil
+	}
+	return worst
 }
 
 func probeRequest(text string) (apiv1.ProbeRequest, error) {
@@ -69,7 +108,15 @@ func (a *app) printProbe(item apiv1.ProbeItem, wide bool) {
 	case item.DockerContainer != "":
 		what = "container " + item.DockerContainer + " of " + what
 	}
-	a.printf("%s, %s: %s\n\n", item.ID, what, item.Verdict)
+	verdict := string(item.Verdict)
+	if item.PortState != "" && string(item.PortState) != verdict {
+		verdict += ", the port is " + string(item.PortState)
+	}
+	a.printf("%s, %s: %s\n", item.ID, what, verdict)
+	if item.From != "" {
+		a.printf("judged for a client at %s\n", item.From)
+	}
+	a.printf("\n")
 	rows := make([][]string, 0, len(item.Hops))
 	for _, h := range item.Hops {
 		row := []string{string(h.Name), h.Where, string(h.State), h.Text}

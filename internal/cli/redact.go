@@ -8,8 +8,29 @@ import (
 	apiv1 "labd/api/v1"
 )
 
-// ids are UUIDs and the long hexadecimal ids of drives, wherever they stand; the kernel writes some of them with blanks.
-var ids = regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b(?:eui|nguid|uuid|nvme)\.[0-9a-f][0-9a-f-]{15,}|\b[0-9a-f]{16}\b|\b[0-9a-f]{32}\b|\b(?:[0-9a-f]{2} ){7}(?:(?:[0-9a-f]{2} ){8})?[0-9a-f]{2}\b|\bnqn\.[^\s,]+|\bvfat [0-9a-f]{4}-[0-9a-f]{4}\b`)
+// idPatterns are the ids of file systems, namespaces, drives and cards, wherever they stand. The kernel writes some of
+// them with blanks; names below /dev/disk/by-id hold model and serial number, or a world-wide name (udev's
+// 60-persistent-storage.rules).
+var idPatterns = []string{
+	`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`,
+	`(?-i:[0-9A-Za-z]{6}(?:-[0-9A-Za-z]{4}){5}-[0-9A-Za-z]{6})\b`, // LVM
+	`[0-9a-f]{8}(?::[0-9a-f]{8}){3}\b`,                            // md
+	`(?:eui|nguid|uuid|nvme|naa|t10)\.[0-9a-z][\w.-]{14,}`,
+	`(?:dm-uuid|lvm-pv-uuid|md-uuid)-[\w.:+-]+`,
+	`(?:wwn|nvme|scsi|ata|usb|mmc|virtio|ieee1394)-(?:[\w.:+-]*_[\w.:+-]+|(?:0x|eui\.|nvme\.)?[0-9a-f.]{12,})`,
+	`(?:0x)?[0-9a-f]{16}\b`,
+	`(?:0x)?[0-9a-f]{32}\b`,
+	`(?:[0-9a-f]{2} ){7}(?:(?:[0-9a-f]{2} ){8})?[0-9a-f]{2}\b`,
+	`[0-9a-f]{2}(?::[0-9a-f]{2}){5}\b`, // of a network card
+	`(?-i:[0-9A-F]{4}-[0-9A-F]{4})\b`,  // FAT
+	`nqn\.[^\s,]+`,
+}
+
+var (
+	ids = regexp.MustCompile(`(?i)\b(?:` + strings.Join(idPatterns, "|") + `)`)
+	// byID is a name below /dev/disk/by-id, of whatever kind.
+	byID = regexp.MustCompile(`(by-id/)[^\s"',;:)\]]+`)
+)
 
 // redact replaces what tells one machine from another in every string of a report: serial numbers, ids of namespaces and
 // file systems, and the node's name. The same value gets the same replacement, so that the report still reads. The node's

@@ -41,7 +41,7 @@ DEVICE is a PCI address as lspci writes it (0000:01:00.0 or 01:00.0), or another
 				if err != nil {
 					return err
 				}
-				req := apiv1.PlanRequest{Action: apiv1.ActionNVMeRescue, IDs: []string{address}, Method: method}
+				req := apiv1.RescueRequest{Address: address, Method: apiv1.RescueMethod(method)}.PlanRequest()
 				if dryRun {
 					return a.showPlan(ctx, c, req)
 				}

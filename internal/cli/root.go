@@ -43,6 +43,8 @@ type app struct {
 	anyUser bool
 	// runs says that the command line was understood: what fails from there on is no wrong usage.
 	runs bool
+	// changing says that labd was told to carry out a plan.
+	changing bool
 }
 
 // DefaultTimeout is how long labctl waits for an answer.
@@ -156,6 +158,7 @@ plan was made; 130 interrupted.`,
 	}
 	add(groupLook, a.statusCommand(), a.checkNVMeCommand(), a.lintStorageCommand(), a.treeCommand(), a.explainCommand())
 	add(groupRepair, a.fixStorageCommand(), a.netCommand(), a.rescueNVMeCommand())
+	add(groupStreams, a.execCommand(), a.logsCommand(), a.portForwardCommand())
 	add(groupPast, a.journalCommand(), a.undoCommand())
 	add(groupLabd, a.silenceCommand(), a.notifyCommand(), a.configCommand(), a.setupCommand(), a.supportCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID(groupLabd)

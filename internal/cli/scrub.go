@@ -92,5 +92,7 @@ func redactor(names map[string]string) func(string) string {
 		pairs = append(pairs, name, names[name])
 	}
 	replacer := strings.NewReplacer(pairs...)
-	return func(text string) string { return ids.ReplaceAllString(replacer.Replace(text), "ID") }
+	return func(text string) string {
+		return ids.ReplaceAllString(byID.ReplaceAllString(replacer.Replace(text), "${1}ID"), "ID")
+	}
 }

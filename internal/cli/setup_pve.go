@@ -33,10 +33,7 @@ undo takes it back. --rotate gives the token a new secret.`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			req := apiv1.PlanRequest{Action: apiv1.ActionSetupPVE}
-			if rotate {
-				req.Method = apiv1.MethodRotate
-			}
+			req := apiv1.SetupPVERequest{Rotate: rotate}.PlanRequest()
 			return a.with(ctx, func(c *client) error {
 				if dryRun {
 					return a.showPlan(ctx, c, req)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 	"time"
 
@@ -108,25 +109,26 @@ func (a *app) collectSupport(ctx context.Context, c *client, hide bool) (*bundle
 	}
 	v := supportVersion{Labctl: a.version, Labd: version.Labd, Kernel: version.Kernel, Node: b.node, Made: b.made, Redacted: hide}
 	add(b, "version.json", "versions of labd, labctl and the kernel", []supportVersion{v}, change)
-	add(b, "status.json", "one line for each job", r.jobs(), change)
-	add(b, "findings.json", "findings: code, severity, subject, title, cause, evidence, titles of remedies", supportFindings(r.status.Findings), change)
-	add(b, "history.json", "which findings came and went", r.records(), change)
-	add(b, "nvme.json", "NVMe functions: model, serial number, firmware, link, errors, health, namespaces, incidents", supportDrives(r.nvme.Items), change)
-	add(b, "storage.json", "storages: type, path, verdict, how many references", supportStorages(r.storage.Items), change)
-	add(b, "networks.json", "Docker networks: subnets, verdict, routes and rules that labd wants", supportNetworks(r.networks.Items), change)
-	add(b, "journal.json", "titles of what labd changed, and how that went", r.changes(), change)
-	add(b, "notifications.json", "targets of notifications: how they fare, not where they are", r.notifications(), change)
+	add(b, "status.json", "one line for each job", r.status.Items, change)
+	add(b, "findings.json", "findings: code, severity, subject, title, cause, evidence, titles of remedies", r.status.Findings, change)
+	add(b, "history.json", "which findings came and went", r.history.Items, change)
+	add(b, "nvme.json", "NVMe functions: model, serial number, firmware, link, errors, health, namespaces, incidents", r.nvme.Items, change)
+	add(b, "storage.json", "storages: type, path, verdict, how many references", r.storage.Items, change)
+	add(b, "networks.json", "Docker networks: subnets, verdict, routes and rules that labd wants", r.networks.Items, change)
+	add(b, "journal.json", "titles of what labd changed, and how that went", r.journal.Items, change)
+	add(b, "notifications.json", "targets of messages: whether they are reached, not where they are", r.targets.Items, change)
 	add(b, "config.json", "the effective configuration; it names files with secrets and holds none", r.configuration(hide), change)
 	return b, nil
 }
 
-// add puts a list into a bundle, every string of it through change, and as many of its items as there is room for.
+// add puts a list into a bundle: of each item the fields that may be in one, every string of them through change, and as
+// many items as there is room for.
 func add[T any](b *bundle, name, what string, items []T, change func(string) string) {
 	eachString(&items, change)
 	total := len(items)
 	for {
 		var data bytes.Buffer
-		writeJSON(&data, items)
+		writeJSON(&data, supportValue(reflect.ValueOf(items)))
 		if data.Len() <= maxSupportFile || len(items) == 0 {
 			b.files = append(b.files, bundleFile{name, what, data.Bytes(), total - len(items)})
 			return

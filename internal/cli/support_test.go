@@ -3,6 +3,7 @@ package cli
 import (
 	"archive/tar"
 	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -118,6 +119,26 @@ func TestSupportFields(t *testing.T) {
 	found := regexp.MustCompile(`<\.[A-Za-z.]+>`).FindAllString(all, -1)
 	slices.Sort(found)
 	golden(t, "support-fields", strings.Join(slices.Compact(found), "\n")+"\n")
+}
+
+// What has no tag is left out, and all below it, whatever has one there.
+func TestSupportValue(t *testing.T) {
+	type inner struct {
+		Shown  string `json:"shown" support:"yes"`
+		Hidden string `json:"hidden"`
+	}
+	value := struct {
+		List   []inner          `json:"list" support:"yes"`
+		Map    map[string]inner `json:"map" support:"yes"`
+		Any    any              `json:"any" support:"yes"`
+		Inner  inner            `json:"inner"`
+		Empty  string           `json:"empty,omitempty" support:"yes"`
+		Number *int             `json:"number" support:"yes"`
+	}{List: []inner{{"a", "b"}}, Map: map[string]inner{"k": {"c", "d"}}, Any: inner{"e", "f"}, Inner: inner{"g", "h"}}
+	data, err := json.Marshal(supportValue(reflect.ValueOf(value)))
+	if want := `{"list":[{"shown":"a"}],"map":null,"any":null,"number":null}`; err != nil || string(data) != want {
+		t.Errorf("%s, want %s (%v)", data, want, err)
+	}
 }
 
 // planted are secrets in the forms in which they come, each with what must not be left of it.

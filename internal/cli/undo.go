@@ -17,7 +17,7 @@ change touched the same things.`,
 		ValidArgsFunction: a.complete(1, undoableValues),
 		Args:              exactlyOne("journal entry (labctl journal lists them)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := apiv1.PlanRequest{Action: apiv1.ActionUndo, IDs: args}
+			req := apiv1.UndoEntryRequest{ID: args[0]}.PlanRequest()
 			return a.with(cmd.Context(), func(c *client) error {
 				if dryRun {
 					return a.showPlan(cmd.Context(), c, req)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -17,6 +18,7 @@ import (
 	"labd/internal/host"
 	"labd/internal/network"
 	"labd/internal/notify"
+	"labd/internal/policy"
 	"labd/internal/storage"
 )
 
@@ -83,6 +85,25 @@ func FileName(file string) string {
 	return file
 }
 
+// Error says what is wrong with a configuration file: which file, the line where it is known, the key where there is one.
+type Error struct {
+	File string
+	// Line is counted from 1; 0 where it is not known.
+	Line int
+	Err  error
+}
+
+func (e *Error) Error() string {
+	place := e.File
+	if e.Line > 0 {
+		place += ":" + strconv.Itoa(e.Line)
+	}
+	return fmt.Sprintf("configuration %s: %v", place, e.Err)
+}
+
+// Unwrap returns what is wrong, without the place.
+func (e *Error) Unwrap() error { return e.Err }
+
 // Load reads file, or DefaultFile when file is empty. Every error names the file, and the line and key where there is
 // one; nothing of a wrong file is used.
 func Load(file string) (Config, error) {
@@ -95,47 +116,108 @@ func Load(file string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("read the configuration: %w", err)
 	}
-	cfg, err := Parse(data)
+	cfg, err := Parse(file, data)
 	if err != nil {
-		return Config{}, fmt.Errorf("configuration %s:%w", file, err)
+		return Config{}, err
 	}
 	return withNode(cfg)
 }
 
-// Parse reads the text of a configuration over the defaults and checks it. Errors begin with the line number where
-// there is one.
-func Parse(data []byte) (Config, error) {
+// Parse reads the text of a configuration file over the defaults and checks it. It fails with an *Error, or with several of
+// them joined.
+func Parse(file string, data []byte) (Config, error) {
 	cfg := Default()
 	decoder := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
 	if err := decoder.Decode(&cfg); err != nil {
-		return Config{}, explain(err)
+		line, err := explain(err)
+		return Config{}, &Error{file, line, err}
 	}
-	if err := cfg.validate(); err != nil {
-		return Config{}, fmt.Errorf(" %w", err)
+	var errs []error
+	for _, err := range cfg.problems() {
+		line := 0
+		var key *policy.KeyError
+		if errors.As(err, &key) {
+			line = lineOf(data, key.Key)
+		}
+		errs = append(errs, &Error{file, line, err})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return Config{}, err
 	}
 	return cfg, nil
 }
 
-func explain(err error) error {
+// explain returns the line that the decoder stopped at, 0 where it does not say, and what is wrong there.
+func explain(err error) (line int, _ error) {
 	var unknown *toml.StrictMissingError
 	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
 		first := unknown.Errors[0]
 		line, _ := first.Position()
 		key := strings.Join(first.Key(), ".")
 		if near := nearest(key, Keys()); near != "" {
-			return fmt.Errorf("%d: unknown key %q; did you mean %q?", line, key, near)
+			return line, fmt.Errorf("unknown key %q; did you mean %q?", key, near)
 		}
-		return fmt.Errorf("%d: unknown key %q", line, key)
+		return line, fmt.Errorf("unknown key %q", key)
 	}
 	var decode *toml.DecodeError
 	if errors.As(err, &decode) {
 		line, _ := decode.Position()
 		if key := strings.Join(decode.Key(), "."); key != "" {
-			return fmt.Errorf("%d: key %q: %w", line, key, err)
+			return line, &policy.KeyError{Key: key, Err: err}
 		}
-		return fmt.Errorf("%d: %w", line, err)
+		return line, err
 	}
-	return fmt.Errorf(" %w", err)
+	return 0, err
+}
+
+// lineOf returns the line on which the file gives a dotted key a value; 0 where it gives none, so that the default counts.
+func lineOf(data []byte, key string) int {
+	section := ""
+	for i, line := range strings.Split(string(data), "\n") {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "["); ok {
+			name, _, _ = strings.Cut(name, "]")
+			section = strings.TrimSpace(name) + "."
+			continue
+		}
+		if name, _, ok := strings.Cut(line, "="); ok && (section+strings.TrimSpace(name) == key || strings.TrimSpace(name) == key) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// problems returns what is wrong with the values, each as a *policy.KeyError with the whole key.
+func (c Config) problems() []error {
+	errs := leaves(c.validate())
+	for _, section := range []struct {
+		name string
+		err  error
+	}{{"nvme", c.NVMe.Validate()}, {"storage", c.Storage.Validate()}, {"network", c.Network.Validate()}, {"notify", c.Notify.Validate()}} {
+		for _, err := range leaves(section.err) {
+			var key *policy.KeyError
+			if errors.As(err, &key) {
+				err = &policy.KeyError{Key: section.name + "." + key.Key, Err: key.Err}
+			}
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// leaves takes joined errors apart.
+func leaves(err error) []error {
+	if err == nil {
+		return nil
+	}
+	var out []error
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only what was joined right here
+		for _, e := range joined.Unwrap() {
+			out = append(out, leaves(e)...)
+		}
+		return out
+	}
+	return []error{err}
 }
 
 func (c Config) validate() error {
@@ -153,27 +235,19 @@ func (c Config) validate() error {
 		{"run", p.Run},
 	} {
 		if !filepath.IsAbs(path.value) {
-			return fmt.Errorf("key %q: %q is not an absolute path", "paths."+path.key, path.value)
+			return policy.Wrong("paths."+path.key, "%q is not an absolute path", path.value)
 		}
 	}
 	switch u, err := url.Parse(c.PVE.API); {
 	case err != nil || u.Scheme != "https" || u.Host == "":
-		return fmt.Errorf("key %q: not an https address", "pve.api")
+		return policy.Wrong("pve.api", "not an https address")
 	case u.User != nil:
 		// The address is shown in logs and by labctl config; a secret has no place in it.
-		return fmt.Errorf("key %q: a user or password has no place in the address; name a file in pve.token_file", "pve.api")
+		return policy.Wrong("pve.api", "a user or password has no place in the address; name a file in pve.token_file")
 	}
 	if c.Listen.Metrics != "" {
 		if _, _, err := net.SplitHostPort(c.Listen.Metrics); err != nil {
-			return fmt.Errorf("key %q: %w", "listen.metrics", err)
-		}
-	}
-	for _, section := range []struct {
-		name string
-		err  error
-	}{{"nvme", c.NVMe.Validate()}, {"storage", c.Storage.Validate()}, {"network", c.Network.Validate()}, {"notify", c.Notify.Validate()}} {
-		if section.err != nil {
-			return fmt.Errorf("section [%s]: %w", section.name, section.err)
+			return policy.Wrong("listen.metrics", "%w", err)
 		}
 	}
 	return nil

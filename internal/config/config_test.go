@@ -17,6 +17,14 @@ func TestLoadErrorsNameFileLineAndKey(t *testing.T) {
 		{"relative path", "[paths]\nsysfs = \"sys\"\n", `key "paths.sysfs": "sys" is not an absolute path`},
 		{"API without TLS", "[pve]\napi = \"http://127.0.0.1:8006\"\n", `key "pve.api"`},
 		{"secret in the API's address", "[pve]\napi = \"https://u:s3cret@h:8006\"\n", `key "pve.api": a user or password has no place`},
+		{"a number out of its limits", "[nvme]\n\nwear_percent = 300\n", `:3: key "nvme.wear_percent": 300 is not from 1 to 255`},
+		{"a time out of its limits", "[storage]\nresync = \"2h\"\n", `:2: key "storage.resync": 2h0m0s is not from 1s to 1h0m0s`},
+		{"too few networks", "[network]\nmax_networks = 0\n", `:2: key "network.max_networks": 0 is not at least 1`},
+		{"an alias too short", "network.alias_length = 1\n", `:1: key "network.alias_length": 1 is not from `},
+		{"an alias too short, in its section", "[network] # of Docker\nalias_length = 1\n", `:2: key "network.alias_length": 1 is not from `},
+		{"a word that is none", "[notify]\nmin_severity = \"bad\"\n", `:2: key "notify.min_severity": "bad" is none of info, warn and fail`},
+		{"the second of two wrong keys", "[nvme]\nwear_percent = 0\nwear_days = -1\n", `:3: key "nvme.wear_days": -1 is not from 0 to 3650`},
+		{"a wrong type", "[nvme]\nwear_percent = \"x\"\n", `:2: key "nvme.wear_percent": `},
 		{"listen address", "[listen]\nmetrics = \"localhost\"\n", `key "listen.metrics"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -53,6 +61,6 @@ func TestLoad(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("[paths]\nsysfs = \"/s\"\n[network]\nmode = \"observe\"\n"))
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		_, _ = Parse(data) // must not panic
+		_, _ = Parse("labd.toml", data) // must not panic
 	})
 }

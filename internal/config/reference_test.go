@@ -13,7 +13,7 @@ var keyPattern = regexp.MustCompile(`^([a-z_]+)\s*=`)
 
 // The reference is a valid configuration of the default values that names every key.
 func TestReference(t *testing.T) {
-	cfg, err := Parse([]byte(Reference()))
+	cfg, err := Parse("labd.toml", []byte(Reference()))
 	if err != nil {
 		t.Fatalf("the reference is refused: line %v", err)
 	}
@@ -39,7 +39,7 @@ func TestReference(t *testing.T) {
 
 // What Text writes is read back as the same configuration.
 func TestTextIsAConfiguration(t *testing.T) {
-	cfg, err := Parse([]byte("[storage]\ngrace = \"5h\"\n[network]\nfrom = [\"10.0.0.0/8\"]\n[pve]\nnode = \"n1\"\ntoken_file = \"/etc/labd/token\"\n"))
+	cfg, err := Parse("labd.toml", []byte("[storage]\ngrace = \"5h\"\n[network]\nfrom = [\"10.0.0.0/8\"]\n[pve]\nnode = \"n1\"\ntoken_file = \"/etc/labd/token\"\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestTextIsAConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Parse([]byte(text))
+	again, err := Parse("labd.toml", []byte(text))
 	if err != nil {
 		t.Fatalf("line %v in:\n%s", err, text)
 	}

@@ -2,64 +2,73 @@ package daemon
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 
 	"labd/internal/config"
-	"labd/internal/disk"
 	"labd/internal/host"
 	"labd/internal/metric"
-	"labd/internal/network"
-	"labd/internal/network/probe"
 	"labd/internal/plan"
 	"labd/internal/reconcile"
 	"labd/internal/server"
-	"labd/internal/storage"
 )
 
 // daemon is labd with one configuration: its jobs, loops and handlers. A reload makes another one; what outlives it
 // is in service.
 type daemon struct {
-	cfg     config.Config
-	host    *host.Host
-	version string
-	log     *slog.Logger
-	service *service
-
-	nvme    *job[*disk.Facts, disk.Report]
-	storage *job[*storage.Facts, storage.Report]
-	network *job[*network.Facts, network.Report]
-	runner  *plan.Runner
-	lock    *applyLock
-	loops   []*reconcile.Loop
-	// tasks run beside the loops.
-	tasks   []func(context.Context)
-	server  *server.Server
-	metrics *metric.Gatherer
-	// telemetry answers on the TCP port.
+	cfg  config.Config
+	host *host.Host
+	jobs *jobs
+	// loops keep the reports up to date; tasks run beside them.
+	loops  []*reconcile.Loop
+	tasks  []func(context.Context)
+	runner *plan.Runner
+	server *server.Server
+	// metrics are what telemetry answers on the TCP port, among others.
+	metrics   *metric.Gatherer
 	telemetry http.Handler
-
-	control *network.Controller
-	// pveVersion knows which PVE the host runs.
-	pveVersion *pveVersion
-	// lastPlan is the last plan for storages that was carried out.
-	lastPlan atomic.Pointer[plan.Entry]
-	prober   *probe.Prober
-	// drives remembers NVMe drives and their incidents.
-	drives      *disk.Memory
-	stuckDrives func() int
+	// end ends the life of the jobs.
+	end context.CancelFunc
 }
 
-func newDaemon(cfg config.Config, h *host.Host, s *service) (*daemon, error) {
-	d := &daemon{cfg: cfg, host: h, version: s.version, log: s.log, service: s, lock: s.lock}
-	if err := d.build(); err != nil {
+// newDaemon puts labd together for a configuration: systems first, then the domains, then what answers. Nothing is set
+// afterwards. The jobs live until parent ends or the daemon is closed.
+func newDaemon(parent context.Context, cfg config.Config, h *host.Host, s *service) (*daemon, error) {
+	life, end := context.WithCancel(parent)
+	d, err := buildDaemon(life, end, cfg, h, s)
+	if err != nil {
+		end()
+	}
+	return d, err
+}
+
+func buildDaemon(life context.Context, end context.CancelFunc, cfg config.Config, h *host.Host, s *service) (*daemon, error) {
+	versions := newPVEVersion(cfg, h)
+	placed := &placements{findings: s.findings}
+	drives := newDrives(life, cfg, h, s, placed)
+	storages := newStorages(life, cfg, h, s, versions, placed)
+	networks := newNetworks(life, cfg, h, s)
+	runner, err := newRunner(cfg, storages.applier, networks.control, drives.applier, newAccess(cfg, h))
+	if err != nil {
 		return nil, err
+	}
+	all := newJobs(drives, storages, networks, placed, runner.Journal, s.log)
+	reports := newReportMetrics(all)
+	loops := []*reconcile.Loop{drives.loop(cfg, s, reports), storages.loop(cfg, s, reports), networks.loop}
+	answers := server.New(server.Config{
+		Node: cfg.PVE.Node, Version: s.version, Kernel: h.KernelRelease(), NVMe: drives.job, Storage: storages.job, Network: networks.job,
+		Placement: placed.latest, Prober: networks, Containers: lxcContainers{h}, StorageConfig: storageConfig{cfg, h, versions}, Drives: drives.memory,
+		Planner: &planner{cfg: cfg, host: h, jobs: all}, Runner: runner, BeginChange: s.beginChange, Findings: s.findings, Events: s.events,
+		Notifications: s.notifications, Configuration: s.configurationOf(cfg), LoopNotes: func() []string { return loopNotes(loops) },
+		AfterApply: all.lookAgain, Log: s.log,
+	})
+	d := &daemon{
+		cfg: cfg, host: h, jobs: all, loops: loops, tasks: []func(context.Context){networks.watch}, runner: runner, server: answers, end: end,
+		metrics: reports.With(newOwnMetrics(s, h, loops, all)...),
 	}
 	var api http.Handler
 	if cfg.Listen.API {
-		api = d.server.Public()
+		api = answers.Public()
 	}
 	d.telemetry = server.NewTelemetry(d.metrics, d, cfg.Listen.Hosts, api)
 	return d, nil
@@ -67,12 +76,16 @@ func newDaemon(cfg config.Config, h *host.Host, s *service) (*daemon, error) {
 
 // startLoops starts the loops. stop ends them and waits until none is in a pass any more.
 func (d *daemon) startLoops(parent context.Context) (stop func()) {
+	return startLoops(parent, d.loops, d.tasks)
+}
+
+func startLoops(parent context.Context, loops []*reconcile.Loop, tasks []func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	var wg sync.WaitGroup
-	for _, loop := range d.loops {
+	for _, loop := range loops {
 		wg.Go(func() { loop.Run(ctx) })
 	}
-	for _, task := range d.tasks {
+	for _, task := range tasks {
 		wg.Go(func() { task(ctx) })
 	}
 	return func() {
@@ -81,11 +94,8 @@ func (d *daemon) startLoops(parent context.Context) (stop func()) {
 	}
 }
 
-// beginChange is the right to change this host until end is called; it fails while another labd has it or while the
-// configuration is being reloaded.
-func (d *daemon) beginChange() (end func(), err error) {
-	if err := d.lock.Acquire(); err != nil {
-		return nil, err
-	}
-	return d.service.changes.enter()
+// close ends the life of the jobs: when it returns, none of them publishes anything any more.
+func (d *daemon) close() {
+	d.end()
+	d.jobs.settled()
 }

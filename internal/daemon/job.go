@@ -7,22 +7,27 @@ import (
 	"sync/atomic"
 	"time"
 
-	"labd/internal/finding"
 	"labd/internal/reconcile"
 )
 
-// job observes one domain and keeps its last report. F are the domain's facts, R is its report.
+// job observes one domain and keeps its last report. F are the domain's facts, R is its report. It belongs to one
+// configuration: when that ends, its observation ends too, and nothing of it is published any more.
+//
+// Locks are taken in this order: publishing, the mutex of what published calls (placements, finding.Registry), mu. None is
+// held while the job observes or writes files.
 type job[F, R any] struct {
+	// life is the time for which the job may look and publish.
+	life     context.Context
 	observe  func(ctx context.Context) (F, error)
 	diagnose func(facts F) *R
-	findings func(report *R) []finding.Finding
+	// published is told of each new report before anyone else sees it, one at a time.
+	published func(report *R)
+	// remember, where set, puts on disk what is to be known of a report later.
+	remember func(report *R)
 	// snapshot, where set, puts together the facts of everything that was seen; then observe and parts of it may run side
 	// by side. again is the report of facts that differ from the last ones in nothing but times, nil where they do not.
 	snapshot func() (F, error)
 	again    func(last *R, facts F) *R
-	// kinds are the kinds of subject that the job's findings speak for completely.
-	kinds   []finding.Kind
-	tracker *finding.Registry
 
 	report atomic.Pointer[R]
 
@@ -44,14 +49,23 @@ type observation struct {
 // observeTimeout bounds one observation; each wait inside has a shorter deadline of its own.
 const observeTimeout = 30 * time.Second
 
-// Latest is the last report.
+// errEnded says that a job's configuration is not in force any more.
+var errEnded = errors.New("another configuration is in force now; ask again")
+
+// Latest returns the last report.
 func (j *job[F, R]) Latest() (*R, bool) {
 	r := j.report.Load()
 	return r, r != nil
 }
 
-// latest is the last report, or nil.
+// latest returns the last report, or nil.
 func (j *job[F, R]) latest() *R { return j.report.Load() }
+
+// settled returns when no report of the job is being published. After the end of the job's life none is ever again.
+func (j *job[F, R]) settled() {
+	j.publishing.Lock()
+	defer j.publishing.Unlock()
+}
 
 // Refresh observes now and returns the new report, or the last one with an error. An observation that began before the
 // call does not count, since it may have missed what the caller knows of; callers who ask while one runs share the next.
@@ -94,7 +108,10 @@ func (j *job[F, R]) run(o *observation) {
 
 // observeOnce makes one pass within its time. A panic in it is an error of this job, not the end of the daemon.
 func (j *job[F, R]) observeOnce() error {
-	ctx, cancel := context.WithTimeout(context.Background(), observeTimeout)
+	if j.life.Err() != nil {
+		return errEnded
+	}
+	ctx, cancel := context.WithTimeout(j.life, observeTimeout)
 	defer cancel()
 	return reconcile.Catch(func() error { return j.pass(ctx) })
 }
@@ -108,7 +125,10 @@ func (j *job[F, R]) pass(ctx context.Context) error {
 	if snapshot == nil {
 		snapshot = func() (F, error) { return facts, nil }
 	}
-	_, _, err = j.publish(snapshot)
+	report, changed, err := j.publish(snapshot)
+	if err == nil && changed && j.remember != nil {
+		j.remember(report)
+	}
 	return err
 }
 
@@ -127,6 +147,9 @@ func (j *job[F, R]) publish(snapshot func() (F, error)) (report *R, changed bool
 	j.publishing.Lock()
 	defer j.publishing.Unlock()
 	last := j.report.Load()
+	if j.life.Err() != nil {
+		return last, false, errEnded
+	}
 	facts, err := snapshot()
 	if err != nil {
 		return last, false, err
@@ -136,18 +159,18 @@ func (j *job[F, R]) publish(snapshot func() (F, error)) (report *R, changed bool
 	}
 	if report == nil {
 		report, changed = j.diagnose(facts), true
-		found := j.findings(report)
-		j.tracker.Update(time.Now(), found, j.kinds...)
-		finding.Sort(found)
 	}
 	j.mu.Lock()
 	j.facts = facts
 	j.mu.Unlock()
+	if changed {
+		j.published(report)
+	}
 	j.report.Store(report)
 	return report, changed, nil
 }
 
-// lastFacts are the facts of the last report.
+// lastFacts returns the facts of the last report.
 func (j *job[F, R]) lastFacts() F {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -2,19 +2,16 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
-	"time"
-
-	"labd/internal/finding"
 )
 
 // testJob counts its observations; each waits for a permit.
 func testJob(permit chan struct{}) (*job[int, int], *atomic.Int64) {
 	var began atomic.Int64
-	registry, _ := finding.NewRegistry(time.Now(), finding.Options{}) // without stores there is nothing to fail
 	return &job[int, int]{
 		observe: func(context.Context) (int, error) {
 			n := int(began.Add(1))
@@ -24,9 +21,9 @@ func testJob(permit chan struct{}) (*job[int, int], *atomic.Int64) {
 			}
 			return n, nil
 		},
-		diagnose: func(n int) *int { return &n },
-		findings: func(*int) []finding.Finding { return nil },
-		tracker:  registry,
+		life:      context.Background(),
+		diagnose:  func(n int) *int { return &n },
+		published: func(*int) {},
 	}, &began
 }
 
@@ -78,6 +75,39 @@ func TestRefreshIsFresh(t *testing.T) {
 		go func() { permit <- struct{}{} }()
 		if r, err := j.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "broken") || *r != 3 {
 			t.Errorf("a panic: %d, %v", *r, err)
+		}
+	})
+}
+
+// A job belongs to one configuration: an observation that outlives it, since a device does not answer, publishes nothing.
+func TestJobEndsWithItsConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		permit := make(chan struct{})
+		j, _ := testJob(permit) // does not look at its context, as a read that hangs
+		life, end := context.WithCancel(t.Context())
+		published := 0
+		j.life, j.published = life, func(*int) { published++ }
+		j.snapshot = func() (int, error) { return 7, nil }
+		answers := make(chan error, 1)
+		go func() {
+			_, err := j.Refresh(t.Context())
+			answers <- err
+		}()
+		synctest.Wait()
+		end()
+		j.settled()
+		permit <- struct{}{}
+		if err := <-answers; !errors.Is(err, errEnded) {
+			t.Errorf("an observation that outlived its configuration: %v", err)
+		}
+		if _, err := j.Refresh(t.Context()); !errors.Is(err, errEnded) {
+			t.Errorf("an observation after the end: %v", err)
+		}
+		if _, _, err := j.Look(t.Context(), func(context.Context) error { return nil }); !errors.Is(err, errEnded) {
+			t.Errorf("a look at a part after the end: %v", err)
+		}
+		if r, ok := j.Latest(); published != 0 || ok {
+			t.Errorf("published %d times after the end, report %v", published, r)
 		}
 	})
 }

@@ -21,7 +21,7 @@ func TestLoopNotes(t *testing.T) {
 			Name: "network", Resync: time.Minute, Log: slog.New(slog.DiscardHandler),
 			Work: func(context.Context, string) error { return errors.New("no netlink") },
 		}
-		d := &daemon{loops: []*reconcile.Loop{loop}, log: loop.Log}
+		d := &daemon{loops: []*reconcile.Loop{loop}}
 		stop := d.startLoops(t.Context())
 		defer stop()
 		synctest.Wait()

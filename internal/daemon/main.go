@@ -84,7 +84,7 @@ func Main(ctx context.Context, version string, args []string, streams Streams) i
 		signal.Notify(hangups, syscall.SIGHUP)
 		defer signal.Stop(hangups)
 	}
-	service, err := newService(*file, cfg, version, *private != "", log)
+	service, err := newService(ctx, *file, cfg, version, *private != "", log)
 	switch {
 	case err != nil:
 	case *private != "":

@@ -6,8 +6,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"labd/internal/disk"
+	"labd/internal/host"
 	"labd/internal/metric"
+	"labd/internal/network"
 	"labd/internal/reconcile"
+	"labd/internal/storage"
 )
 
 // Names of the metrics about labd itself.
@@ -27,9 +31,18 @@ const (
 	metricHungReads    = "labd_hung_reads"
 )
 
-func newRegistry(version string, hung func() int, loops []*reconcile.Loop, jobs ...prometheus.Collector) *metric.Gatherer {
-	return metric.NewGatherer(append(jobs, newBuildInfo(version), newHungReads(hung), collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), loopCollector(loops))...)
+// newReportMetrics are the metrics that come from reports, made once for each.
+func newReportMetrics(j *jobs) *metric.Gatherer {
+	return metric.NewGatherer(disk.NewCollector(j.drives.job.latest), storage.NewCollector(j.storages.job.latest), network.NewCollector(j.networks.job.latest))
+}
+
+// newOwnMetrics are the metrics about labd itself and about what its jobs are doing.
+func newOwnMetrics(s *service, h *host.Host, loops []*reconcile.Loop, j *jobs) []prometheus.Collector {
+	return []prometheus.Collector{
+		newBuildInfo(s.version), newHungReads(h.Hung), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		loopCollector(loops), s.reloads, s.keeper, s.notifications, disk.NewStuckCollector(j.drives.observer.Stuck),
+		storage.NewPlanCollector(j.lastPlan.Load), network.NewFiguresCollector(j.networks.control.Figures), j.networks.prober,
+	}
 }
 
 func newBuildInfo(version string) prometheus.Collector {

@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"labd/internal/config"
 	"labd/internal/finding"
+	"labd/internal/host"
 	"labd/internal/lxc"
 	"labd/internal/network"
 	"labd/internal/network/container"
+	"labd/internal/network/probe"
 	"labd/internal/reconcile"
 )
 
@@ -24,10 +28,14 @@ const (
 	networkWorkers = 8
 )
 
-// networkLoop keeps routes and rules as they are wanted, container by container.
-type networkLoop struct {
-	daemon   *daemon
+// networks are the parts of the network job. Its loop keeps routes and rules as they are wanted, container by container.
+type networks struct {
+	job      *job[*network.Facts, network.Report]
 	observer *network.Observer
+	control  *network.Controller
+	prober   *probe.Prober
+	lock     *applyLock
+	log      *slog.Logger
 	loop     *reconcile.Loop
 
 	mu sync.Mutex
@@ -35,39 +43,55 @@ type networkLoop struct {
 	followed uint64
 }
 
-func (d *daemon) buildNetwork(tracker *finding.Registry, state *network.State, containers *container.Pool) {
-	observer := network.NewObserver(d.host, d.cfg.Network, state, containers, time.Now)
-	d.control = network.NewController(d.host, state, containers)
-	d.network = &job[*network.Facts, network.Report]{
-		observe:  observer.Observe,
-		snapshot: observer.Facts,
-		again: func(last *network.Report, f *network.Facts) *network.Report {
-			if last.Version() != f.Version {
-				return nil
-			}
-			return last.Again(f)
+func newNetworks(life context.Context, cfg config.Config, h *host.Host, s *service) *networks {
+	containers, state := container.NewPool(container.LXC(h)), network.NewState(cfg.Paths.State)
+	observer := network.NewObserver(h, cfg.Network, state, containers, time.Now)
+	n := &networks{
+		observer: observer, control: network.NewController(h, state, containers), prober: probe.New(h, containers, time.Now),
+		lock: s.lock, log: s.log,
+		job: &job[*network.Facts, network.Report]{
+			life: life, observe: observer.Observe, snapshot: observer.Facts,
+			again: func(last *network.Report, f *network.Facts) *network.Report {
+				if last.Version() != f.Version {
+					return nil
+				}
+				return last.Again(f)
+			},
+			diagnose: func(f *network.Facts) *network.Report {
+				r := network.Diagnose(f, cfg.Network)
+				finding.Sort(r.Findings)
+				return r
+			},
+			published: func(r *network.Report) {
+				s.findings.Update(time.Now(), r.Findings, finding.KindNetwork, finding.KindLXC, finding.KindRoute)
+			},
 		},
-		diagnose: func(f *network.Facts) *network.Report { return network.Diagnose(f, d.cfg.Network) },
-		findings: func(r *network.Report) []finding.Finding { return r.Findings },
-		kinds:    []finding.Kind{finding.KindNetwork, finding.KindLXC, finding.KindRoute}, tracker: tracker,
 	}
-	n := &networkLoop{daemon: d, observer: observer}
 	n.loop = &reconcile.Loop{
-		Name: "network", Resync: time.Duration(d.cfg.Network.Resync), Coalesce: networkCoalesce, Workers: networkWorkers,
-		Keys: n.keys, Work: n.pass, Log: d.log, OnPanic: d.service.panicked("network"),
+		Name: "network", Resync: time.Duration(cfg.Network.Resync), Coalesce: networkCoalesce, Workers: networkWorkers,
+		Keys: n.keys, Work: n.pass, Log: s.log, OnPanic: s.panicked("network"),
 	}
-	d.loops, d.tasks = append(d.loops, n.loop), append(d.tasks, n.watch)
+	return n
+}
+
+// Probe finds out where packets to an address end, from fresh facts.
+func (n *networks) Probe(ctx context.Context, req probe.Request) (*probe.Result, error) {
+	report, err := n.job.Refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return n.prober.Probe(ctx, report, req)
 }
 
 // watch watches for changes until ctx ends, and lets go of what was held of containers then.
-func (n *networkLoop) watch(ctx context.Context) {
-	n.observer.Watch(ctx, n.daemon.log, n.wake)
+func (n *networks) watch(ctx context.Context) {
+	n.observer.Watch(ctx, n.log, n.wake)
 	if err := n.observer.Close(); err != nil {
-		n.daemon.log.Warn("not all of what was held of containers was let go", "err", err)
+		n.log.Warn("not all of what was held of containers was let go", "err", err)
 	}
 }
 
-func (n *networkLoop) wake(container int, source string) { n.loop.Add(containerKey(container), source) }
+func (n *networks) wake(container int, source string) { n.loop.Add(containerKey(container), source) }
 
 // containerKey is the key of a container, "lxc/101"; 0 stands for the host.
 func containerKey(id int) string {
@@ -78,7 +102,7 @@ func containerKey(id int) string {
 }
 
 // keys are the host and each running container.
-func (n *networkLoop) keys() []string {
+func (n *networks) keys() []string {
 	keys := []string{reconcile.HostKey}
 	for _, id := range n.observer.Running() {
 		keys = append(keys, containerKey(id))
@@ -87,8 +111,8 @@ func (n *networkLoop) keys() []string {
 }
 
 // pass looks at one key and, where labctl net on or the configuration says so, keeps its routes and rules as wanted.
-func (n *networkLoop) pass(ctx context.Context, key string) error {
-	part, keep := n.observer.LookHost, n.daemon.control.ReconcileRoutes
+func (n *networks) pass(ctx context.Context, key string) error {
+	part, keep := n.observer.LookHost, n.control.ReconcileRoutes
 	if text, ok := strings.CutPrefix(key, "lxc/"); ok {
 		id, err := strconv.Atoi(text)
 		if err != nil {
@@ -96,10 +120,10 @@ func (n *networkLoop) pass(ctx context.Context, key string) error {
 		}
 		part = func(ctx context.Context) error { return n.observer.LookInto(ctx, id) }
 		keep = func(ctx context.Context, r *network.Report) (int, error) {
-			return n.daemon.control.ReconcileContainer(ctx, r, id)
+			return n.control.ReconcileContainer(ctx, r, id)
 		}
 	}
-	report, _, looked := n.daemon.network.Look(ctx, part)
+	report, _, looked := n.job.Look(ctx, part)
 	switch {
 	case report != nil:
 	case key != reconcile.HostKey && errors.Is(looked, network.ErrUnseen):
@@ -119,16 +143,16 @@ func (n *networkLoop) pass(ctx context.Context, key string) error {
 }
 
 // keep changes what is not as wanted, and looks again at what it changed.
-func (n *networkLoop) keep(ctx context.Context, key string, r *network.Report, keep func(context.Context, *network.Report) (int, error)) error {
+func (n *networks) keep(ctx context.Context, key string, r *network.Report, keep func(context.Context, *network.Report) (int, error)) error {
 	if !r.Active || !n.concerns(key, r) {
 		return nil
 	}
-	if err := n.daemon.lock.Acquire(); err != nil {
+	if err := n.lock.Acquire(); err != nil {
 		return fmt.Errorf("keep routes and rules: %w", err)
 	}
 	repairs, err := keep(ctx, r)
 	if repairs > 0 {
-		n.daemon.log.Info("routes and rules repaired", "key", key, "repairs", repairs)
+		n.log.Info("routes and rules repaired", "key", key, "repairs", repairs)
 		n.loop.Add(key, "own change")
 		n.loop.Add(reconcile.HostKey, "own change")
 	}
@@ -137,8 +161,8 @@ func (n *networkLoop) keep(ctx context.Context, key string, r *network.Report, k
 
 // concerns tells whether something of the key is not as wanted. Where the report is new, the other keys of which
 // something is not come too: a prefix that one container lost is another's.
-func (n *networkLoop) concerns(key string, r *network.Report) bool {
-	unsettled := n.daemon.control.Unsettled(r)
+func (n *networks) concerns(key string, r *network.Report) bool {
+	unsettled := n.control.Unsettled(r)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.followed != r.Version() {

@@ -14,11 +14,18 @@ import (
 	"labd/internal/pve"
 )
 
+// storageConfig reads what a reading of storage.cfg needs of the host.
+type storageConfig struct {
+	cfg      config.Config
+	host     *host.Host
+	versions *pveVersion
+}
+
 // StorageConfigData is the host's storage.cfg. One that is missing on a PVE host is empty for PVE.
-func (d *daemon) StorageConfigData(ctx context.Context) ([]byte, error) {
-	data, err := d.host.ReadFile(ctx, filepath.Join(d.cfg.Paths.PVE, "storage.cfg"))
+func (s storageConfig) StorageConfigData(ctx context.Context) ([]byte, error) {
+	data, err := s.host.ReadFile(ctx, filepath.Join(s.cfg.Paths.PVE, "storage.cfg"))
 	if errors.Is(err, fs.ErrNotExist) {
-		if cluster, clusterErr := pve.ReadCluster(pve.DirFS(d.cfg.Paths.PVE)); clusterErr == nil && cluster.Mounted {
+		if cluster, clusterErr := pve.ReadCluster(pve.DirFS(s.cfg.Paths.PVE)); clusterErr == nil && cluster.Mounted {
 			return nil, nil
 		}
 	}
@@ -29,7 +36,7 @@ func (d *daemon) StorageConfigData(ctx context.Context) ([]byte, error) {
 }
 
 // PVEMajor is the major version of the host's PVE; 0 where it cannot be told.
-func (d *daemon) PVEMajor(ctx context.Context) int { return d.pveVersion.major(ctx) }
+func (s storageConfig) PVEMajor(ctx context.Context) int { return s.versions.major(ctx) }
 
 const (
 	// versionAnswer is how long PVE's API may take to tell its version, versionRetry how long it is then not asked again.
@@ -44,9 +51,12 @@ type pveVersion struct {
 	ask func(ctx context.Context) (pve.Version, error)
 	now func() time.Time
 
+	// mu is not held while the API is asked.
 	mu    sync.Mutex
 	known pve.Version
 	asked time.Time
+	// asking is there while the API is asked, and closed at the end.
+	asking chan struct{}
 }
 
 func newPVEVersion(cfg config.Config, h *host.Host) *pveVersion {
@@ -60,21 +70,56 @@ func newPVEVersion(cfg config.Config, h *host.Host) *pveVersion {
 	}}
 }
 
+// installed returns the major version, within the time that a file may take to read; 0 where it cannot be told.
+func (p *pveVersion) installed() int {
+	ctx, cancel := context.WithTimeout(context.Background(), host.DefaultReadTimeout)
+	defer cancel()
+	return p.major(ctx)
+}
+
 func (p *pveVersion) major(ctx context.Context) int {
 	// The files are read each time: an upgrade of PVE does not restart labd.
 	if v, err := pve.InstalledVersion(ctx, p.host); err == nil {
 		return v.Major()
 	}
+	answer, mine := p.question()
+	if mine {
+		p.answer(ctx)
+	} else if answer != nil {
+		select {
+		case <-answer:
+		case <-ctx.Done():
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.asked.IsZero() && p.now().Sub(p.asked) < versionRetry {
-		return p.known.Major()
+	return p.known.Major()
+}
+
+// question returns what to wait for: nil where what is known is new enough. mine says that the caller is to ask.
+func (p *pveVersion) question() (answer <-chan struct{}, mine bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asking != nil {
+		return p.asking, false
 	}
+	if !p.asked.IsZero() && p.now().Sub(p.asked) < versionRetry {
+		return nil, false
+	}
+	p.asked, p.asking = p.now(), make(chan struct{})
+	return p.asking, true
+}
+
+// answer asks the API. A caller who gives up does not end the question, which others may wait for.
+func (p *pveVersion) answer(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), versionAnswer)
 	defer cancel()
-	p.asked = p.now()
-	if v, err := p.ask(ctx); err == nil {
+	v, err := p.ask(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil {
 		p.known = v
 	}
-	return p.known.Major()
+	close(p.asking)
+	p.asking = nil
 }

@@ -52,7 +52,7 @@ func TestStorageConfigData(t *testing.T) {
 	dir := t.TempDir()
 	cfg := config.Default()
 	cfg.Paths.PVE = dir
-	d := &daemon{cfg: cfg, host: host.New(cfg.Paths, "")}
+	d := storageConfig{cfg: cfg, host: host.New(cfg.Paths, "")}
 	if data, err := d.StorageConfigData(t.Context()); err == nil {
 		t.Errorf("without pmxcfs: %q", data)
 	}

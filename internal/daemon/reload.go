@@ -51,11 +51,11 @@ func (r *running) hangup() {
 	r.reloads.note(time.Now(), err)
 	if err != nil {
 		r.log.Error("configuration not reloaded; the old one stays in force", "err", err)
-		r.own.Set("config", rejected(config.FileName(r.file), err))
+		r.self.Set("config", rejected(config.FileName(r.file), err))
 	} else {
 		cfg := r.current.Load().cfg
 		r.log.Info("configuration reloaded", "file", config.FileName(r.file), "node", cfg.PVE.Node, "metrics", cfg.Listen.Metrics)
-		r.own.Set("config")
+		r.self.Set("config")
 	}
 	r.notifyReady()
 }
@@ -76,10 +76,16 @@ func (r *running) reload() error {
 	if cfg.Paths != old.cfg.Paths || cfg.Kernel != old.cfg.Kernel {
 		h = host.New(cfg.Paths, cfg.Kernel.Release)
 	}
-	next, err := newDaemon(cfg, h, r.service)
+	next, err := newDaemon(r.ctx, cfg, h, r.service)
 	if err != nil {
 		return err
 	}
+	inForce := false
+	defer func() {
+		if !inForce {
+			next.close()
+		}
+	}()
 	stopPort := r.stopPort
 	if cfg.Listen.Metrics != old.cfg.Listen.Metrics {
 		if stopPort, err = r.openPort(cfg.Listen.Metrics); err != nil {
@@ -91,10 +97,13 @@ func (r *running) reload() error {
 	}
 	defer r.changes.open()
 	r.stopLoops()
-	next.lookAgain()
+	// What still looks with the old configuration must not say anything of findings any more.
+	old.close()
+	next.jobs.lookAgain()
+	inForce = true
 	r.current.Store(next)
 	r.stopLoops = next.startLoops(r.ctx)
-	r.teller.Configure(cfg.Notify, cfg.PVE.Node)
+	r.notifications.Configure(cfg.Notify, cfg.PVE.Node)
 	if cfg.Listen.Metrics != old.cfg.Listen.Metrics {
 		r.stopPort()
 		r.stopPort = stopPort
@@ -125,18 +134,20 @@ func rejected(file string, err error) finding.Finding {
 	}
 }
 
-// Configuration is the effective configuration, for the API.
-func (d *daemon) Configuration() (apiv1.ConfigItem, error) {
-	text, err := d.cfg.Text()
-	if err != nil {
-		return apiv1.ConfigItem{}, err
+// configurationOf returns what tells the API of an effective configuration and of the last reload.
+func (s *service) configurationOf(cfg config.Config) func() (apiv1.ConfigItem, error) {
+	return func() (apiv1.ConfigItem, error) {
+		text, err := cfg.Text()
+		if err != nil {
+			return apiv1.ConfigItem{}, err
+		}
+		tried, success, failure := s.reloads.last()
+		item := apiv1.ConfigItem{File: config.FileName(s.file), Text: text, LoadedAt: success.UTC(), TriedAt: tried.UTC()}
+		if failure != nil {
+			item.Error = failure.Error()
+		}
+		return item, nil
 	}
-	tried, success, failure := d.service.reloads.last()
-	item := apiv1.ConfigItem{File: config.FileName(d.service.file), Text: text, LoadedAt: success.UTC(), TriedAt: tried.UTC()}
-	if failure != nil {
-		item.Error = failure.Error()
-	}
-	return item, nil
 }
 
 var (

@@ -12,8 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
 	"labd/internal/disk"
 	"labd/internal/finding"
+	"labd/internal/metric"
 	"labd/internal/network"
 	"labd/internal/server"
 	"labd/internal/storage"
@@ -60,10 +63,11 @@ func largeHost(b *testing.B) string {
 		found = append(found, finding.Finding{Code: finding.StorageDown, Severity: finding.Warn, Subject: finding.Storage("pve1", fmt.Sprint(i)), Title: "not usable"})
 	}
 	findings.Update(now, found, "storage")
-	registry := newRegistry("bench", func() int { return 0 }, nil, &keeper{registry: findings},
-		disk.NewCollector(func() *disk.Report { return drives }), storage.NewCollector(func() *storage.Report { return storages }),
+	reports := metric.NewGatherer(disk.NewCollector(func() *disk.Report { return drives }), storage.NewCollector(func() *storage.Report { return storages }),
 		network.NewCollector(func() *network.Report { return networks }))
-	registry.Prepare() // as the loops do with each new report
+	registry := reports.With(&keeper{registry: findings}, newBuildInfo("bench"), newHungReads(func() int { return 0 }), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), loopCollector(nil))
+	reports.Prepare() // as the loops do with each new report
 	srv := httptest.NewServer(server.NewTelemetry(registry, wellHealth{}, nil, nil))
 	b.Cleanup(srv.Close)
 	return srv.URL

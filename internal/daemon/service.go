@@ -29,35 +29,48 @@ type service struct {
 	version string
 	log     *slog.Logger
 	lock    *applyLock
-	tracker *finding.Registry
-	keeper  *keeper
-	own     ownFindings
-	events  *server.Events
-	teller  *notify.Center
-	changes gate
-	reloads *reloads
-	current atomic.Pointer[daemon]
+	// findings know what is wrong; keeper lets time pass for them, self is what labd has to say about itself.
+	findings      *finding.Registry
+	keeper        *keeper
+	self          *selfFindings
+	events        *server.Events
+	notifications *notify.Center
+	changes       changeLock
+	reloads       *reloads
+	current       atomic.Pointer[daemon]
 }
 
 // stopTimeout is how long open requests may take to end after SIGTERM; a step of a plan gets its own, longer time.
 const stopTimeout = time.Second
 
 // newService puts labd together; private says that it serves one command and has no time to watch findings.
-func newService(file string, cfg config.Config, version string, private bool, log *slog.Logger) (*service, error) {
+func newService(parent context.Context, file string, cfg config.Config, version string, private bool, log *slog.Logger) (*service, error) {
 	registry := newFindings(cfg.Paths.State, private, log)
 	s := &service{
-		file: file, version: version, log: log, lock: &applyLock{state: cfg.Paths.State}, tracker: registry,
-		keeper: &keeper{registry: registry, log: log}, own: ownFindings{registry: registry}, reloads: newReloads(time.Now()),
+		file: file, version: version, log: log, lock: &applyLock{state: cfg.Paths.State}, findings: registry,
+		keeper: &keeper{registry: registry, log: log}, self: &selfFindings{registry: registry}, reloads: newReloads(time.Now()),
 		events: server.NewEvents(time.Now()),
 	}
 	registry.Listen(s.events.Finding)
-	s.teller = newTeller(s, cfg)
-	d, err := newDaemon(cfg, host.New(cfg.Paths, cfg.Kernel.Release), s)
+	s.notifications = newNotifications(s, cfg)
+	d, err := newDaemon(parent, cfg, host.New(cfg.Paths, cfg.Kernel.Release), s)
 	if err != nil {
 		return nil, err
 	}
 	s.current.Store(d)
 	return s, nil
+}
+
+// mayWrite reports whether this labd is the one of the host that may change it and remember things.
+func (s *service) mayWrite() bool { return s.lock.Acquire() == nil }
+
+// beginChange takes the right to change this host until end is called; it fails while another labd has it or while the
+// configuration is being reloaded.
+func (s *service) beginChange() (end func(), err error) {
+	if err := s.lock.Acquire(); err != nil {
+		return nil, err
+	}
+	return s.changes.enter()
 }
 
 // api answers with the handlers of the configuration that is in force when a request comes.
@@ -151,7 +164,7 @@ func (s *service) run(parent context.Context, hangups <-chan os.Signal) error {
 	r.stopLoops = d.startLoops(ctx)
 	r.start(func() error { s.watchdog(ctx); return nil })
 	r.start(func() error { s.keeper.run(ctx); return nil })
-	s.teller.Start(ctx)
+	s.notifications.Start(ctx)
 	s.log.Info("labd serves", "version", s.version, "node", d.cfg.PVE.Node, "socket", listener.Addr().String(), "metrics", d.cfg.Listen.Metrics)
 	s.notifyReady()
 	for ctx.Err() == nil {
@@ -163,7 +176,7 @@ func (s *service) run(parent context.Context, hangups <-chan os.Signal) error {
 	}
 	s.notifyStopping()
 	r.stopLoops()
-	s.teller.Stop()
+	s.notifications.Stop()
 	r.wg.Wait()
 	if cause := context.Cause(ctx); parent.Err() == nil {
 		return cause

@@ -42,7 +42,7 @@ func newBed(t *testing.T, extra string) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.service, err = newService(b.file, cfg, "test", false, slog.New(slog.NewTextHandler(&b.log, nil)))
+	b.service, err = newService(t.Context(), b.file, cfg, "test", false, slog.New(slog.NewTextHandler(&b.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func TestReload(t *testing.T) {
 func TestReloadWaitsForAChange(t *testing.T) {
 	b := newBed(t, "[listen]\nmetrics = \"\"\n")
 	b.start()
-	end, err := b.service.current.Load().beginChange()
+	end, err := b.service.beginChange()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestReloadWaitsForAChange(t *testing.T) {
 	}
 	end()
 	b.until("reloaded", func() bool { tried, _, _ := b.service.reloads.last(); return tried != before })
-	if end, err = b.service.current.Load().beginChange(); err != nil {
+	if end, err = b.service.beginChange(); err != nil {
 		t.Errorf("after the reload: %v", err)
 	} else {
 		end()
@@ -254,7 +254,7 @@ func TestReloadWaitsForAChange(t *testing.T) {
 	if err := b.service.changes.close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.service.current.Load().beginChange(); err == nil {
+	if _, err := b.service.beginChange(); err == nil {
 		t.Error("a change began during a reload")
 	}
 	b.service.changes.open()

@@ -8,6 +8,8 @@ import (
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
+
+	"labd/internal/reconcile"
 )
 
 // notifyReady tells systemd that labd answers (sd_notify(3)). Without systemd it does nothing.
@@ -60,24 +62,16 @@ func (s *service) watchdog(ctx context.Context) {
 	}
 }
 
-// Ready says whether every job has a report.
-func (d *daemon) Ready() error {
-	var waiting []error
-	for _, job := range []struct {
-		name string
-		ok   bool
-	}{{"nvme", d.nvme.latest() != nil}, {"storage", d.storage.latest() != nil}, {"network", d.network.latest() != nil}} {
-		if !job.ok {
-			waiting = append(waiting, fmt.Errorf("job %s has no report yet", job.name))
-		}
-	}
-	return errors.Join(waiting...)
-}
+// Ready reports whether every job has a report.
+func (d *daemon) Ready() error { return d.jobs.ready() }
 
-// Alive says whether every loop moves: a pass has a deadline, so one that takes much longer hangs.
-func (d *daemon) Alive() error {
+// Alive reports whether every loop moves.
+func (d *daemon) Alive() error { return alive(d.loops) }
+
+// alive reports which loops stand still: a pass has a deadline, so one that takes much longer hangs.
+func alive(loops []*reconcile.Loop) error {
 	var stuck []error
-	for _, loop := range d.loops {
+	for _, loop := range loops {
 		if working := loop.Status().Working; working > longestPass {
 			stuck = append(stuck, fmt.Errorf("loop %s has not ended a pass for %s", loop.Name, working.Round(time.Second)))
 		}

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"labd/internal/policy"
@@ -39,18 +38,11 @@ func (p Policy) Validate() error {
 		policy.CheckPatterns("ignore", p.Ignore),
 		p.ReadTimeout.Within("read_timeout", time.Millisecond, 10*time.Second),
 		p.HealthInterval.Within("health_interval", 10*time.Second, 24*time.Hour),
-		within("wear_percent", p.WearPercent, 1, 255),
-		within("wear_days", p.WearDays, 0, 3650),
+		policy.Within("wear_percent", p.WearPercent, 1, 255),
+		policy.Within("wear_days", p.WearDays, 0, 3650),
 		p.Resync.Within("resync", time.Second, time.Hour),
 	)
 }
 
 // ignored reports whether the policy leaves a PCI address alone.
 func (p Policy) ignored(address string) bool { return policy.Matches(p.Ignore, address) }
-
-func within(key string, value, least, most int) error {
-	if value < least || value > most {
-		return fmt.Errorf("%s: %d is not between %d and %d", key, value, least, most)
-	}
-	return nil
-}

@@ -135,7 +135,7 @@ func TestHostileFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := info.Containers[0]
-	if len(c.Addresses) != 1 || len(c.Addresses["ok"]) != 1 || c.Ports[0].PublishedOn != "fe80::1" || c.Ports[1].PublishedOn != "" || len(info.Rejected) != 1 {
+	if len(c.Addresses) != 1 || len(c.Addresses["ok"]) != 1 || c.Ports[0].PublishedOn != "fe80::1" || c.Ports[1].PublishedOn != "0.0.0.0" || len(info.Rejected) != 1 {
 		t.Errorf("%+v, rejected %q", c, info.Rejected)
 	}
 }

@@ -56,6 +56,9 @@ const (
 const (
 	DriverBridge    = "bridge"
 	GatewayIsolated = "isolated"
+	GatewayRouted   = "routed"
+	// GatewayUnprotected lets everything in.
+	GatewayUnprotected = "nat-unprotected"
 )
 
 // Network is one Docker network.
@@ -99,14 +102,18 @@ type Container struct {
 	// Addresses are the container's addresses by network name.
 	Addresses map[string][]netip.Addr
 	Ports     []Port
+	// HostNetwork says that it has no network of its own: it listens on the addresses of the machine that Docker runs on.
+	HostNetwork bool
 }
 
 // Port is a port that a container's image exposes or that is published.
 type Port struct {
 	Number   uint16
 	Protocol string
-	// PublishedOn is the address on which the port is published, as "127.0.0.1"; empty when it is not.
+	// PublishedOn is the address on which the port is published, as "127.0.0.1"; empty when it is not. HostPort is the port
+	// there.
 	PublishedOn string
+	HostPort    uint16
 }
 
 // describe asks the daemon for its versions and its firewall backend.
@@ -328,6 +335,7 @@ func (i *Info) addContainer(ct container.Summary) {
 	out := Container{
 		Name: name, Project: composeName(ct.Labels["com.docker.compose.project"]), Service: composeName(ct.Labels["com.docker.compose.service"]),
 		State: StateUnknown, Health: health(ct.Status), Addresses: map[string][]netip.Addr{},
+		HostNetwork: ct.HostConfig.NetworkMode == "host",
 	}
 	if slices.Contains(states[:], ct.State) {
 		out.State = ct.State
@@ -354,13 +362,13 @@ func (i *Info) addContainer(ct container.Summary) {
 			reject("container %q has a port %d/%.60q", name, p.PrivatePort, p.Type)
 			continue
 		}
-		if p.PublicPort != 0 && p.IP != "" {
-			addr, err := netip.ParseAddr(p.IP)
+		if p.PublicPort != 0 {
+			addr, err := netip.ParseAddr(cmp.Or(p.IP, "0.0.0.0"))
 			if err != nil {
 				reject("container %q has port %d published on %.60q", name, p.PrivatePort, p.IP)
 				continue
 			}
-			port.PublishedOn = addr.WithZone("").String()
+			port.PublishedOn, port.HostPort = addr.WithZone("").String(), p.PublicPort
 		}
 		out.Ports = append(out.Ports, port)
 	}

@@ -80,7 +80,8 @@ const twoNetworks = `[
 
 const oneContainer = `[{"Names":["/web-1"],"State":"running","Status":"Up 2 hours (healthy)","Labels":{"com.docker.compose.project":"web","com.docker.compose.service":"shop"},
  "Ports":[{"IP":"127.0.0.1","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"PrivatePort":443,"Type":"tcp"}],
- "NetworkSettings":{"Networks":{"web_default":{"IPAddress":"172.18.0.2","GlobalIPv6Address":""}}}}]`
+ "NetworkSettings":{"Networks":{"web_default":{"IPAddress":"172.18.0.2","GlobalIPv6Address":""}}}},
+ {"Names":["/proxy"],"State":"running","HostConfig":{"NetworkMode":"host"},"NetworkSettings":{"Networks":{"host":{"IPAddress":""}}}}]`
 
 func TestDiscover(t *testing.T) {
 	info, err := discover(t, daemon(t, map[string]http.HandlerFunc{
@@ -98,8 +99,8 @@ func TestDiscover(t *testing.T) {
 		},
 		Containers: []Container{{
 			Name: "web-1", Project: "web", Service: "shop", State: StateRunning, Health: Healthy, Addresses: map[string][]netip.Addr{"web_default": {netip.MustParseAddr("172.18.0.2")}},
-			Ports: []Port{{80, "tcp", "127.0.0.1"}, {443, "tcp", ""}},
-		}},
+			Ports: []Port{{80, "tcp", "127.0.0.1", 8080}, {443, "tcp", "", 0}},
+		}, {Name: "proxy", State: StateRunning, Addresses: map[string][]netip.Addr{}, HostNetwork: true}},
 	}
 	if diff := cmp.Diff(want, info, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

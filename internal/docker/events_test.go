@@ -140,7 +140,7 @@ func TestSession(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		info, err := s.Discover(ctx)
 		cancel()
-		if err != nil || len(info.Networks) != 3 || len(info.Containers) != 1 || info.Version != "28.5.2" {
+		if err != nil || len(info.Networks) != 3 || len(info.Containers) != 2 || info.Version != "28.5.2" {
 			t.Fatalf("%+v, %v", info, err)
 		}
 		if asked.Load() != want.asked || dials.Load() != want.dials {

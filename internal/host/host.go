@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -44,6 +45,9 @@ func DefaultPaths() Paths {
 // Host gives access to one machine. It is safe for concurrent use.
 type Host struct {
 	Paths
+	// Programs, when set, stands for all programs of the host: nothing of this machine is run. It fails as Run does.
+	Programs func(ctx context.Context, c Cmd) ([]byte, error)
+
 	release string
 
 	mu   sync.Mutex

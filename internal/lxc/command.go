@@ -170,7 +170,7 @@ func initProcess(ctx context.Context, h *host.Host, id int) (pid, pidfd int, err
 		return 0, -1, fmt.Errorf("container %d has no init process yet: %w", id, ErrNotRunning)
 	}
 	// The monitor's own pidfd cannot be of a process that came later; older LXC does not know the command.
-	if _, pidfd, err = ask(ctx, h, id, cmdGetInitPIDFD); err != nil || pidfd < 0 {
+	if _, pidfd, _ = ask(ctx, h, id, cmdGetInitPIDFD); pidfd < 0 {
 		if pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
 			return 0, -1, fmt.Errorf("pin the init process of container %d: %w", id, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -73,6 +74,7 @@ func TestFakeMonitor(t *testing.T) {
 type mute struct {
 	fs.Inode
 	attr, lookup gate
+	broken       atomic.Bool
 }
 
 // gate lets through, or holds whoever comes.
@@ -113,6 +115,9 @@ type muteSocket struct {
 
 func (s *muteSocket) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	s.root.attr.pass()
+	if s.root.broken.Load() {
+		return syscall.EIO
+	}
 	out.Mode = unix.S_IFSOCK | 0o666
 	return 0
 }
@@ -159,6 +164,11 @@ func TestFileSystemThatNeverAnswers(t *testing.T) {
 	defer root.Close()
 	h := host.New(host.DefaultPaths(), "")
 	c := &Container{ID: 101, root: root, host: h}
+	fileSystem.broken.Store(true)
+	if _, err := c.Socket(t.Context(), "run/docker.sock"); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a file system that fails: %v", err)
+	}
+	fileSystem.broken.Store(false)
 	for name, g := range map[string]*gate{"lookup": &fileSystem.lookup, "attributes": &fileSystem.attr} {
 		s, err := c.Socket(t.Context(), "run/docker.sock")
 		if err != nil {

@@ -33,28 +33,23 @@ func (c *Container) checkPeer(conn net.Conn) error {
 	if err != nil {
 		return err
 	}
-	if cred.Pid <= 0 { // a process of another PID namespace that this one cannot see
-		return ErrForeignPeer
-	}
-	pidfd := -1
+	var pidfd int
 	// From kernel 6.5 on; it pins the very process, where a PID could be used anew.
-	_ = control(unixConn, func(fd int) (err error) {
+	noPidfd := control(unixConn, func(fd int) (err error) {
 		pidfd, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
-		if err != nil {
-			pidfd = -1
-		}
 		return err
 	})
-	if pidfd >= 0 {
+	if noPidfd == nil {
 		defer unix.Close(pidfd)
 	}
+	// Of a process of another PID namespace, which this one cannot see, the PID is 0, and there is no /proc/0.
 	dir := filepath.Join(c.host.Procfs, strconv.Itoa(int(cred.Pid)), "ns")
 	netNS, err1 := namespaceOf(filepath.Join(dir, "net"))
 	pidNS, err2 := namespaceOf(filepath.Join(dir, "pid"))
 	if err := errors.Join(err1, err2); err != nil {
 		return fmt.Errorf("%w: %w", ErrForeignPeer, err)
 	}
-	if pidfd >= 0 {
+	if noPidfd == nil {
 		// Signal 0 tells whether the pinned process lives; if so, the namespaces read by its PID are its own.
 		if err := unix.PidfdSendSignal(pidfd, 0, nil, 0); err != nil {
 			return fmt.Errorf("%w: it ended", ErrForeignPeer)

@@ -19,7 +19,9 @@ type reporter interface {
 // Gatherer gathers from several collectors. What comes from a report is made once for that report, however often it
 // is scraped: with many drives and storages that is most of a scrape. Two collectors must not share a metric's name.
 type Gatherer struct {
-	live    *prometheus.Registry
+	live *prometheus.Registry
+	// before are those of the gatherers that this one was made from.
+	before  []*prometheus.Registry
 	reports []*reportGatherer
 }
 
@@ -40,10 +42,22 @@ func NewGatherer(collectors ...prometheus.Collector) *Gatherer {
 	return g
 }
 
+// With returns a gatherer of collectors besides those of g, with which it shares what was made of reports.
+func (g *Gatherer) With(collectors ...prometheus.Collector) *Gatherer {
+	more := NewGatherer(collectors...)
+	more.before = append(slices.Clone(g.before), g.live)
+	more.reports = append(slices.Clone(g.reports), more.reports...)
+	return more
+}
+
 // Gather implements prometheus.Gatherer.
 func (g *Gatherer) Gather() ([]*dto.MetricFamily, error) {
 	families, err := g.live.Gather()
 	errs := []error{err}
+	for _, registry := range g.before {
+		more, err := registry.Gather()
+		families, errs = append(families, more...), append(errs, err)
+	}
 	for _, r := range g.reports {
 		more, err := r.gather()
 		families, errs = append(families, more...), append(errs, err)

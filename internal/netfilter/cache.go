@@ -121,3 +121,16 @@ func (n Namespace) legacyGeneration(ctx context.Context, family int) (string, er
 	}
 	return fmt.Sprintf("%d:%x ", family, digest), nil
 }
+
+// Remembered returns what load returned for the same rules of the namespace, of nftables and of the legacy tables, or calls
+// it. Without a Cache it is load.
+func Remembered[T any](ctx context.Context, n Namespace, key string, load func() (T, error)) (T, error) {
+	return remembered(n.Cache, key, func() (string, error) {
+		nft, err := n.Cache.nftGeneration()
+		if err != nil {
+			return "", err
+		}
+		legacy, err := n.LegacyGeneration(ctx)
+		return nft + " " + legacy, err
+	}, load)
+}

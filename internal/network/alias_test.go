@@ -221,7 +221,7 @@ func testAliasReachable(t *testing.T, sample string) {
 	if diff := cmp.Diff(before+beforeTwin, b.ct.rules(netfilter.NFT)+second.rules(netfilter.NFT)); diff != "" {
 		t.Errorf("off, -before +after:\n%s", diff)
 	}
-	if routes := b.host.run("ip", "route", "show", "proto", "176"); routes != "" {
+	if routes := b.host.run("ip", "route", "show", "table", "all", "proto", "176"); routes != "" {
 		t.Errorf("routes: %s", routes)
 	}
 }
@@ -280,7 +280,7 @@ func testIPv6Reachable(t *testing.T, backend netfilter.Backend) {
 	if again := b.planApply(false); len(again.Steps) != 0 {
 		t.Errorf("applied twice: %+v", again.Steps)
 	}
-	if got := b.host.run("ip", "-6", "route", "show", "proto", "176"); !strings.HasPrefix(got, "fd18::/64 via fd77::101 dev vmbr0") {
+	if got := b.host.run("ip", "-6", "route", "show", "table", "all", "proto", "176"); !strings.HasPrefix(got, "fd18::/64 via fd77::101 dev vmbr0") {
 		t.Errorf("route %q", got)
 	}
 	b.serve(b.box, "box-101")
@@ -311,7 +311,7 @@ func testIPv6Reachable(t *testing.T, backend netfilter.Backend) {
 	if diff := cmp.Diff(before, b.ct.rules(backend)); diff != "" {
 		t.Errorf("off, -before +after:\n%s", diff)
 	}
-	if got := b.host.run("ip", "-6", "route", "show", "proto", "176"); got != "" {
+	if got := b.host.run("ip", "-6", "route", "show", "table", "all", "proto", "176"); got != "" {
 		t.Errorf("routes: %q", got)
 	}
 }

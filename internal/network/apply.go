@@ -54,6 +54,12 @@ func (c *Controller) Ops() plan.Ops {
 				}
 				return err
 			},
+			FormerFunc: func(_ switchParams, former string) string {
+				if former == "" {
+					return "no switch was stored: the configuration decided"
+				}
+				return "the stored switch was " + former
+			},
 			UndoFunc: func(ctx context.Context, _ switchParams, former string) error {
 				return locked(c, func(context.Context, string) error { return c.state.SetSwitch(former) })(ctx, former)
 			},
@@ -70,6 +76,7 @@ func (c *Controller) Ops() plan.Ops {
 				}
 				return err
 			},
+			FormerFunc: func(p forwardParams, former string) string { return "forwarding of " + p.Interface + " was " + former },
 			UndoFunc: func(ctx context.Context, p forwardParams, former string) error {
 				return locked(c, func(context.Context, string) error {
 					return errors.Join(c.setForwarding(p.Interface, former), c.state.noteForwarding(p.Interface, false))
@@ -81,7 +88,7 @@ func (c *Controller) Ops() plan.Ops {
 			DoFunc:     locked(c, func(_ context.Context, p routesParams) error { return second(c.changeRoutes(p)) }),
 			VerifyFunc: func(_ context.Context, p routesParams) error { return verifyRoutes(p) },
 			UndoFunc: func(ctx context.Context, p routesParams, _ struct{}) error {
-				back := routesParams{Add: p.Remove, Remove: p.Add}
+				back := routesParams{Add: p.Remove, Remove: p.Add, AddRules: p.RemoveRules, RemoveRules: p.AddRules}
 				if err := locked(c, func(_ context.Context, p routesParams) error { return second(c.changeRoutes(p)) })(ctx, back); err != nil {
 					return err
 				}

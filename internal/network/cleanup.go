@@ -55,7 +55,7 @@ func (c *Controller) verifyCleanup(ctx context.Context) error {
 		return err
 	}
 	if n > 0 {
-		return fmt.Errorf("%d routes are still there", n)
+		return fmt.Errorf("%d routes or rules for routing are still there", n)
 	}
 	return c.eachNamespace(ctx, func(ctx context.Context, space netfilter.Namespace) error {
 		found, err := space.HasMark(ctx)

@@ -28,6 +28,8 @@ type Contention struct {
 	// Container is whose rules are taken away; 0 for a route, which is Prefix.
 	Container int
 	Prefix    netip.Prefix
+	// Rule says that it is the rule for packets from Prefix that leads to labd's table.
+	Rule bool
 	// Losses is how often that was within contentionWindow, Last what was found the last time.
 	Losses int
 	Last   string
@@ -37,6 +39,7 @@ type Contention struct {
 type contentionKey struct {
 	container int
 	prefix    netip.Prefix
+	rule      bool
 }
 
 // contentions counts what was lost although labd had made it and nothing else was wanted since. The zero value is empty.
@@ -70,7 +73,7 @@ func (f *contentions) current(now time.Time) []Contention {
 			delete(f.losses, s)
 			delete(f.last, s)
 		case len(list) >= contentionLosses:
-			out = append(out, Contention{Container: s.container, Prefix: s.prefix, Losses: len(list), Last: f.last[s]})
+			out = append(out, Contention{Container: s.container, Prefix: s.prefix, Rule: s.rule, Losses: len(list), Last: f.last[s]})
 		}
 	}
 	slices.SortFunc(out, func(a, b Contention) int {
@@ -153,14 +156,18 @@ func rulesContention(x Contention, c *Container) finding.Finding {
 }
 
 func routeContention(c Contention) finding.Finding {
+	what := "route to "
+	if c.Rule {
+		what = "rule for routing from "
+	}
 	return finding.Finding{
 		Code: finding.NetRulesFought, Severity: finding.Warn, Subject: finding.Route(c.Prefix.String()), Confidence: finding.Certain,
-		Title:    fmt.Sprintf("something on the host takes labd's route to %s away: %d times in %d minutes", c.Prefix, c.Losses, int(contentionWindow.Minutes())),
-		Cause:    "another program on the host removes routes that it does not know, as systemd-networkd does with ManageForeignRoutes, or an interface is made anew again and again",
+		Title:    fmt.Sprintf("something on the host takes labd's %s%s away: %d times in %d minutes", what, c.Prefix, c.Losses, int(contentionWindow.Minutes())),
+		Cause:    "another program on the host removes routes or rules that it does not know, as systemd-networkd does with ManageForeignRoutes, or an interface is made anew again and again",
 		Evidence: []finding.Evidence{{Source: "the last time", Text: c.Last}},
 		Remedies: []finding.Remedy{{
-			Title: "see who removes it, and have that program leave routes of protocol labd alone", Risk: finding.RiskNone,
-			Commands: []string{"ip monitor route", "networkctl list"},
+			Title: "see who removes it, and have that program leave routes and rules of protocol labd alone", Risk: finding.RiskNone,
+			Commands: []string{"ip monitor route rule", "networkctl list"},
 		}},
 	}
 }

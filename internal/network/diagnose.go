@@ -95,6 +95,8 @@ func (n Network) Subject() finding.Subject {
 // Desired is what labd wants to be there.
 type Desired struct {
 	Routes []route.Route
+	// PolicyRules lead the packets of sources, and the host's own, to the table with these routes.
+	PolicyRules []route.Rule
 	// Rules are labd's rules by container; a container that is not in it has none.
 	Rules map[int]netfilter.Rules
 	// Owners are the owners of the prefixes.
@@ -111,9 +113,9 @@ func Diagnose(f *Facts, p Policy) *Report {
 		facts: f, pools: slices.Concat(p.Pools, p.AliasPools), At: f.At, Switch: f.Switch, Active: p.Active(f.Switch), RoutesPresent: len(f.Host.Own), Repairs: f.Repairs,
 		Want: Desired{Rules: map[int]netfilter.Rules{}, Owners: f.standing(p)},
 	}}
-	d.own, d.wanted = make(map[route.Route]bool, len(f.Host.Own)), map[int]int{}
+	d.own, d.wanted = make(map[route.Route]bool, 2*len(f.Host.Own)), map[int]int{}
 	for _, r := range f.Host.Own {
-		d.own[r] = true
+		d.own[r], d.own[route.Route{Dst: r.Dst, Via: r.Via}] = true, true
 	}
 	d.ownedBy = make(map[Owner][]netip.Prefix, len(d.report.Want.Owners))
 	for prefix, owner := range d.report.Want.Owners {
@@ -151,6 +153,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 			d.report.Want.Rules[n.Container] = d.report.Want.Rules[n.Container].Append(n.Rules)
 		}
 	}
+	d.report.Want.PolicyRules = d.policyRules()
 	for i := range d.report.Networks {
 		d.judge(&d.report.Networks[i])
 	}
@@ -166,7 +169,7 @@ type diagnosis struct {
 	policy  Policy
 	sources []netip.Prefix
 	report  *Report
-	own     map[route.Route]bool // labd's routes that are there
+	own     map[route.Route]bool // labd's routes that are there; without table and interface, those in any table
 	wanted  map[int]int          // how many networks are wanted, by container
 	taken   []netip.Prefix       // what no alias may overlap, beside what is owned
 	// owned are the prefixes that are or were owned, sorted, ownedBy the same by owner: a host may have thousands.
@@ -228,7 +231,7 @@ func (d *diagnosis) candidates() []candidate {
 			return 0
 		}
 		for _, s := range c.network.Subnets {
-			if d.own[d.routeOf(subnetPath{candidate: c, family: netfilter.FamilyOf(s.Addr()), reach: s})] {
+			if d.partlyRouted(subnetPath{candidate: c, family: netfilter.FamilyOf(s.Addr()), reach: s}) {
 				return 1
 			}
 		}
@@ -348,7 +351,7 @@ func (n *Network) worsen(verdict, reason string) {
 
 // state compares what is wanted for one subnet with what is there.
 func (d *diagnosis) state(n *Network, l subnetPath) {
-	routed := d.own[l.route]
+	routed := d.routed(l)
 	open, part := d.open(l)
 	forwards := l.family == netfilter.IPv4 || d.facts.Host.Forwarding6
 	if l.family == netfilter.IPv4 {
@@ -367,7 +370,7 @@ func (d *diagnosis) state(n *Network, l subnetPath) {
 		return
 	case routed && open:
 		verdict, reason = VerdictDrift, "its route and rules are there, but the host does not forward between its interfaces"
-	case routed || part:
+	case part || d.partlyRouted(l):
 		verdict, reason = VerdictDrift, "a part of its route and rules is missing"
 	}
 	if d.facts.Switch == SwitchOff {

@@ -52,6 +52,9 @@ func sampleFacts(t testing.TB, containers ...Container) *Facts {
 			Addresses:  []route.Address{{Interface: "lo", Prefix: prefixes("127.0.0.1/8")[0]}, {Interface: "eno1", Prefix: netip.MustParsePrefix("192.168.50.1/24")}, {Interface: "vmbr0", Prefix: netip.MustParsePrefix("10.77.0.1/24")}},
 			Routes:     []route.Route{{Via: netip.MustParseAddr("192.168.50.254"), Dev: "eno1", Table: route.MainTable, Protocol: 3}, {Dst: prefixes("10.77.0.0/24")[0], Dev: "vmbr0", Table: route.MainTable, Protocol: 2}},
 			Forwarding: map[string]bool{"eno1": true, "vmbr0": true},
+			PolicyRules: []route.Rule{
+				route.HostRule(netfilter.IPv4), route.SourceRule(netip.MustParsePrefix("192.168.50.0/24")),
+			},
 		},
 		Containers: containers, Owners: Owners{}, Gone: map[int]bool{},
 	}
@@ -67,7 +70,7 @@ func verdicts(r *Report) map[string]string {
 
 func TestDiagnose(t *testing.T) {
 	routeTo := func(dst, via string) route.Route {
-		return route.Route{Dst: netip.MustParsePrefix(dst), Via: netip.MustParseAddr(via), Dev: "vmbr0", Table: route.MainTable, Protocol: route.Protocol}
+		return route.Route{Dst: netip.MustParsePrefix(dst), Via: netip.MustParseAddr(via), Dev: "vmbr0", Table: route.Table, Protocol: route.Protocol}
 	}
 	for _, tt := range []struct {
 		name    string
@@ -225,7 +228,7 @@ func TestOwnership(t *testing.T) {
 		{"the lower id", func(*Facts) {}, "101/web"},
 		{"the one in use", func(f *Facts) { f.Containers[0].Docker.Containers = nil }, "102/web"},
 		{"the one with the route", func(f *Facts) {
-			f.Host.Own = []route.Route{{Dst: prefix, Via: f.Containers[1].Address, Dev: "vmbr0", Table: route.MainTable, Protocol: route.Protocol}}
+			f.Host.Own = []route.Route{{Dst: prefix, Via: f.Containers[1].Address, Dev: "vmbr0", Table: route.Table, Protocol: route.Protocol}}
 		}, "102/web"},
 		{"the first", func(f *Facts) { f.Owners[prefix] = Owner{102, "web"} }, "102/web"},
 		{"the first, though stopped", func(f *Facts) { f.Owners[prefix] = Owner{103, "web"} }, "103/web"},
@@ -260,7 +263,7 @@ func TestUnknownIsKept(t *testing.T) {
 	two.Docker, two.DockerErr = nil, fmt.Errorf("it hangs")
 	f := sampleFacts(t, one, two)
 	own := func(dst, via string) route.Route {
-		return route.Route{Dst: netip.MustParsePrefix(dst), Via: netip.MustParseAddr(via), Dev: "vmbr0", Table: route.MainTable, Protocol: route.Protocol}
+		return route.Route{Dst: netip.MustParsePrefix(dst), Via: netip.MustParseAddr(via), Dev: "vmbr0", Table: route.Table, Protocol: route.Protocol}
 	}
 	f.Host.Own = []route.Route{own("172.19.0.0/24", "10.77.0.102"), own("172.20.0.0/24", "10.77.0.103"), own("172.21.0.0/24", "10.77.0.102")}
 	f.Owners[prefixes("172.21.0.0/24")[0]] = Owner{104, "web"}

@@ -39,6 +39,8 @@ type Host struct {
 	Addresses []route.Address
 	// Routes are the routes of all tables but the local one that are not labd's, Own are labd's, in any table.
 	Routes, Own []route.Route
+	// PolicyRules are labd's rules that lead to its table.
+	PolicyRules []route.Rule
 	// Defaults are the next hops of the default routes among them.
 	Defaults []route.Default
 	// Forwarding tells for each interface whether it forwards IPv4.

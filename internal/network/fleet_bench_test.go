@@ -29,7 +29,7 @@ func newBenchFleet(b *testing.B) (*fleet, *engine, []space) {
 	needNamespace(b)
 	h := space{b, 0}
 	b.Cleanup(func() {
-		for _, args := range []string{"link del vmbr0", "link del eno1", "route flush proto 176"} {
+		for _, args := range []string{"link del vmbr0", "link del eno1", "route flush table all proto 176"} {
 			_, _ = h.output("", "ip", strings.Fields(args)...)
 		}
 	})
@@ -122,7 +122,7 @@ func BenchmarkFleet(b *testing.B) {
 		start := time.Now()
 		e.resync(b)
 		ours = append(ours, time.Since(start))
-		routes := space{b, 0}.run("ip", "route", "show", "proto", "176")
+		routes := space{b, 0}.run("ip", "route", "show", "table", "all", "proto", "176")
 		if n := strings.Count(routes, "\n"); n != fleetSize*fleetWidth {
 			b.Fatalf("%d routes, want %d", n, fleetSize*fleetWidth)
 		}
@@ -233,10 +233,10 @@ func BenchmarkRoutes10000(b *testing.B) {
 	var batch strings.Builder
 	for i := range routes {
 		dst := netip.PrefixFrom(netip.AddrFrom4([4]byte{172, byte(16 + i/4096), byte(i / 16), byte(i%16) << 4}), 28)
-		routes[i] = route.Route{Dst: dst, Via: netip.MustParseAddr("10.200.0.2"), Dev: "vmbr9", Table: route.MainTable, Protocol: route.Protocol}
+		routes[i] = route.Route{Dst: dst, Via: netip.MustParseAddr("10.200.0.2"), Dev: "vmbr9", Table: route.Table, Protocol: route.Protocol}
 		fmt.Fprintf(&batch, "route add %s via 10.200.0.2 dev vmbr9 proto 176\n", dst)
 	}
-	flush := func() { h.ip("route flush proto 176") }
+	flush := func() { h.ip("route flush table all proto 176") }
 	b.Run("diff", func(b *testing.B) {
 		f := &Facts{Host: Host{Own: append([]route.Route(nil), routes[100:]...)}}
 		r := &Report{facts: f, Want: Desired{Routes: routes[:9900]}}

@@ -77,6 +77,11 @@ func (d *diagnosis) overlaps(l subnetPath) string {
 	if with := route.Overlap(l.reach, d.facts.Host.Addresses, d.facts.Host.Routes); with != "" {
 		return with
 	}
+	for _, r := range d.facts.Host.Routes {
+		if r.Table == route.Table {
+			return fmt.Sprintf("the route to %s in table %d, which is labd's own", r.Dst, route.Table)
+		}
+	}
 	for _, c := range d.facts.Host.Cluster {
 		if c.Prefix.Overlaps(l.reach) {
 			return fmt.Sprintf("%s of the cluster (%s)", c.Prefix, c.Source)

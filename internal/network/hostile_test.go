@@ -47,11 +47,11 @@ func TestHostileClaims(t *testing.T) {
 		// What its kernel does not take, as multicast, it cannot even play.
 		_, _ = hostile.output("", "ip", "addr", "add", strings.Replace(claim, ".0/", ".3/", 1), "dev", "br-web")
 	}
-	routes := b.host.run("ip", "route", "show", "table", "all") + b.host.run("ip", "-6", "route", "show", "proto", "176")
+	routes := b.host.run("ip", "route", "show", "table", "all") + b.host.run("ip", "-6", "route", "show", "table", "all", "proto", "176")
 	b.run(b.planApply(true))
 	b.wantPing("beside a hostile container", true)
 	b.wantPingTo("beside a hostile container", box6, true)
-	got := b.host.run("ip", "route", "show", "proto", "176") + b.host.run("ip", "-6", "route", "show", "proto", "176")
+	got := b.host.run("ip", "-4", "route", "show", "table", "all", "proto", "176") + b.host.run("ip", "-6", "route", "show", "table", "all", "proto", "176")
 	if strings.Contains(got, "10.77.0.102") || strings.Contains(got, "fd77::102") || strings.Count(got, "\n") != 2 {
 		t.Errorf("routes of labd's:\n%s", got)
 	}
@@ -59,7 +59,7 @@ func TestHostileClaims(t *testing.T) {
 		t.Errorf("rules in the hostile container:\n%s", rules)
 	}
 	b.off()
-	if after := b.host.run("ip", "route", "show", "table", "all") + b.host.run("ip", "-6", "route", "show", "proto", "176"); after != routes {
+	if after := b.host.run("ip", "route", "show", "table", "all") + b.host.run("ip", "-6", "route", "show", "table", "all", "proto", "176"); after != routes {
 		t.Errorf("the host's routes are not as before:\n%s\nbefore:\n%s", after, routes)
 	}
 }
@@ -116,7 +116,7 @@ func TestRestartBetweenLookAndChange(t *testing.T) {
 	if rules := other.rules(netfilter.NFT) + b.ct.rules(netfilter.NFT); strings.Contains(rules, "LABD") {
 		t.Errorf("rules:\n%s", rules)
 	}
-	if routes := b.host.run("ip", "route", "show", "proto", "176"); routes != "" {
+	if routes := b.host.run("ip", "route", "show", "table", "all", "proto", "176"); routes != "" {
 		t.Errorf("routes: %s", routes)
 	}
 }

@@ -92,7 +92,7 @@ func testReachable(t *testing.T, sample string, backend netfilter.Backend) {
 	b.reconcile(1)
 	b.wantVerdict("reconciled", VerdictOK)
 	b.wantPing("reconciled", true)
-	b.host.ip("route del 172.18.0.0/24")
+	b.host.ip("route del 172.18.0.0/24 table 176")
 	b.reconcile(1)
 	b.wantPing("route put back", true)
 	b.reconcile(0)
@@ -223,10 +223,18 @@ func TestForeignRouteStays(t *testing.T) {
 	if _, err := b.runner.Apply(t.Context(), stale, "test"); !errors.As(err, &refused) {
 		t.Errorf("the plan from before: %v", err)
 	}
+	b.host.ip("route del 172.18.0.0/24")
+	b.host.ip("route add 172.18.0.0/24 via 10.77.0.250 proto static table 176")
 	if err := addRoute(stale2route(t, b)); !errors.As(err, &refused) {
 		t.Errorf("adding it at the last moment: %v", err)
 	}
-	b.host.ip("route del 172.18.0.0/24")
+	b.host.ip("route del 172.18.0.0/24 table 176")
+	// What else stands in labd's table would be reached by its rules.
+	b.host.ip("route add 198.51.100.0/24 via 10.77.0.250 proto static table 176")
+	if n := b.network("web"); n.Verdict != VerdictRefused || !strings.Contains(n.Reason, "table 176") {
+		t.Errorf("a foreign route in labd's table: verdict %s: %s", n.Verdict, n.Reason)
+	}
+	b.host.ip("route del 198.51.100.0/24 table 176")
 	b.host.ip("route add 172.18.0.128/25 dev vmbr0 proto static table 1000")
 	if n := b.network("web"); n.Verdict != VerdictRefused || !strings.Contains(n.Reason, "172.18.0.128/25") {
 		t.Errorf("a route in another table: verdict %s: %s", n.Verdict, n.Reason)
@@ -240,7 +248,7 @@ func TestForeignRouteStays(t *testing.T) {
 
 func stale2route(t *testing.T, b *bed) route.Route {
 	t.Helper()
-	return route.Route{Dst: prefixes("172.18.0.0/24")[0], Via: b.observe().Containers[0].Address, Dev: "vmbr0", Table: route.MainTable, Protocol: route.Protocol}
+	return route.Route{Dst: prefixes("172.18.0.0/24")[0], Via: b.observe().Containers[0].Address, Dev: "vmbr0", Table: route.Table, Protocol: route.Protocol}
 }
 
 // The container's address changes, as with DHCP: the route moves with it.
@@ -252,26 +260,26 @@ func TestRouteFollowsTheContainer(t *testing.T) {
 	b.ct.ip("route replace default via 10.77.0.1")
 	b.reconcile(2) // the new one in, the old one out
 	b.wantPing("moved", true)
-	if got := b.host.run("ip", "route", "show", "proto", "176"); strings.Count(got, "\n") != 1 || !strings.Contains(got, "10.77.0.55") {
+	if got := b.host.run("ip", "route", "show", "table", "all", "proto", "176"); strings.Count(got, "\n") != 1 || !strings.Contains(got, "10.77.0.55") {
 		t.Errorf("routes: %q", got)
 	}
 	// It stops: its routes go. Its prefix stays its own.
 	pids := b.containers.pids
 	b.containers.pids = map[int]int{}
-	b.reconcile(1)
-	if got := b.host.run("ip", "route", "show", "proto", "176"); got != "" {
+	b.reconcile(3) // with the two rules that lead to it
+	if got := b.host.run("ip", "route", "show", "table", "all", "proto", "176"); got != "" {
 		t.Errorf("routes of a stopped container: %q", got)
 	}
 	if f := b.observe(); f.Owners[prefixes("172.18.0.0/24")[0]] != (Owner{101, "web"}) {
 		t.Errorf("owners %v", f.Owners)
 	}
 	b.containers.pids = pids
-	b.reconcile(1)
+	b.reconcile(3)
 	b.wantPing("running again", true)
 	b.containers.docker = func(context.Context, int) (*docker.Info, error) {
 		return &docker.Info{FirewallBackend: "iptables"}, nil
 	}
-	b.reconcile(2)
+	b.reconcile(4)
 	if rules := b.ct.rules(netfilter.NFT); strings.Contains(rules, "LABD") {
 		t.Errorf("the network is gone and its rules are not:\n%s", rules)
 	}

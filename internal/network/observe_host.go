@@ -44,6 +44,9 @@ func observeHost(ctx context.Context, h *host.Host, policy Policy) (Host, error)
 			out.Routes = append(out.Routes, r)
 		}
 	}
+	if out.PolicyRules, err = route.ListRules(); err != nil {
+		return out, fmt.Errorf("look at the host: %w", err)
+	}
 	out.Defaults = defaults
 	out.Uplinks = uplinks(out, policy)
 	setting6 := func(interfaceName, key string) string {

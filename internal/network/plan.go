@@ -130,19 +130,25 @@ func addApplySteps(p *plan.Plan, g guards) error {
 			return err
 		}
 	}
-	if len(g.Routes.Add)+len(g.Routes.Remove) == 0 {
+	if g.Routes.len() == 0 {
 		return nil
 	}
 	var parts []string
+	for _, r := range g.Routes.AddRules {
+		parts = append(parts, "use them for packets from "+r.Who())
+	}
 	for _, r := range g.Routes.Add {
 		parts = append(parts, "add "+r.String())
 	}
 	for _, r := range g.Routes.Remove {
 		parts = append(parts, "remove "+r.String())
 	}
+	for _, r := range g.Routes.RemoveRules {
+		parts = append(parts, "no longer use them for packets from "+r.Who())
+	}
 	return addStep(p, opRoutes, g.Routes, plan.Step{
-		Title: fmt.Sprintf("Routes of the host: %s", strings.Join(parts, "; ")), How: fmt.Sprintf("netlink, protocol %d; routes of others are not touched", route.Protocol),
-		Verified: "list the routes with this protocol again", Undone: "take the added ones away and put the removed ones back", Risk: finding.RiskLow, Undoable: true,
+		Title: fmt.Sprintf("Routes of the host: %s", strings.Join(parts, "; ")), How: fmt.Sprintf("netlink, table %d with a rule for each source (ip rule), protocol %d; routes and rules of others are not touched", route.Table, route.Protocol),
+		Verified: "list the routes and rules with this protocol again", Undone: "take the added ones away and put the removed ones back", Risk: finding.RiskLow, Undoable: true,
 	})
 }
 
@@ -163,6 +169,16 @@ func diffRoutes(f *Facts, r *Report) routesParams {
 	for _, have := range f.Host.Own {
 		if !wanted[have] && !f.undecided(have) {
 			out.Remove = append(out.Remove, have)
+		}
+	}
+	for _, want := range r.Want.PolicyRules {
+		if !slices.Contains(f.Host.PolicyRules, want) {
+			out.AddRules = append(out.AddRules, want)
+		}
+	}
+	for _, have := range f.Host.PolicyRules {
+		if !slices.Contains(r.Want.PolicyRules, have) {
+			out.RemoveRules = append(out.RemoveRules, have)
 		}
 	}
 	return out
@@ -215,7 +231,7 @@ func opens(f *Facts, r *Report) []string {
 			for _, ct := range c.Docker.Containers {
 				for _, addr := range ct.Addresses[n.Name] {
 					if at, ok := n.reachedAt(addr); ok {
-						out = append(out, fmt.Sprintf("becomes reachable: container %s of %s at %s, every port%s", ct.Name, n.Subject(), at, portList(ct.Ports)))
+						out = append(out, fmt.Sprintf("becomes reachable from %s: container %s of %s at %s, %s%s", r.whoMayCome(addr), ct.Name, n.Subject(), at, n.opensPorts(addr), portList(ct.Ports)))
 					}
 				}
 			}
@@ -223,6 +239,26 @@ func opens(f *Facts, r *Report) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// whoMayCome names who may reach an address: the sources of its family, and the host itself.
+func (r *Report) whoMayCome(addr netip.Addr) string {
+	names := []string{}
+	for _, source := range ofFamily(r.Sources, netfilter.FamilyOf(addr)) {
+		names = append(names, source.String())
+	}
+	return strings.Join(append(names, "this host"), ", ")
+}
+
+// opensPorts says which ports of a container are reached once its network is open: gateway mode routed of Docker's
+// nftables backend lets only published ones in (moby, nftabler/network.go).
+func (n Network) opensPorts(addr netip.Addr) string {
+	for _, l := range n.paths {
+		if l.target.Contains(addr) && l.nftBackend() && l.gatewayMode() == docker.GatewayRouted {
+			return "the ports that it publishes"
+		}
+	}
+	return "every port"
 }
 
 // reachedAt is the address by which others reach one of the network's addresses.

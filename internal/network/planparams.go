@@ -22,7 +22,15 @@ type forwardParams struct {
 type routesParams struct {
 	Add    []route.Route `json:"add"`
 	Remove []route.Route `json:"remove"`
-	Owners Owners        `json:"owners,omitempty"`
+	// AddRules and RemoveRules are the rules that lead to labd's table.
+	AddRules    []route.Rule `json:"addRules,omitempty"`
+	RemoveRules []route.Rule `json:"removeRules,omitempty"`
+	Owners      Owners       `json:"owners,omitempty"`
+}
+
+// len returns the number of changes.
+func (p routesParams) len() int {
+	return len(p.Add) + len(p.Remove) + len(p.AddRules) + len(p.RemoveRules)
 }
 
 // rulesParams are the parameters of opRules. NetNS pins the start of the container that the plan was made for.

@@ -2,7 +2,6 @@ package network
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -92,7 +91,7 @@ func DefaultPolicy() Policy {
 // Validate checks the policy.
 func (p Policy) Validate() error {
 	if p.Mode != ModeObserve && p.Mode != ModeReconcile {
-		return fmt.Errorf("key %q: %q is neither %s nor %s", "mode", p.Mode, ModeObserve, ModeReconcile)
+		return policy.Wrong("mode", "%q is neither %s nor %s", p.Mode, ModeObserve, ModeReconcile)
 	}
 	for _, list := range []struct {
 		key      string
@@ -100,10 +99,10 @@ func (p Policy) Validate() error {
 	}{{"pools", p.Pools}, {"alias_pools", p.AliasPools}, {"from", p.From}} {
 		for _, prefix := range list.prefixes {
 			if !prefix.IsValid() || prefix != prefix.Masked() {
-				return fmt.Errorf("key %q: %s has bits beyond its length; did you mean %s?", list.key, prefix, prefix.Masked())
+				return policy.Wrong(list.key, "%s has bits beyond its length; did you mean %s?", prefix, prefix.Masked())
 			}
 			if prefix.Bits() == 0 {
-				return fmt.Errorf("key %q: %s is everything", list.key, prefix)
+				return policy.Wrong(list.key, "%s is everything", prefix)
 			}
 		}
 	}
@@ -112,17 +111,17 @@ func (p Policy) Validate() error {
 	}
 	for _, pattern := range p.Ignore {
 		if !strings.HasPrefix(pattern, "lxc/") && !strings.HasPrefix(pattern, "network/") {
-			return fmt.Errorf("key %q: %q names neither lxc/ID nor network/ID/NAME", "ignore", pattern)
+			return policy.Wrong("ignore", "%q names neither lxc/ID nor network/ID/NAME", pattern)
 		}
 	}
 	if err := p.validateModes(); err != nil {
 		return err
 	}
 	if p.Uplink != "" && !docker.ValidInterface(p.Uplink) {
-		return fmt.Errorf("key %q: %q cannot be an interface", "uplink", p.Uplink)
+		return policy.Wrong("uplink", "%q cannot be an interface", p.Uplink)
 	}
 	if p.MaxNetworks < 1 {
-		return fmt.Errorf("key %q must be at least 1", "max_networks")
+		return policy.Wrong("max_networks", "%d is not at least 1", p.MaxNetworks)
 	}
 	return errors.Join(
 		p.Timeout.Within("timeout", 100*time.Millisecond, time.Minute),
@@ -133,33 +132,30 @@ func (p Policy) Validate() error {
 // validateModes checks what says how networks are made reachable.
 func (p Policy) validateModes() error {
 	if !validMode(p.DefaultMode) {
-		return fmt.Errorf("key %q: %q is none of %s, %s, %s", "default_mode", p.DefaultMode, ModeDirect, ModeAlias, ModeOff)
+		return policy.Wrong("default_mode", "%q is none of %s, %s, %s", p.DefaultMode, ModeDirect, ModeAlias, ModeOff)
 	}
 	for _, pattern := range slices.Sorted(maps.Keys(p.Modes)) {
 		if err := policy.CheckPatterns("modes", []string{pattern}); err != nil {
 			return err
 		}
 		if !strings.HasPrefix(pattern, "lxc/") && !strings.HasPrefix(pattern, "network/") {
-			return fmt.Errorf("key %q: %q names neither lxc/ID nor network/ID/NAME", "modes", pattern)
+			return policy.Wrong("modes", "%q names neither lxc/ID nor network/ID/NAME", pattern)
 		}
 		if !validMode(p.Modes[pattern]) {
-			return fmt.Errorf("key %q: %q of %q is none of %s, %s, %s", "modes", p.Modes[pattern], pattern, ModeDirect, ModeAlias, ModeOff)
+			return policy.Wrong("modes", "%q of %q is none of %s, %s, %s", p.Modes[pattern], pattern, ModeDirect, ModeAlias, ModeOff)
 		}
 	}
 	for _, alias := range p.AliasPools {
 		for _, pool := range p.Pools {
 			if alias.Overlaps(pool) {
-				return fmt.Errorf("key %q: %s overlaps %s of pools; an alias must not be a Docker subnet", "alias_pools", alias, pool)
+				return policy.Wrong("alias_pools", "%s overlaps %s of pools; an alias must not be a Docker subnet", alias, pool)
 			}
 		}
 		if addr := alias.Addr(); addr.IsLoopback() || addr.IsMulticast() || addr.IsLinkLocalUnicast() || addr.IsUnspecified() {
-			return fmt.Errorf("key %q: %s is a range with a meaning of its own", "alias_pools", alias)
+			return policy.Wrong("alias_pools", "%s is a range with a meaning of its own", alias)
 		}
 	}
-	if p.AliasLength < widestPrefix || p.AliasLength > narrowestPrefix {
-		return fmt.Errorf("key %q must be from %d to %d", "alias_length", widestPrefix, narrowestPrefix)
-	}
-	return nil
+	return policy.Within("alias_length", p.AliasLength, widestPrefix, narrowestPrefix)
 }
 
 func validMode(mode string) bool { return mode == ModeDirect || mode == ModeAlias || mode == ModeOff }

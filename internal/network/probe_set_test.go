@@ -15,7 +15,7 @@ import (
 // The tests of package network ask package probe what it says of what they made.
 var _ = func() bool {
 	network.Probe = func(ctx context.Context, h *host.Host, containers container.Source, r *network.Report, addr netip.Addr, port uint16) (network.ProbeResult, error) {
-		result, err := probe.New(h, containers, time.Now).Probe(ctx, r, probe.Target{Address: addr, Port: port})
+		result, err := probe.New(h, containers, time.Now).Probe(ctx, r, probe.Request{Target: probe.Target{Address: addr, Port: port}})
 		if err != nil {
 			return network.ProbeResult{}, err
 		}

@@ -27,6 +27,7 @@ type progress struct {
 	// made are the rules that were last made in each container, madeRoutes the routes that were, with the time.
 	made       map[int]rulesParams
 	madeRoutes map[route.Route]time.Time
+	madeRules  map[route.Rule]time.Time
 	pace       map[paceKey]*reconcile.Bucket
 	figures    Figures
 	// pending is what the report of a version says.
@@ -52,7 +53,7 @@ type Figures struct {
 
 func newProgress() progress {
 	return progress{
-		made: map[int]rulesParams{}, madeRoutes: map[route.Route]time.Time{}, pace: map[paceKey]*reconcile.Bucket{},
+		made: map[int]rulesParams{}, madeRoutes: map[route.Route]time.Time{}, madeRules: map[route.Rule]time.Time{}, pace: map[paceKey]*reconcile.Bucket{},
 		figures: Figures{Convergence: reconcile.NewHistogram(0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 10, 30)},
 	}
 }
@@ -218,7 +219,7 @@ func (c *Controller) noteLoss(f *Facts, id int) {
 
 // reconcileRoutes changes routes; all says that they are those of the whole host.
 func (c *Controller) reconcileRoutes(r *Report, p routesParams, all bool) (repairs int, err error) {
-	if len(p.Add)+len(p.Remove) == 0 && maps.Equal(p.Owners, c.state.owners()) {
+	if p.len() == 0 && maps.Equal(p.Owners, c.state.owners()) {
 		return 0, nil
 	}
 	if ok, err := c.may(r, r.facts.At); !ok {
@@ -226,7 +227,7 @@ func (c *Controller) reconcileRoutes(r *Report, p routesParams, all bool) (repai
 	}
 	c.progress.routes.Lock()
 	defer c.progress.routes.Unlock()
-	if p.Add, err = c.noteRoutes(r.facts, all, p.Add); err != nil {
+	if p.Add, p.AddRules, err = c.noteRoutes(r.facts, all, p.Add, p.AddRules); err != nil {
 		return 0, err
 	}
 	changed, err := c.changeRoutes(p)
@@ -236,45 +237,61 @@ func (c *Controller) reconcileRoutes(r *Report, p routesParams, all bool) (repai
 	for _, route := range p.Remove {
 		delete(c.progress.madeRoutes, route)
 	}
+	for _, rule := range p.RemoveRules {
+		delete(c.progress.madeRules, rule)
+	}
 	if err == nil {
 		for _, route := range p.Add {
 			c.progress.madeRoutes[route] = time.Now()
+		}
+		for _, rule := range p.AddRules {
+			c.progress.madeRules[rule] = time.Now()
 		}
 	}
 	return changed, err
 }
 
-// noteRoutes returns the routes to add without those that another pass made since the facts were observed, and counts
-// those that were made and are gone. It fails where a pass over all routes has facts that are older than those that
-// others acted on, and where lost routes have to wait.
-func (c *Controller) noteRoutes(f *Facts, all bool, add []route.Route) ([]route.Route, error) {
-	var missing, lost []route.Route
+// noteRoutes returns the routes and rules to add without those that another pass made since the facts were observed, and
+// counts those that were made and are gone. It fails where a pass over all routes has facts that are older than those that
+// others acted on, and where what was lost has to wait.
+func (c *Controller) noteRoutes(f *Facts, all bool, add []route.Route, rules []route.Rule) ([]route.Route, []route.Rule, error) {
 	c.progress.mu.Lock()
 	stale := all && f.Version < c.progress.acted
-	for _, route := range add {
-		at, made := c.progress.madeRoutes[route]
-		if made && !at.Before(f.At) {
-			continue
-		}
-		if missing = append(missing, route); made {
-			lost = append(lost, route)
-		}
-	}
+	missing, lost := madeBefore(c.progress.madeRoutes, f.At, add)
+	missingRules, lostRules := madeBefore(c.progress.madeRules, f.At, rules)
 	c.progress.acted = max(c.progress.acted, f.Version)
 	c.progress.mu.Unlock()
 	if stale {
-		return nil, &reconcile.LaterError{After: retryStale, Reason: "another pass has acted on newer facts"}
+		return nil, nil, &reconcile.LaterError{After: retryStale, Reason: "another pass has acted on newer facts"}
 	}
-	if len(lost) == 0 {
-		return missing, nil
+	if len(lost)+len(lostRules) == 0 {
+		return missing, missingRules, nil
 	}
 	if err := c.take(paceKey{lost: true}, "routes were lost many times in a row"); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	for _, route := range lost {
-		c.state.contentions.lost(time.Now(), contentionKey{prefix: route.Dst}, "the route "+route.String()+" was gone")
+	for _, r := range lost {
+		c.state.contentions.lost(time.Now(), contentionKey{prefix: r.Dst}, "the route "+r.String()+" was gone")
 	}
-	return missing, nil
+	for _, r := range lostRules {
+		c.state.contentions.lost(time.Now(), contentionKey{prefix: r.From(), rule: true}, "the rule "+r.String()+" was gone")
+	}
+	return missing, missingRules, nil
+}
+
+// madeBefore parts what is missing from what was made after the facts were observed; lost is the part of it that was made
+// before them.
+func madeBefore[T comparable](made map[T]time.Time, observed time.Time, add []T) (missing, lost []T) {
+	for _, x := range add {
+		at, known := made[x]
+		if known && !at.Before(observed) {
+			continue
+		}
+		if missing = append(missing, x); known {
+			lost = append(lost, x)
+		}
+	}
+	return missing, lost
 }
 
 // Unsettled is what is not as wanted.
@@ -300,7 +317,7 @@ func (c *Controller) pending(r *Report) *pending {
 func newPending(r *Report) *pending {
 	t := &pending{rules: map[int]rulesParams{}, routes: map[int]routesParams{}, all: diffRoutes(r.facts, r)}
 	t.Orphans = !maps.Equal(r.Want.Owners, r.facts.Owners)
-	t.Routes = t.Orphans || len(t.all.Add)+len(t.all.Remove) > 0
+	t.Routes = t.Orphans || t.all.len() > 0
 	for _, p := range diffRules(r.facts, r) {
 		t.rules[p.Container] = p
 		t.Containers = append(t.Containers, p.Container)
@@ -323,7 +340,7 @@ func newPending(r *Report) *pending {
 			t.Containers = append(t.Containers, id)
 		}
 		p := t.routes[id]
-		p.Owners = t.all.Owners
+		p.Owners, p.AddRules = t.all.Owners, t.all.AddRules
 		return p, id
 	}
 	for _, route := range t.all.Add {

@@ -15,7 +15,7 @@ import (
 // changeRoutes adds before it removes, so that a prefix that moves is never without a route. It returns how many were
 // changed.
 func (c *Controller) changeRoutes(p routesParams) (changed int, err error) {
-	if len(p.Add)+len(p.Remove) > 0 {
+	if p.len() > 0 {
 		if err := c.mayAct(); err != nil {
 			return 0, err
 		}
@@ -33,12 +33,23 @@ func (c *Controller) changeRoutes(p routesParams) (changed int, err error) {
 	if err != nil {
 		return added, refusedRoute(err)
 	}
+	// The routes are there before anyone is led to them, and before those of an earlier labd in the main table go.
+	led, err := route.AddRules(p.AddRules)
+	added += led
+	if err != nil {
+		return added, err
+	}
 	remove := slices.DeleteFunc(slices.Clone(p.Remove), func(r route.Route) bool {
 		// Another route to the same prefix has taken its place.
 		return replaced[r.Dst] && slices.ContainsFunc(p.Add, func(a route.Route) bool { return a.Dst == r.Dst && a.Table == r.Table })
 	})
 	removed, err := batch.Remove(remove)
 	changed = added + removed + len(p.Remove) - len(remove)
+	if err != nil {
+		return changed, err
+	}
+	led, err = route.RemoveRules(p.RemoveRules)
+	changed += led
 	if err != nil {
 		return changed, err
 	}
@@ -75,6 +86,20 @@ func verifyRoutes(p routesParams) error {
 	for _, r := range p.Remove {
 		if slices.Contains(own, r) {
 			return fmt.Errorf("route %s is still there", r)
+		}
+	}
+	rules, err := route.ListRules()
+	if err != nil {
+		return err
+	}
+	for _, r := range p.AddRules {
+		if !slices.Contains(rules, r) {
+			return fmt.Errorf("the rule %q for routing is not there", r)
+		}
+	}
+	for _, r := range p.RemoveRules {
+		if slices.Contains(rules, r) {
+			return fmt.Errorf("the rule %q for routing is still there", r)
 		}
 	}
 	return nil

@@ -59,7 +59,39 @@ func (d *diagnosis) pathsOf(c candidate, mode string) ([]subnetPath, string) {
 // routeOf returns the route to a subnet's prefix by way of the container.
 func (d *diagnosis) routeOf(l subnetPath) route.Route {
 	via := l.container.address(l.family)
-	return route.Route{Dst: l.reach, Via: via, Dev: route.Towards(d.facts.Host.Addresses, via), Table: route.MainTable, Protocol: route.Protocol}
+	return route.Route{Dst: l.reach, Via: via, Dev: route.Towards(d.facts.Host.Addresses, via), Table: route.Table, Protocol: route.Protocol}
+}
+
+// policyRules returns the rules that lead to labd's table: of each source, and of the host itself, in each family that has
+// a route. Who is no source is routed as if there were no labd.
+func (d *diagnosis) policyRules() []route.Rule {
+	var out []route.Rule
+	for _, family := range []netfilter.Family{netfilter.IPv4, netfilter.IPv6} {
+		ofFamily := func(r route.Route) bool { return netfilter.FamilyOf(r.Dst.Addr()) == family }
+		// The routes of a container that cannot be asked stay in use.
+		kept := func(r route.Route) bool { return ofFamily(r) && d.facts.undecided(r) }
+		if !slices.ContainsFunc(d.report.Want.Routes, ofFamily) && !slices.ContainsFunc(d.facts.Host.Own, kept) {
+			continue
+		}
+		out = append(out, route.HostRule(family))
+		for _, source := range d.sourcesOf(family) {
+			out = append(out, route.SourceRule(source))
+		}
+	}
+	return out
+}
+
+// partlyRouted reports whether a route of labd's leads to the subnet in any table, with or without rules that lead there: an
+// earlier labd had its routes in the main table.
+func (d *diagnosis) partlyRouted(l subnetPath) bool {
+	return d.own[route.Route{Dst: l.reach, Via: l.container.address(l.family)}]
+}
+
+// routed reports whether a subnet has its route, and every source is led to it.
+func (d *diagnosis) routed(l subnetPath) bool {
+	return d.own[l.route] && !slices.ContainsFunc(d.report.Want.PolicyRules, func(r route.Rule) bool {
+		return r.Family == l.family && !slices.Contains(d.facts.Host.PolicyRules, r)
+	})
 }
 
 // sourcesOf are the sources of one family.
@@ -91,7 +123,7 @@ func (l subnetPath) gatewayMode() string {
 // openByItself reports whether Docker's nftables backend lets routed packets in: the gateway modes that do (moby,
 // libnetwork/drivers/bridge).
 func (l subnetPath) openByItself() bool {
-	return l.nftBackend() && (l.gatewayMode() == "nat-unprotected" || l.gatewayMode() == "routed")
+	return l.nftBackend() && (l.gatewayMode() == docker.GatewayUnprotected || l.gatewayMode() == docker.GatewayRouted)
 }
 
 // mark is the mark by which Docker's nftables rules accept packets for the subnet, where its daemon is set so. A drop before

@@ -100,6 +100,7 @@ func (c *Controller) sysctlOp() plan.Op {
 			}
 			return err
 		},
+		FormerFunc: func(p sysctlParams, former string) string { return p.Name + " was " + former },
 		UndoFunc: func(ctx context.Context, p sysctlParams, former string) error {
 			return locked(c, func(context.Context, string) error {
 				return errors.Join(c.writeSysctl(p.Name, former), c.state.noteForwarding(p.Name, false))

@@ -56,8 +56,12 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) time
 const slack = 3 * time.Second
 
 func (b *bed) routed() bool {
-	out, err := b.host.output("", "ip", "route", "show", "proto", "176")
-	return err == nil && strings.Contains(out, "172.18.0.0/24 via 10.77.0.101")
+	out, err := b.host.output("", "ip", "route", "show", "table", "all", "proto", "176")
+	if err != nil || !strings.Contains(out, "172.18.0.0/24 via 10.77.0.101") {
+		return false
+	}
+	rules, err := b.host.output("", "ip", "rule")
+	return err == nil && strings.Contains(rules, "from "+lanPrefix+" lookup 176")
 }
 
 func (b *bed) ruled(backend netfilter.Backend) bool {
@@ -92,7 +96,8 @@ func TestTakenAwayIsBack(t *testing.T) {
 				limit time.Duration
 				do    func()
 			}{
-				{"the route", 2 * time.Second, func() { b.host.ip("route del 172.18.0.0/24") }},
+				{"the route", 2 * time.Second, func() { b.host.ip("route del 172.18.0.0/24 table 176") }},
+				{"a rule for routing", 2 * time.Second, func() { b.host.ip("rule del priority 17601") }},
 				{"a rule", tt.limit, func() { b.ct.run(iptables, "-t", "raw", "-F", "LABD-RAW") }},
 				{"a jump", tt.limit, func() { b.ct.run(iptables, "-D", "DOCKER-USER", "-j", "LABD-FWD") }},
 			} {
@@ -161,30 +166,7 @@ func TestRestartIsInvisible(t *testing.T) {
 	within(t, 10*time.Second, "made at the start", func() bool { return b.routed() && b.ruled(netfilter.NFT) })
 	b.wantPing("made", true)
 	stream := b.stream()
-	ping := exec.Command("nsenter", "-t", fmt.Sprint(b.lan.pid), "-n", "--", "ping", "-n", "-i", "0.01", "-W", "2", boxAddr)
-	out, err := ping.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ping.Start(); err != nil {
-		t.Fatal(err)
-	}
-	answers := bufio.NewScanner(out)
-	for range 20 {
-		answers.Scan()
-	}
-	lines := make(chan string, 1)
-	go func() {
-		last := ""
-		for answers.Scan() {
-			if answers.Text() != "" {
-				if strings.Contains(answers.Text(), "packets transmitted") {
-					last = answers.Text()
-				}
-			}
-		}
-		lines <- last
-	}()
+	summary := b.startPing()
 	for range 3 {
 		before := stream.Load()
 		stop()
@@ -198,13 +180,44 @@ func TestRestartIsInvisible(t *testing.T) {
 	if f := e.control.Figures(); f.Rules+f.Routes != 0 {
 		t.Errorf("a labd that starts again changes what is right: %+v", f)
 	}
-	_ = ping.Process.Signal(syscall.SIGINT)
-	summary := <-lines
-	_ = ping.Wait()
-	if !strings.Contains(summary, " 0% packet loss") {
-		t.Errorf("pings were lost: %s", summary)
+	lost := summary()
+	if !strings.Contains(lost, " 0% packet loss") {
+		t.Errorf("pings were lost: %s", lost)
 	}
-	t.Log(summary)
+	t.Log(lost)
+}
+
+// startPing pings the box from the LAN client every 10 ms. The function returned ends that and returns ping's summary.
+func (b *bed) startPing() func() string {
+	b.t.Helper()
+	ping := exec.Command("nsenter", "-t", fmt.Sprint(b.lan.pid), "-n", "--", "ping", "-n", "-i", "0.01", "-W", "2", boxAddr)
+	out, err := ping.StdoutPipe()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := ping.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	answers := bufio.NewScanner(out)
+	for range 20 {
+		answers.Scan()
+	}
+	lines := make(chan string, 1)
+	go func() {
+		last := ""
+		for answers.Scan() {
+			if strings.Contains(answers.Text(), "packets transmitted") {
+				last = answers.Text()
+			}
+		}
+		lines <- last
+	}()
+	return func() string {
+		_ = ping.Process.Signal(syscall.SIGINT)
+		summary := <-lines
+		_ = ping.Wait()
+		return summary
+	}
 }
 
 // stream sends from the box to the LAN client without pause; the count is of what arrived, in bytes. TCP notices a packet
@@ -290,7 +303,7 @@ func TestFight(t *testing.T) {
 	b.ct.run("iptables-nft", "-t", "raw", "-F", "LABD-RAW")
 	took := within(t, 2*time.Second+slack, "a rule of the other container", func() bool { return b.ruled(netfilter.NFT) })
 	t.Logf("in a fight of another container a rule is back after %s", took.Round(time.Millisecond))
-	b.host.ip("route del 172.18.0.0/24")
+	b.host.ip("route del 172.18.0.0/24 table 176")
 	within(t, 2*time.Second+slack, "the route of the other container", b.routed)
 	b.wantPing("in a fight of another container", true)
 	if n := e.control.Figures().Rules; n > repairBurst+20 {

@@ -2,10 +2,8 @@ package notify
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -43,32 +41,38 @@ func DefaultPolicy() Policy {
 // Validate checks the policy. The files of webhooks may come later, so they are not read.
 func (p Policy) Validate() error {
 	errs := []error{p.Grace.Within("grace", 0, time.Hour)}
-	for _, address := range append(slices.Clone(p.MailTo), p.MailFrom) {
-		if address == "" || strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`<>,;"()`, r) }) {
-			errs = append(errs, fmt.Errorf("keys \"mail_to\", \"mail_from\": %q is not a mail address", address))
-		}
+	for _, address := range p.MailTo {
+		errs = append(errs, checkAddress("mail_to", address))
 	}
+	errs = append(errs, checkAddress("mail_from", p.MailFrom))
 	if _, _, err := net.SplitHostPort(p.MailServer); err != nil {
-		errs = append(errs, fmt.Errorf("key %q: %w", "mail_server", err))
+		errs = append(errs, policy.Wrong("mail_server", "%w", err))
 	}
 	seen := map[string]bool{KindMail: true}
 	for _, file := range p.WebhookFiles {
 		switch name := webhookName(file); {
 		case !filepath.IsAbs(file):
-			errs = append(errs, fmt.Errorf("key %q: %q is not an absolute path", "webhook_files", file))
+			errs = append(errs, policy.Wrong("webhook_files", "%q is not an absolute path", file))
 		case seen[name]:
-			errs = append(errs, fmt.Errorf("key %q: there are two targets named %q; the name of a file without its ending names the target", "webhook_files", name))
+			errs = append(errs, policy.Wrong("webhook_files", "there are two targets named %q; the name of a file without its ending names the target", name))
 		default:
 			seen[name] = true
 		}
 	}
 	if len(seen) > maxTargets {
-		errs = append(errs, fmt.Errorf("key %q: more than %d targets", "webhook_files", maxTargets))
+		errs = append(errs, policy.Wrong("webhook_files", "more than %d targets", maxTargets))
 	}
 	if p.least() == 0 {
-		errs = append(errs, fmt.Errorf("key %q: %q is none of info, warn and fail", "min_severity", p.MinSeverity))
+		errs = append(errs, policy.Wrong("min_severity", "%q is none of info, warn and fail", p.MinSeverity))
 	}
 	return errors.Join(errs...)
+}
+
+func checkAddress(key, address string) error {
+	if address == "" || strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`<>,;"()`, r) }) {
+		return policy.Wrong(key, "%q is not a mail address", address)
+	}
+	return nil
 }
 
 // least is the least severity that is told, 0 when the policy names none.

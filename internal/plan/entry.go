@@ -27,6 +27,8 @@ type StepState struct {
 	Begun, Done bool
 	Saved       json.RawMessage
 	Error       string
+	// BegunAt and EndedAt are when the step began and when it was verified or failed; zero where it did not.
+	BegunAt, EndedAt time.Time
 }
 
 // Entry is one plan that was carried out, wholly or in part.
@@ -126,9 +128,7 @@ func subjectsOf(line []byte) []finding.Subject {
 			Subjects []finding.Subject `json:"subjects"`
 		} `json:"plan"`
 	}
-	if json.Unmarshal(line, &begin) != nil {
-		return nil
-	}
+	_ = json.Unmarshal(line, &begin) // whatever it can read helps
 	return begin.Plan.Subjects
 }
 
@@ -154,11 +154,11 @@ func (e *Entry) add(r record) error {
 		step := &e.Steps[r.Step]
 		switch r.Type {
 		case "intent":
-			step.Begun, step.Saved = true, r.Saved
+			step.Begun, step.Saved, step.BegunAt = true, r.Saved, r.Time
 		case "done":
-			step.Done = true
+			step.Done, step.EndedAt = true, r.Time
 		case "fail":
-			step.Error = r.Error
+			step.Error, step.EndedAt = r.Error, r.Time
 		}
 	case "end":
 		e.State, e.Error, e.EndedAt = r.State, r.Error, r.Time

@@ -18,13 +18,14 @@ import (
 	"labd/internal/finding"
 )
 
-// disk is where a journal writes in these tests: it takes room bytes, then the next fails writes are cut off.
+// disk is where a journal writes in these tests. It takes room bytes; from the write on that has no room left, the letters say
+// what becomes of each write ('x' is cut off, 's' is whole but cannot be made to last) and of each cut ('x' fails), and all is
+// well after the last letter.
 type disk struct {
-	room  int
-	fails int
-	// noTruncate and noSync are further things that fail while the disk does.
-	noTruncate, noSync bool
-	failed             bool
+	room         int
+	writes, cuts string
+	full         bool
+	failed       bool
 }
 
 type diskFile struct {
@@ -40,40 +41,55 @@ func (d *disk) open(name string, flag int, perm os.FileMode) (file, error) {
 	return &diskFile{f, d}, nil
 }
 
+// next takes the first letter off.
+func next(letters *string) byte {
+	if *letters == "" {
+		return '.'
+	}
+	letter := (*letters)[0]
+	*letters = (*letters)[1:]
+	return letter
+}
+
 func (f *diskFile) Write(p []byte) (int, error) {
-	if len(p) <= f.disk.room || f.disk.fails == 0 {
-		f.disk.room -= len(p)
-		f.disk.failed = false
+	d := f.disk
+	room := d.room
+	d.room -= len(p)
+	d.full = d.full || d.room < 0
+	d.failed = false
+	if !d.full {
 		return f.file.Write(p)
 	}
-	f.disk.failed = true
-	f.disk.fails--
-	room := max(f.disk.room, 0)
-	f.disk.room = 0
-	if f.disk.noSync {
-		return f.file.Write(p)
+	switch next(&d.writes) {
+	case 'x':
+		if room < 0 || room > len(p) {
+			room = len(p) / 2
+		}
+		n, err := f.file.Write(p[:room])
+		return n, errors.Join(err, &os.PathError{Op: "write", Err: unix.ENOSPC})
+	case 's':
+		d.failed = true
 	}
-	n, err := f.file.Write(p[:room])
-	return n, errors.Join(err, &os.PathError{Op: "write", Err: unix.ENOSPC})
+	return f.file.Write(p)
 }
 
 func (f *diskFile) Sync() error {
-	if f.disk.failed && f.disk.noSync {
+	if f.disk.failed {
 		return &os.PathError{Op: "sync", Err: unix.EIO}
 	}
 	return nil // thousands of journals; none of them must survive the machine
 }
 
-// well opens files on a disk that never fails.
-func well(name string, flag int, perm os.FileMode) (file, error) {
-	return (&disk{room: maxEntry}).open(name, flag, perm)
-}
-
 func (f *diskFile) Truncate(size int64) error {
-	if f.disk.failed && f.disk.noTruncate {
+	if next(&f.disk.cuts) == 'x' {
 		return &os.PathError{Op: "truncate", Err: unix.EIO}
 	}
 	return f.file.Truncate(size)
+}
+
+// well opens files on a disk that never fails.
+func well(name string, flag int, perm os.FileMode) (file, error) {
+	return (&disk{room: maxEntry}).open(name, flag, perm)
 }
 
 // stride is how many bytes are between two tries; some are left out in a short run.
@@ -84,20 +100,30 @@ func stride() int {
 	return 1
 }
 
-// A disk that fails at any byte of the journal, for one write or for good, costs no undo: no step runs whose intent cannot
-// be read afterwards, and undo brings the old state back.
+// A disk that fails at any byte of the journal, for a while or for good, costs no undo: no step runs whose intent cannot be
+// read afterwards, and undo brings the old state back.
 func TestJournalOnADiskThatFailsAtEveryByte(t *testing.T) {
+	const all = "xxxxxxxxxxxxxxxx"
 	for _, mode := range []disk{
-		{fails: 1},
-		{fails: 2},
-		{fails: 1000},
-		{fails: 1, noTruncate: true},
-		{fails: 2, noTruncate: true},
-		{fails: 1000, noTruncate: true},
-		{fails: 1, noSync: true},
-		{fails: 1, noSync: true, noTruncate: true},
+		{writes: "x"},
+		{writes: "xx"},
+		{writes: all},
+		{writes: "s"},
+		{writes: "ss"},
+		{writes: "x.x"},
+		{writes: "xs"},
+		{writes: "x", cuts: "x"},
+		{writes: "x", cuts: "xx"},
+		{writes: "xx", cuts: "xx"},
+		{writes: all, cuts: all},
+		{writes: all, cuts: "x"},
+		{writes: "s", cuts: "x"},
+		{writes: "s", cuts: "xx"},
+		{writes: "x.x", cuts: "xx"},
+		{writes: "xs", cuts: "xx"},
+		{writes: "sx", cuts: "xxx"},
 	} {
-		t.Run(fmt.Sprintf("%d writes, truncate %v, sync %v", mode.fails, !mode.noTruncate, !mode.noSync), func(t *testing.T) {
+		t.Run(fmt.Sprintf("writes %s, cuts %s", mode.writes, mode.cuts), func(t *testing.T) {
 			for room := 0; ; room += stride() {
 				d := mode
 				d.room = room
@@ -116,12 +142,12 @@ func TestJournalOnADiskThatFailsAtEveryByte(t *testing.T) {
 // held out.
 func applyOn(t *testing.T, d *disk) (whole bool) {
 	t.Helper()
-	room, fails := d.room, d.fails
+	room, cuts := d.room, d.cuts
 	w := &world{on: map[string]bool{"a": true, "b": true}}
 	r := newRunner(t, w)
 	r.Journal.open = d.open
 	_, err := r.Apply(t.Context(), switches(t, "storage/n/x", "a", "b"), "test")
-	whole = d.fails == fails
+	whole = !d.full
 	if whole != (err == nil) {
 		t.Fatalf("room for %d bytes, disk %+v: error %v", room, d, err)
 	}
@@ -136,6 +162,9 @@ func applyOn(t *testing.T, d *disk) (whole bool) {
 			t.Fatalf("room for %d bytes: %v without an entry", room, ran)
 		}
 		return whole
+	}
+	if entries[0].Damaged > 0 && cuts == "" {
+		t.Fatalf("room for %d bytes: %d lines are damaged where they could be cut off", room, entries[0].Damaged)
 	}
 	for i, name := range []string{"a", "b"} {
 		step := entries[0].Steps[i]
@@ -157,7 +186,7 @@ func applyOn(t *testing.T, d *disk) (whole bool) {
 
 // An undo whose own journal fails at any byte can be done again, and ends in the old state.
 func TestUndoOnADiskThatFailsAtEveryByte(t *testing.T) {
-	for _, noTruncate := range []bool{false, true} {
+	for _, cuts := range []string{"", "x", "xxxx"} {
 		for room := 0; ; room += stride() {
 			w := &world{on: map[string]bool{"a": true, "b": true}}
 			r := newRunner(t, w)
@@ -165,7 +194,7 @@ func TestUndoOnADiskThatFailsAtEveryByte(t *testing.T) {
 			if _, err := r.Apply(t.Context(), switches(t, "storage/n/x", "a", "b"), "test"); err != nil {
 				t.Fatal(err)
 			}
-			d := &disk{room: room, fails: 2, noTruncate: noTruncate}
+			d := &disk{room: room, writes: "xx", cuts: cuts}
 			r.Journal.open = d.open
 			_, err := undo(t, r, "1")
 			if err == nil {
@@ -175,6 +204,11 @@ func TestUndoOnADiskThatFailsAtEveryByte(t *testing.T) {
 			entries, err := r.Journal.Entries()
 			if err != nil {
 				t.Fatalf("room for %d bytes: %v", room, err)
+			}
+			for i, name := range []string{"b", "a"} {
+				if slices.Contains(w.log, "undo "+name) && (len(entries) < 2 || !entries[1].Steps[i].Begun) {
+					t.Fatalf("room for %d bytes: %s was taken back, the journal does not know", room, name)
+				}
 			}
 			// An undo that came to its end is known as one although the note in the first entry is missing.
 			ended := len(entries) == 2 && entries[1].State == StateApplied
@@ -196,7 +230,8 @@ func TestEntryWithATornLine(t *testing.T) {
 		"glued":             `{"type":"do{"type":"fail","error":"no space"}` + "\n" + `{"type":"end","state":"failed"}` + "\n",
 		"a line of its own": `{"type":"do` + "\n" + `{"type":"end","state":"failed"}` + "\n",
 		"unknown record":    `{"type":"note"}` + "\n" + `{"type":"end","state":"failed"}` + "\n",
-		"step out of range": `{"type":"done","step":7}` + "\n" + `{"type":"done","step":-1}` + "\n" + `{"type":"end","state":"failed"}` + "\n",
+		"wrong value":       `{"type":"end","state":"applied","step":"x"}` + "\n" + `{"type":"end","state":"failed"}` + "\n",
+		"step out of range": `{"type":"done","step":2}` + "\n" + `{"type":"done","step":-1}` + "\n" + `{"type":"end","state":"failed"}` + "\n",
 		"second beginning":  begin + `{"type":"end","state":"failed"}` + "\n",
 	} {
 		e, err := parseEntry("1", []byte(begin+intent+rest))
@@ -230,6 +265,8 @@ func TestUnreadableEntriesBlockNothing(t *testing.T) {
 		"a newer format":                     {file: "2", text: newer("storage/n/y")},
 		"a newer format, the same subject":   {file: "2", text: newer("storage/n/x"), refused: "entry 2"},
 		"a newer format, much later":         {file: "10", text: newer("storage/n/x"), refused: "entry 10"},
+		"a beginning without a plan":         {file: "2", text: `{"type":"begin","v":1}` + "\n", note: true},
+		"a plan without a beginning":         {file: "2", text: `{"type":"note","plan":{"steps":[{}]}}` + "\n", note: true},
 		"a newer format of unknown subjects": {file: "2", text: `{"type":"begin","v":2}` + "\n", note: true},
 		"garbage before it":                  {file: "0", text: "garbage\n"},
 	} {
@@ -274,6 +311,11 @@ func TestUnreadableEntriesBlockNothing(t *testing.T) {
 			}
 			if _, err := undo(t, r, entry.ID); err != nil || !w.on["a"] {
 				t.Errorf("undo: %v", err)
+			}
+			entries, err := r.Journal.Entries()
+			unreadable := c.note || strings.Contains(c.text, `"v":2`) || c.file == "0"
+			if len(entries) != 2 || (err != nil) != unreadable {
+				t.Errorf("%d entries, %v; one cannot be read: %v", len(entries), err, unreadable)
 			}
 			// And a further change finds a number of its own.
 			if next, err := r.Apply(t.Context(), switches(t, "storage/n/z", "b"), "test"); err != nil || next.ID == c.file {
@@ -329,7 +371,7 @@ func TestBeginningLeftBehind(t *testing.T) {
 func TestBeginningThatFails(t *testing.T) {
 	w := &world{on: map[string]bool{"a": true}}
 	r := newRunner(t, w)
-	d := &disk{room: 10, fails: 1}
+	d := &disk{room: 10, writes: "x"}
 	r.Journal.open = d.open
 	if _, err := r.Apply(t.Context(), switches(t, "storage/n/x", "a"), "test"); !errors.Is(err, unix.ENOSPC) || len(w.log) > 0 {
 		t.Fatalf("got %v, log %v", err, w.log)

@@ -18,15 +18,17 @@ const JournalVersion = 1
 
 // Journal keeps entries as one append-only file each, readable by root only since they hold what undo needs.
 type Journal struct {
-	dir  string
-	now  func() time.Time
-	open openFile
+	dir string
+	now func() time.Time
+	// Fields so that tests can make them fail.
+	open    openFile
+	syncDir func(dir string) error
 }
 
 // NewJournal returns the journal in dir. The directory is made by the first entry, so that a labd that only reads
 // needs no place to write.
 func NewJournal(dir string, now func() time.Time) *Journal {
-	return &Journal{dir: dir, now: now, open: openOSFile}
+	return &Journal{dir: dir, now: now, open: openOSFile, syncDir: syncDir}
 }
 
 // An entry's file is named by its number; newSuffix follows while its beginning is written.
@@ -62,7 +64,7 @@ func (j *Journal) ids() ([]int, error) {
 	var ids []int
 	for _, f := range files {
 		name, ok := strings.CutSuffix(f.Name(), entrySuffix)
-		if n, err := strconv.Atoi(name); ok && err == nil && n > 0 && strconv.Itoa(n) == name {
+		if n, _ := strconv.Atoi(name); ok && n > 0 && strconv.Itoa(n) == name {
 			ids = append(ids, n)
 		}
 	}
@@ -75,7 +77,7 @@ var ErrNoEntry = errors.New("no such journal entry")
 
 // Entry returns the entry of id, as its own file tells it. It fails with ErrNoEntry or an *UnreadableError.
 func (j *Journal) Entry(id string) (*Entry, error) {
-	if n, err := strconv.Atoi(id); err != nil || strconv.Itoa(n) != id {
+	if n, _ := strconv.Atoi(id); strconv.Itoa(n) != id { // no number, or written in another way
 		return nil, fmt.Errorf("journal entry %q: %w", id, ErrNoEntry)
 	}
 	data, err := readEntryFile(j.file(id))

@@ -20,6 +20,12 @@ type Op interface {
 	Undo(ctx context.Context, params, saved json.RawMessage) error
 }
 
+// UndoChecker is an Op that can tell before consent whether its Undo would work now.
+type UndoChecker interface {
+	// CheckUndo returns why Undo cannot restore what Capture saw now, or nil. It must not change anything.
+	CheckUndo(ctx context.Context, params, saved json.RawMessage) error
+}
+
 // Ops are the operations by name.
 type Ops map[string]Op
 
@@ -34,14 +40,45 @@ func (o Ops) Add(other Ops) error {
 	return nil
 }
 
-// Typed is an Op over Go types: P are the parameters, S is what Capture saves. Check, Capture, Verify and Undo may be
-// nil where there is nothing to do.
+// Typed is an Op over Go types: P are the parameters, S is what Capture saves. Check, Capture, Verify, CheckUndo and
+// Undo may be nil where there is nothing to do.
 type Typed[P, S any] struct {
 	CheckFunc   func(ctx context.Context, params P) error
 	CaptureFunc func(ctx context.Context, params P) (S, error)
 	DoFunc      func(ctx context.Context, params P) error
 	VerifyFunc  func(ctx context.Context, params P) error
 	UndoFunc    func(ctx context.Context, params P, saved S) error
+	// CheckUndoFunc is for UndoChecker.
+	CheckUndoFunc func(ctx context.Context, params P, saved S) error
+	// FormerFunc says in words what was there before, without any secret: whoever may read plans sees it. It may be nil.
+	FormerFunc func(params P, saved S) string
+}
+
+// Former says what was there before a step of an operation, from what its Capture saved; "" where the operation does not
+// say, or what was saved cannot be read.
+func (o Ops) Former(op string, params, saved json.RawMessage) string {
+	teller, ok := o[op].(interface {
+		former(params, saved json.RawMessage) string
+	})
+	if !ok || len(saved) == 0 {
+		return ""
+	}
+	return teller.former(params, saved)
+}
+
+func (t Typed[P, S]) former(raw, rawSaved json.RawMessage) string {
+	if t.FormerFunc == nil {
+		return ""
+	}
+	params, err := decode[P]("step parameters", raw)
+	if err != nil {
+		return ""
+	}
+	saved, err := decode[S]("saved state", rawSaved)
+	if err != nil {
+		return ""
+	}
+	return t.FormerFunc(params, saved)
 }
 
 func decode[T any](what string, raw json.RawMessage) (value T, err error) {
@@ -97,11 +134,20 @@ func (t Typed[P, S]) Verify(ctx context.Context, params json.RawMessage) error {
 }
 
 // Undo calls UndoFunc.
-func (t Typed[P, S]) Undo(ctx context.Context, raw, rawSaved json.RawMessage) error {
-	if t.UndoFunc == nil {
+func (t Typed[P, S]) Undo(ctx context.Context, params, saved json.RawMessage) error {
+	return withSaved(ctx, params, saved, t.UndoFunc)
+}
+
+// CheckUndo calls CheckUndoFunc.
+func (t Typed[P, S]) CheckUndo(ctx context.Context, params, saved json.RawMessage) error {
+	return withSaved(ctx, params, saved, t.CheckUndoFunc)
+}
+
+func withSaved[P, S any](ctx context.Context, rawParams, rawSaved json.RawMessage, f func(context.Context, P, S) error) error {
+	if f == nil {
 		return nil
 	}
-	params, err := decode[P]("step parameters", raw)
+	params, err := decode[P]("step parameters", rawParams)
 	if err != nil {
 		return err
 	}
@@ -109,5 +155,5 @@ func (t Typed[P, S]) Undo(ctx context.Context, raw, rawSaved json.RawMessage) er
 	if err != nil {
 		return err
 	}
-	return t.UndoFunc(ctx, params, saved)
+	return f(ctx, params, saved)
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,10 +43,18 @@ type StepError struct {
 	Err   error
 	// Touched says that a step has changed something, so that there is something to undo.
 	Touched bool
+	// Undoes is the entry that was to be taken back, "" when the plan was no undo. Failed is how many of its steps could
+	// not be.
+	Undoes string
+	Failed int
 }
 
 func (e *StepError) Error() string {
-	return fmt.Sprintf("step %d of %d (%s): %v", e.Step, e.Of, e.Title, e.Err)
+	text := fmt.Sprintf("step %d of %d (%s): %v", e.Step, e.Of, e.Title, e.Err)
+	if e.Failed > 1 {
+		text += fmt.Sprintf("; %d more steps could not be taken back", e.Failed-1)
+	}
+	return text
 }
 
 func (e *StepError) Unwrap() error { return e.Err }
@@ -61,21 +70,21 @@ func (r *Runner) Apply(ctx context.Context, p *Plan, actor string) (*Entry, erro
 	return r.run(ctx, p, actor, "", r.applyStep)
 }
 
-// Undo takes entry id back: the steps that began, last first. It is refused when nothing began, when the entry is
-// undone already, and when a later entry touched the same subject.
+// Undo takes entry id back: the steps that began, last first. A step that cannot be taken back now does not stop the
+// others; the entry then counts as not undone, and a later Undo tries again what is left. It is refused when nothing
+// began, when the entry is undone already, and when a later entry touched the same subject.
 func (r *Runner) Undo(ctx context.Context, id, digest, actor string) (*Entry, error) {
 	if !r.mu.TryLock() {
 		return nil, ErrBusy
 	}
 	defer r.mu.Unlock()
-	entry, p, err := r.undoPlan(id)
+	entry, order, p, err := r.undoPlan(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	if p.Digest != digest {
 		return nil, &ChangedError{What: "the journal has another record of entry " + id}
 	}
-	order := undoOrder(entry)
 	done, err := r.run(ctx, p, actor, id, func(ctx context.Context, w *writer, i int, _ Step) (bool, error) {
 		step, state := entry.Plan.Steps[order[i]], entry.Steps[order[i]]
 		op, ok := r.Ops[step.Op]
@@ -98,9 +107,14 @@ func (r *Runner) Undo(ctx context.Context, id, digest, actor string) (*Entry, er
 	return done, r.Journal.markUndone(id, done.ID)
 }
 
-// UndoPlan shows what Undo would do.
+// checkUndoTimeout bounds the look at what cannot be taken back now.
+const checkUndoTimeout = 10 * time.Second
+
+// UndoPlan shows what Undo would do. Its notes say what cannot be taken back, ever or now.
 func (r *Runner) UndoPlan(id string) (*Plan, error) {
-	_, p, err := r.undoPlan(id)
+	ctx, cancel := context.WithTimeout(context.Background(), checkUndoTimeout)
+	defer cancel()
+	_, _, p, err := r.undoPlan(ctx, id)
 	return p, err
 }
 
@@ -115,36 +129,68 @@ func undoOrder(e *Entry) []int {
 	return order
 }
 
-func (r *Runner) undoPlan(id string) (*Entry, *Plan, error) {
+// remaining are those of an order that earlier attempts to undo e have not taken back; all, where none is left, since
+// such an attempt was cut off before it could say so.
+func remaining(e *Entry, order []int, later []*Entry) []int {
+	left := slices.Clone(order)
+	for _, attempt := range later {
+		if attempt.Undoes != e.ID {
+			continue
+		}
+		for i, state := range attempt.Steps {
+			if !state.Done {
+				continue
+			}
+			undone := attempt.Plan.Steps[i]
+			at := slices.IndexFunc(left, func(k int) bool {
+				step := e.Plan.Steps[k]
+				return step.Op == undone.Op && bytes.Equal(step.Params, undone.Params)
+			})
+			if at >= 0 {
+				left = slices.Delete(left, at, at+1)
+			}
+		}
+	}
+	if len(left) == 0 {
+		return order
+	}
+	return left
+}
+
+// undoPlan returns the entry of id, the indices of the steps to take back, and the plan that does it.
+func (r *Runner) undoPlan(ctx context.Context, id string) (*Entry, []int, *Plan, error) {
 	entries, unreadable, err := r.Journal.readAll()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	at := slices.IndexFunc(entries, func(e *Entry) bool { return e.ID == id })
 	if at < 0 {
-		if _, err := r.Journal.Entry(id); err != nil {
-			return nil, nil, err
+		for _, u := range unreadable {
+			if u.ID == id {
+				return nil, nil, nil, u
+			}
 		}
-		return nil, nil, fmt.Errorf("journal entry %s: %w", id, ErrNoEntry)
+		return nil, nil, nil, fmt.Errorf("journal entry %s: %w", id, ErrNoEntry)
 	}
 	entry := entries[at]
 	hint := "labctl journal lists what was done"
 	switch {
 	case entry.UndoneBy != "":
-		return nil, nil, &RefusedError{Reason: fmt.Sprintf("entry %s is undone already, by entry %s", id, entry.UndoneBy), Hint: hint}
+		return nil, nil, nil, &RefusedError{Reason: fmt.Sprintf("entry %s is undone already, by entry %s", id, entry.UndoneBy), Hint: hint}
 	case entry.Undoes != "":
-		return nil, nil, &RefusedError{Reason: fmt.Sprintf("entry %s is itself an undo", id), Hint: hint}
+		return nil, nil, nil, &RefusedError{Reason: fmt.Sprintf("entry %s is itself an undo", id), Hint: hint}
 	}
 	order := undoOrder(entry)
 	if len(order) == 0 {
-		return nil, nil, &RefusedError{Reason: fmt.Sprintf("entry %s has no step that can be undone", id), Hint: hint}
+		return nil, nil, nil, &RefusedError{Reason: fmt.Sprintf("entry %s has no step that can be undone", id), Hint: hint}
 	}
 	if later := laterOnSameSubject(entry, entries[at+1:]); later != "" {
-		return nil, nil, &RefusedError{
+		return nil, nil, nil, &RefusedError{
 			Reason: fmt.Sprintf("the later entry %s touched the same subject", later),
 			Hint:   "undo entry " + later + " first",
 		}
 	}
+	order = remaining(entry, order, entries[at+1:])
 	p := &Plan{Title: "Undo: " + entry.Plan.Title, Subjects: entry.Plan.Subjects}
 	for _, i := range order {
 		step := entry.Plan.Steps[i]
@@ -158,9 +204,10 @@ func (r *Runner) undoPlan(id string) (*Entry, *Plan, error) {
 			p.Notes = append(p.Notes, "Cannot be taken back: "+step.Title)
 		}
 	}
+	p.Notes = append(p.Notes, r.notNow(ctx, entry, order)...)
 	unknown, err := laterUnreadable(entry, unreadable)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	facts := map[string]any{"entry": id, "order": order, "plan": entry.Plan.Digest}
 	if len(unknown) > 0 {
@@ -169,7 +216,23 @@ func (r *Runner) undoPlan(id string) (*Entry, *Plan, error) {
 			"this undo may take its changes back as well.", strings.Join(unknown, ", ")))
 	}
 	p.Digest, err = Digest(facts)
-	return entry, p, err
+	return entry, order, p, err
+}
+
+// notNow says which steps cannot be taken back as things are.
+func (r *Runner) notNow(ctx context.Context, e *Entry, order []int) []string {
+	var notes []string
+	for _, i := range order {
+		step := e.Plan.Steps[i]
+		checker, ok := r.Ops[step.Op].(UndoChecker)
+		if !ok {
+			continue
+		}
+		if err := checker.CheckUndo(ctx, step.Params, e.Steps[i].Saved); err != nil {
+			notes = append(notes, fmt.Sprintf("Cannot be taken back now: %s: %v. The other steps are; labctl undo %s tries this one again later.", step.Title, err, e.ID))
+		}
+	}
+	return notes
 }
 
 // laterOnSameSubject is the id of the newest of the entries after e that stands and shares a subject with it. Earlier
@@ -182,7 +245,7 @@ func laterOnSameSubject(e *Entry, later []*Entry) string {
 		}
 	}
 	for _, o := range slices.Backward(later) {
-		if o.Undoes == e.ID || undoneLater[o.ID] || undoneLater[o.Undoes] || !slices.ContainsFunc(o.Steps, func(s StepState) bool { return s.Begun }) {
+		if o.Undoes == e.ID || undoneLater[o.ID] || undoneLater[o.Undoes] || !blocks(o) {
 			continue
 		}
 		if shareSubject(e.Plan.Subjects, o.Plan.Subjects) {
@@ -190,6 +253,15 @@ func laterOnSameSubject(e *Entry, later []*Entry) string {
 		}
 	}
 	return ""
+}
+
+// blocks reports whether an entry stands in the way of the undo of earlier ones: something of it stands that could be
+// taken back first. What can never be taken back would block for ever.
+func blocks(e *Entry) bool {
+	if e.Undoes != "" {
+		return slices.ContainsFunc(e.Steps, func(s StepState) bool { return s.Begun })
+	}
+	return len(undoOrder(e)) > 0
 }
 
 // laterUnreadable are the ids of entries after e that cannot be read and may have touched what e touched. It refuses
@@ -229,7 +301,7 @@ func (r *Runner) run(ctx context.Context, p *Plan, actor, undoes string, do step
 		return nil, err
 	}
 	defer w.f.Close()
-	state, failure := r.steps(ctx, w, p, do)
+	state, failure := r.steps(ctx, w, p, undoes, do)
 	text := ""
 	if failure != nil {
 		text = failure.Error()
@@ -239,15 +311,16 @@ func (r *Runner) run(ctx context.Context, p *Plan, actor, undoes string, do step
 	return entry, errors.Join(failure, endErr, readErr)
 }
 
-func (r *Runner) steps(ctx context.Context, w *writer, p *Plan, do stepFunc) (State, error) {
+func (r *Runner) steps(ctx context.Context, w *writer, p *Plan, undoes string, do stepFunc) (State, error) {
 	timeout := r.StepTimeout
 	if timeout == 0 {
 		timeout = DefaultStepTimeout
 	}
 	touched := false
+	var failure *StepError
 	for i, step := range p.Steps {
 		fail := func(err error) error {
-			return &StepError{Entry: w.id, Step: i + 1, Of: len(p.Steps), Title: step.Title, Err: err, Touched: touched}
+			return &StepError{Entry: w.id, Step: i + 1, Of: len(p.Steps), Title: step.Title, Err: err, Touched: touched, Undoes: undoes, Failed: 1}
 		}
 		if err := context.Cause(ctx); err != nil {
 			return StateInterrupted, fail(fmt.Errorf("interrupted before it began: %w", err))
@@ -255,16 +328,34 @@ func (r *Runner) steps(ctx context.Context, w *writer, p *Plan, do stepFunc) (St
 		// A caller who goes away must not cut a step in half.
 		stepCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		crashPoint(beforeStep, i)
+		progress := Progress{Step: i + 1, Of: len(p.Steps), Title: step.Title, Phase: PhaseBegun}
+		tellProgress(ctx, progress)
 		begun, err := do(stepCtx, w, i, step)
 		cancel()
 		touched = touched || begun
 		if err != nil {
-			return StateFailed, fail(errors.Join(err, w.write(record{Type: "fail", Step: i, Error: err.Error()})))
+			progress.Phase = PhaseFailed
+			tellProgress(ctx, progress)
+			writeErr := w.write(record{Type: "fail", Step: i, Error: err.Error()})
+			if undoes == "" || writeErr != nil {
+				return StateFailed, fail(errors.Join(err, writeErr))
+			}
+			if failure == nil {
+				failure = &StepError{Entry: w.id, Step: i + 1, Of: len(p.Steps), Title: step.Title, Err: err, Undoes: undoes}
+			}
+			failure.Failed++
+			continue
 		}
 		if err := w.write(record{Type: "done", Step: i}); err != nil {
 			return StateFailed, fail(err)
 		}
+		progress.Phase = PhaseDone
+		tellProgress(ctx, progress)
 		crashPoint(doneWritten, i)
+	}
+	if failure != nil {
+		failure.Touched = touched
+		return StateFailed, failure
 	}
 	return StateApplied, nil
 }

@@ -35,7 +35,7 @@ type file interface {
 	Truncate(size int64) error
 }
 
-// openFile is how a Journal opens files that it writes; tests let it fail.
+// openFile is how a Journal opens files that it writes.
 type openFile func(name string, flag int, perm os.FileMode) (file, error)
 
 func openOSFile(name string, flag int, perm os.FileMode) (file, error) {
@@ -48,9 +48,8 @@ type writer struct {
 	id  string
 	f   file
 	now func() time.Time
-	// size is where the last whole record ends. torn says that something may lie behind it.
-	size int64
-	torn bool
+	// size is where the last whole record ends, end where the file does: what lies between is torn.
+	size, end int64
 }
 
 func (w *writer) write(r record) error {
@@ -67,25 +66,31 @@ func (w *writer) append(r record) error {
 		return err
 	}
 	line = append(line, '\n')
-	if w.torn && w.f.Truncate(w.size) != nil {
+	if w.cut(); w.end > w.size {
 		// It cannot be cut off, so it becomes a line of its own.
 		line = append([]byte("\n"), line...)
 	}
-	if w.size+int64(len(line)) > maxEntry {
+	if w.end+int64(len(line)) > maxEntry {
 		return fmt.Errorf("it would be larger than %d MiB", maxEntry>>20)
 	}
-	w.torn = true
 	n, err := w.f.Write(line)
+	w.end += int64(n)
 	if err == nil {
 		err = w.f.Sync()
 	}
 	if err != nil {
-		w.torn = w.f.Truncate(w.size) != nil
+		w.cut()
 		return err
 	}
-	w.size += int64(n)
-	w.torn = false
+	w.size = w.end
 	return nil
+}
+
+// cut takes off what is torn, if the disk lets it.
+func (w *writer) cut() {
+	if w.end > w.size && w.f.Truncate(w.size) == nil {
+		w.end = w.size
+	}
 }
 
 // begin makes a new entry; its id is the next number. The file gets the entry's name when its first record is on disk.
@@ -124,7 +129,7 @@ func (j *Journal) begin(p *Plan, actor, undoes string) (_ *writer, err error) {
 		return nil, fmt.Errorf("begin journal entry %s: %w", id, err)
 	}
 	made = append(made, path)
-	if err := syncDir(j.dir); err != nil {
+	if err := j.syncDir(j.dir); err != nil {
 		return nil, err
 	}
 	if err := os.Remove(path + newSuffix); err != nil {
@@ -144,7 +149,7 @@ func (j *Journal) markUndone(id, by string) error {
 		return fmt.Errorf("mark journal entry %s as undone: %w", id, err)
 	}
 	whole := bytes.LastIndexByte(data, '\n') + 1
-	w := &writer{id: id, f: f, now: j.now, size: int64(whole), torn: whole < len(data)}
+	w := &writer{id: id, f: f, now: j.now, size: int64(whole), end: int64(len(data))}
 	return errors.Join(w.write(record{Type: "undone", By: by}), f.Close())
 }
 

@@ -27,6 +27,7 @@ type Pool struct {
 type User struct {
 	ID      string // "user@realm"
 	Enabled bool
+	Expire  int64 // seconds since 1970; 0: never
 	Comment string
 }
 
@@ -81,7 +82,8 @@ func ParseUserConfig(data []byte) UserConfig {
 		}
 		switch f[0] {
 		case "user":
-			u.Users = append(u.Users, User{ID: get(1), Enabled: get(2) == "1", Comment: decodeText(get(7))})
+			expire, _ := strconv.ParseInt(get(3), 10, 64)
+			u.Users = append(u.Users, User{ID: get(1), Enabled: get(2) == "1", Expire: expire, Comment: decodeText(get(7))})
 		case "token":
 			expire, _ := strconv.ParseInt(get(2), 10, 64)
 			u.Tokens = append(u.Tokens, Token{

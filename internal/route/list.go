@@ -130,11 +130,17 @@ func Chosen(handle *netlink.Handle, addr netip.Addr) (Route, error) {
 	return out, nil
 }
 
-// RemoveMarked takes every route with labd's mark away, whoever made it. It goes on after an error and returns all of
-// them.
+// RemoveMarked takes every route and rule with labd's mark away, whoever made it. It goes on after an error and returns all
+// of them.
 func RemoveMarked() error {
-	routes, err := marked()
-	errs := []error{err}
+	rules, err1 := markedRules()
+	routes, err2 := marked()
+	errs := []error{err1, err2}
+	for i := range rules {
+		if err := Host().RuleDel(&rules[i]); err != nil && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, fmt.Errorf("remove the rule for routing %s: %w", rules[i], err))
+		}
+	}
 	for i := range routes {
 		if err := netlink.RouteDel(&routes[i]); err != nil && !errors.Is(err, unix.ESRCH) {
 			errs = append(errs, fmt.Errorf("remove route %s: %w", routes[i].Dst, err))
@@ -143,8 +149,9 @@ func RemoveMarked() error {
 	return errors.Join(errs...)
 }
 
-// CountMarked returns how many routes with labd's mark there are.
+// CountMarked returns how many routes and rules with labd's mark there are.
 func CountMarked() (int, error) {
-	routes, err := marked()
-	return len(routes), err
+	rules, err1 := markedRules()
+	routes, err2 := marked()
+	return len(rules) + len(routes), errors.Join(err1, err2)
 }

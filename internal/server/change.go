@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -25,13 +27,14 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) build(r *http.Request, req apiv1.PlanRequest) (*plan.Plan, error) {
-	if req.Action != apiv1.ActionUndo {
-		return s.Planner.Plan(r.Context(), req)
+	request, err := req.Open()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadRequest, err)
 	}
-	if len(req.IDs) != 1 {
-		return nil, &apiError{http.StatusBadRequest, apiv1.ErrorUsage, "undo takes the id of one journal entry", "labctl journal lists them"}
+	if undo, ok := request.(apiv1.UndoEntryRequest); ok {
+		return s.Runner.UndoPlan(undo.ID)
 	}
-	return s.Runner.UndoPlan(req.IDs[0])
+	return s.Planner.Plan(r.Context(), request)
 }
 
 // apply answers POST /v1/plans/apply: observe again, build the plan again, compare digests, run.
@@ -45,7 +48,7 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, &apiError{http.StatusBadRequest, apiv1.ErrorUsage, "an undo goes to POST /v1/journal/{id}/undo", ""})
 		return
 	}
-	p, err := s.Planner.Plan(r.Context(), req)
+	p, err := s.build(r, req)
 	if err != nil {
 		s.fail(w, err)
 		return
@@ -54,7 +57,7 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, &plan.ChangedError{What: "the facts that its guards read are others now"})
 		return
 	}
-	entry, err := s.Runner.Apply(r.Context(), p, identity(r.Context()).name)
+	entry, err := s.Runner.Apply(s.withProgress(r.Context(), p.Digest), p, identity(r.Context()).name)
 	s.finish(w, entry, err)
 }
 
@@ -65,8 +68,15 @@ func (s *Server) undo(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, err)
 		return
 	}
-	entry, err := s.Runner.Undo(r.Context(), r.PathValue("id"), req.Digest, identity(r.Context()).name)
+	entry, err := s.Runner.Undo(s.withProgress(r.Context(), req.Digest), r.PathValue("id"), req.Digest, identity(r.Context()).name)
 	s.finish(w, entry, err)
+}
+
+// withProgress returns a context with which each step of the plan with the digest is an event.
+func (s *Server) withProgress(ctx context.Context, digest string) context.Context {
+	return plan.WithProgress(ctx, func(p plan.Progress) {
+		s.Events.Publish(apiv1.EventPlanStep, apiv1.StepProgress{Digest: digest, Step: p.Step, Steps: p.Of, Title: p.Title, Phase: apiv1.StepPhase(p.Phase)})
+	})
 }
 
 func (s *Server) finish(w http.ResponseWriter, entry *plan.Entry, err error) {
@@ -95,6 +105,30 @@ func (s *Server) journal(w http.ResponseWriter, _ *http.Request) {
 		items = append(items, journalToAPI(entries[i]))
 	}
 	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindJournalReport, time.Now(), items, nil, notes))
+}
+
+// journalEntry answers GET /v1/journal/{id}: an entry with its steps; of what undo keeps only what holds no secret.
+func (s *Server) journalEntry(w http.ResponseWriter, r *http.Request) {
+	entry, err := s.Runner.Journal.Entry(r.PathValue("id"))
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	out := journalToAPI(entry)
+	at := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		return &t
+	}
+	for i, step := range entry.Plan.Steps {
+		state := entry.Steps[i]
+		out.StepList = append(out.StepList, apiv1.JournalStep{
+			Title: step.Title, How: step.How, Verify: step.Verified, Undo: step.Undone, Undoable: step.Undoable, Former: s.Runner.Ops.Former(step.Op, step.Params, state.Saved), Begun: state.Begun, Done: state.Done,
+			BegunAt: at(state.BegunAt), EndedAt: at(state.EndedAt), Error: state.Error,
+		})
+	}
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindJournalReport, time.Now(), []apiv1.JournalItem{out}, nil, nil))
 }
 
 func planToAPI(p *plan.Plan) apiv1.Plan {

@@ -2,21 +2,20 @@ package server
 
 import (
 	"net/http"
-	"slices"
 
 	apiv1 "labd/api/v1"
 	"labd/internal/disk"
 	"labd/internal/finding"
 	"labd/internal/layer"
+	"labd/internal/placement"
 	"labd/internal/plan"
 	"labd/internal/smart"
-	"labd/internal/storage"
 )
 
-func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Report) apiv1.NVMeItem {
+func driveToAPI(d disk.Drive, placed *placement.Placement) apiv1.NVMeItem {
 	item := apiv1.NVMeItem{
 		ID: string(d.Subject()), Rung: apiv1.Rung(d.Rung), Verdict: apiv1.Health(d.Verdict), PCIID: d.PCIID(), Vendor: d.VendorName, Product: d.ProductName, Chip: d.Chip,
-		Driver: d.Driver, Namespaces: []apiv1.NVMeNamespace{}, Findings: finding.Codes(findings, d.Subject()), Problems: d.Problems,
+		Driver: d.Driver, Namespaces: []apiv1.NVMeNamespace{}, Findings: finding.Codes(placed.Findings, d.Subject()), Problems: d.Problems,
 	}
 	item.Link, item.Errors, item.ASPM, item.Quirks = linkToAPI(d.Link), errorsToAPI(d.AER), d.ASPM, d.Quirks
 	item.PowerState, item.PowerControl, item.RuntimeStatus, item.D3ColdAllowed = d.Power.State, d.Power.Control, d.Power.RuntimeStatus, d.Power.D3ColdAllowed
@@ -24,6 +23,7 @@ func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Repo
 	if d.Port.Address != "" {
 		item.Port = &apiv1.PCIPort{Address: d.Port.Address, Link: linkToAPI(d.Port.Link), Errors: errorsToAPI(d.Port.AER)}
 	}
+	item.Storages = subjects(placed.OnDrive(d))
 	item.Missing, item.Incidents = d.Missing, incidentsToAPI(d.Incidents)
 	if k := d.Known; k != nil {
 		item.Memory = &apiv1.NVMeMemory{Model: k.Model, Serial: k.Serial, First: k.First.UTC(), Last: k.Last.UTC(), Contents: layer.Texts(k.Contents)}
@@ -42,7 +42,7 @@ func driveToAPI(d disk.Drive, findings []finding.Finding, storages *storage.Repo
 		item.Namespaces = append(item.Namespaces, apiv1.NVMeNamespace{
 			Device: ns.Device, NSID: ns.NSID, SizeBytes: ns.SizeBytes, LogicalBlockSize: ns.LogicalBlockSize, ReadOnly: ns.ReadOnly,
 			WWID: ns.WWID, EUI: ns.EUI, NGUID: ns.NGUID, UUID: ns.UUID, Paths: ns.Paths, LoggedErrors: ns.LoggedErrors, CommandErrors: ns.CommandErrors,
-			Users: layer.Texts(ns.Users), Contents: layer.Texts(ns.Contents), Storages: storagesOn(ns, storages),
+			Users: layer.Texts(ns.Users), Contents: layer.Texts(ns.Contents), Storages: subjects(placed.OnNamespace(ns)),
 		})
 	}
 	return item
@@ -149,21 +149,4 @@ func errorsToAPI(a disk.AER) *apiv1.PCIErrors {
 		return nil
 	}
 	return &apiv1.PCIErrors{Correctable: a.Correctable, NonFatal: a.NonFatal, Fatal: a.Fatal}
-}
-
-// storagesOn joins a namespace with the storages that lie on it: on one of its mounts, in its volume group or pool.
-func storagesOn(ns disk.Namespace, storages *storage.Report) []string {
-	if storages == nil {
-		return nil
-	}
-	holds := slices.Concat(ns.Users, ns.Contents)
-	var out []string
-	for _, e := range storages.Entries {
-		if slices.ContainsFunc(e.Layers, func(want layer.Layer) bool {
-			return slices.ContainsFunc(holds, func(have layer.Layer) bool { return have.Is(want) })
-		}) {
-			out = append(out, string(storages.Subject(e)))
-		}
-	}
-	return out
 }

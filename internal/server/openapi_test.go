@@ -106,6 +106,9 @@ func TestOpenAPIAsRead(t *testing.T) {
 		if method != http.MethodGet || rt.stream || rt.kind == "" {
 			continue
 		}
+		if strings.Contains(path, "{id}") {
+			continue // there is none of them here
+		}
 		var answer apiv1.Envelope[map[string]any]
 		ask(t, s, root, method, path, "", &answer)
 		if answer.Kind != rt.kind {
@@ -218,6 +221,7 @@ func (b *spec) document(routes []route) string {
 		pathItems = append(pathItems, pair(path, paths[path]))
 	}
 	b.schema(reflect.TypeFor[apiv1.Problem]())
+	b.schema(reflect.TypeFor[apiv1.StepProgress]())
 	b.schema(reflect.TypeFor[apiv1.ErrorBody]())
 	var schemas yaml.MapSlice
 	for _, name := range slices.Sorted(maps.Keys(b.schemas)) {
@@ -250,8 +254,9 @@ func (b *spec) operation(rt route) yaml.MapSlice {
 		op = append(op, pair("x-labd-tcp", true))
 	}
 	var params []yaml.MapSlice
-	if strings.Contains(rt.pattern, "{id}") {
-		params = append(params, yaml.MapSlice{pair("name", "id"), pair("in", "path"), pair("required", true), pair("schema", yaml.MapSlice{pair("type", "string")})})
+	for _, part := range strings.Split(rt.pattern, "{")[1:] {
+		name, _, _ := strings.Cut(part, "}")
+		params = append(params, yaml.MapSlice{pair("name", name), pair("in", "path"), pair("required", true), pair("schema", yaml.MapSlice{pair("type", "string")})})
 	}
 	if rt.fresh {
 		params = append(params, yaml.MapSlice{
@@ -276,8 +281,17 @@ func (b *spec) operation(rt route) yaml.MapSlice {
 	if rt.body != nil {
 		op = append(op, pair("requestBody", yaml.MapSlice{pair("required", true), pair("content", content("application/json", b.ref(reflect.TypeOf(rt.body))))}))
 	}
+	status, good := "200", yaml.MapSlice{pair("description", "OK")}
+	switch {
+	case rt.upgrade:
+		status, good = "101", yaml.MapSlice{pair("description", "The connection is a stream from here on")}
+	case rt.item == nil && !rt.stream && !rt.frames:
+		status, good = "204", yaml.MapSlice{pair("description", "Done")}
+	default:
+		good = append(good, pair("content", b.answer(rt)))
+	}
 	return append(op, pair("responses", yaml.MapSlice{
-		pair("200", yaml.MapSlice{pair("description", "OK"), pair("content", b.answer(rt))}),
+		pair(status, good),
 		pair("default", yaml.MapSlice{pair("description", "What failed, and what to do next (RFC 9457)"), pair("content", content("application/problem+json", b.ref(reflect.TypeFor[apiv1.Problem]())))}),
 	}))
 }
@@ -287,7 +301,13 @@ func (b *spec) answer(rt route) yaml.MapSlice {
 	case rt.stream:
 		return content("text/event-stream", yaml.MapSlice{
 			pair("type", "string"),
-			pair("description", "Events finding.raised, finding.changed and finding.cleared carry a Finding, plan.ended a JournalItem; reset says that events were lost. A comment comes every 15 seconds."),
+			pair("description", "Events finding.raised, finding.changed and finding.cleared carry a Finding, plan.step a StepProgress, plan.ended a JournalItem; reset says that events were lost. A comment comes every 15 seconds."),
+		})
+	case rt.frames:
+		b.ref(reflect.TypeFor[apiv1.ExecResult]())
+		return content(apiv1.FramesType, yaml.MapSlice{
+			pair("type", "string"), pair("format", "binary"),
+			pair("description", "Docker's frames: a byte for the stream (1 output, 2 errors), three zero bytes, a length of four bytes, the data. The last frame is of stream 4 and holds an ExecResult; without it the stream was cut."),
 		})
 	case rt.kind == "":
 		return content("application/json", b.ref(reflect.TypeOf(rt.item)))
@@ -301,7 +321,7 @@ func content(kind string, schema yaml.MapSlice) yaml.MapSlice {
 }
 
 func operationID(pattern string) string {
-	id := strings.NewReplacer("/v1/", " ", "-", " ", "/{id}/", " one ", "/{id}", " one", "/", " ").Replace(pattern)
+	id := strings.NewReplacer("/v1/", " ", "-", " ", "/{id}/", " one ", "/{id}", " one", "{ct}", "", "{name}", "", "/", " ").Replace(pattern)
 	words := strings.Fields(strings.ToLower(id))
 	for i := 1; i < len(words); i++ {
 		words[i] = strings.ToUpper(words[i][:1]) + words[i][1:]

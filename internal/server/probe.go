@@ -12,7 +12,7 @@ import (
 
 // Prober finds out where packets to a Docker container end, from fresh facts.
 type Prober interface {
-	Probe(ctx context.Context, target probe.Target) (*probe.Result, error)
+	Probe(ctx context.Context, req probe.Request) (*probe.Result, error)
 }
 
 // probe answers POST /v1/probes. It changes nothing, but it sends packets: so it is not for the TCP port.
@@ -27,7 +27,14 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, fmt.Errorf("%w: %q is no address", ErrBadRequest, req.Address))
 		return
 	}
-	result, err := s.Prober.Probe(r.Context(), probe.Target{Address: addr.Unmap(), Port: req.Port})
+	var from netip.Addr
+	if req.From != "" {
+		if from, err = netip.ParseAddr(req.From); err != nil || from.Zone() != "" {
+			s.fail(w, fmt.Errorf("%w: the client %q is no address", ErrBadRequest, req.From))
+			return
+		}
+	}
+	result, err := s.Prober.Probe(r.Context(), probe.Request{Target: probe.Target{Address: addr.Unmap(), Port: req.Port}, From: from.Unmap()})
 	if err != nil {
 		s.fail(w, err)
 		return
@@ -37,11 +44,14 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request) {
 
 func probeToAPI(p *probe.Result) apiv1.ProbeItem {
 	item := apiv1.ProbeItem{
-		ID: p.Target.String(), Network: string(p.Network), DockerContainer: p.Docker, Verdict: apiv1.ProbeVerdict(p.Verdict),
+		ID: p.Target.String(), Network: string(p.Network), DockerContainer: p.Docker, Verdict: apiv1.ProbeVerdict(p.Verdict), PortState: apiv1.PortState(p.PortState),
 		Hops: []apiv1.ProbeHop{}, Packets: []apiv1.ProbePacket{}, Moved: []apiv1.ProbeCounter{},
 	}
 	if p.Source.IsValid() {
 		item.Source = p.Source.String()
+	}
+	if p.From.IsValid() {
+		item.From = p.From.String()
 	}
 	for _, h := range p.Hops {
 		item.Hops = append(item.Hops, apiv1.ProbeHop{Name: apiv1.HopName(h.Name), Where: h.Where, State: apiv1.HopState(h.State), Text: h.Text, Rule: h.Rule, Packets: h.Counted, Lines: h.Lines})

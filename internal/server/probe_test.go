@@ -14,9 +14,9 @@ import (
 // hopOnly answers each probe with one hop.
 type hopOnly struct{}
 
-func (hopOnly) Probe(_ context.Context, target probe.Target) (*probe.Result, error) {
+func (hopOnly) Probe(_ context.Context, req probe.Request) (*probe.Result, error) {
 	return &probe.Result{
-		At: at, Target: target, Verdict: probe.VerdictBlocked, Source: netip.MustParseAddr("192.168.50.1"),
+		At: at, Target: req.Target, Verdict: probe.VerdictBlocked, Source: netip.MustParseAddr("192.168.50.1"),
 		Hops:  []probe.Hop{{Name: "route", State: probe.Blocking, Where: "host", Counted: 2}},
 		Moved: []probe.Moved{{Where: "host", Place: netfilter.Place{Table: "filter", Chain: "FORWARD", Policy: "DROP", Rule: netfilter.Rule{Packets: 2}}}},
 	}, nil

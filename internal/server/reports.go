@@ -3,11 +3,13 @@ package server
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	apiv1 "labd/api/v1"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
 	"labd/internal/network"
+	"labd/internal/placement"
 	"labd/internal/storage"
 )
 
@@ -16,17 +18,15 @@ func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) nvme(w http.ResponseWriter, r *http.Request) {
-	joined := make(chan *storage.Report, 1)
-	go func() { joined <- s.storagesOnce(r.Context()) }()
-	report, err := get(r, s.NVMe)
-	storages := <-joined
-	if err != nil {
+	if _, err := both(r, s.NVMe, s.Storage); err != nil {
 		s.fail(w, err)
 		return
 	}
+	placed := s.Placement()
+	report := placed.Drives
 	items := make([]apiv1.NVMeItem, 0, len(report.Drives))
 	for _, d := range report.Drives {
-		items = append(items, driveToAPI(d, report.Findings, storages))
+		items = append(items, driveToAPI(d, placed))
 	}
 	if kernel := r.URL.Query().Get("kernel"); kernel != "" {
 		if err := predict(report, kernel, items); err != nil {
@@ -34,30 +34,39 @@ func (s *Server) nvme(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNVMeReport, report.At, items, s.findingsToAPI(report.Findings), report.Notes))
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNVMeReport, report.At, items, s.findingsToAPI(about(placed, finding.KindNVMe)), report.Notes))
 }
 
-// storagesOnce is the last report on storages. Where there is none yet, as in a labd for one command, they are looked at
-// once; without it only the storages on a drive are unknown.
-func (s *Server) storagesOnce(ctx context.Context) *storage.Report {
-	if report, ok := s.Storage.Latest(); ok || identity(ctx).public {
-		return report
-	}
-	ctx, cancel := context.WithTimeout(ctx, FreshTimeout)
-	defer cancel()
-	report, err := s.Storage.Refresh(ctx)
-	if err != nil {
-		return nil
-	}
-	return report
+// both gets the report of a job, and sees to it that another one, which it is joined with, was looked at once: in a labd for
+// one command nothing else does. Without that report only what follows from both is unknown.
+func both[R, S any](r *http.Request, asked Source[R], other Source[S]) (R, error) {
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		if _, ok := other.Latest(); ok || identity(r.Context()).public {
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), FreshTimeout)
+		defer cancel()
+		_, _ = other.Refresh(ctx)
+	}()
+	report, err := get(r, asked)
+	<-looked
+	return report, err
+}
+
+// about are the findings of the placement about subjects of a kind.
+func about(p *placement.Placement, kind finding.Kind) []finding.Finding {
+	return slices.DeleteFunc(slices.Clone(p.Findings), func(f finding.Finding) bool { return !f.Subject.IsKind(kind) })
 }
 
 func (s *Server) storage(w http.ResponseWriter, r *http.Request) {
-	report, err := get(r, s.Storage)
-	if err != nil {
+	if _, err := both(r, s.Storage, s.NVMe); err != nil {
 		s.fail(w, err)
 		return
 	}
+	placed := s.Placement()
+	report := placed.Storages
 	items := make([]apiv1.StorageItem, 0, len(report.Entries))
 	for _, e := range report.Entries {
 		item := s.entryToAPI(report, e)
@@ -66,7 +75,7 @@ func (s *Server) storage(w http.ResponseWriter, r *http.Request) {
 		}
 		items = append(items, item)
 	}
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindStorageReport, report.At, items, s.findingsToAPI(report.Findings), report.Notes))
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindStorageReport, report.At, items, s.findingsToAPI(about(placed, finding.KindStorage)), report.Notes))
 }
 
 func (s *Server) entryToAPI(report *storage.Report, e storage.Entry) apiv1.StorageItem {

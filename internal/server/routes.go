@@ -35,8 +35,9 @@ type route struct {
 	query map[string]string
 	// limit is the most that is read of a request's body, in bytes; zero means maxBody.
 	limit int64
-	// stream says that the answer is a stream of events.
-	stream bool
+	// stream says that the answer is a stream of events, frames that it is one of frames, upgrade that the connection
+	// changes to another protocol.
+	stream, frames, upgrade bool
 	// body is a value of the type that the request carries, kind and item those of the envelope that answers; an item
 	// without kind answers by itself.
 	body any
@@ -57,6 +58,11 @@ func (s *Server) routes() []route {
 		{pattern: "GET /v1/tree", public: true, handler: s.tree, summary: "Node, LXC containers, compose projects, Docker containers, networks and routes, with their health", fresh: true, kind: apiv1.KindTreeReport, item: apiv1.TreeItem{}},
 		{pattern: "GET /v1/router", handler: s.routerAdvice, summary: "What the LAN's router must know", fresh: true, query: map[string]string{"style": "The router: " + strings.Join(apiv1.RouterStyles(), ", "), "remove": "1: what takes it away again", "hosts": "Names instead of routes, for: " + strings.Join(apiv1.HostsFormats(), ", ")}, kind: apiv1.KindRouterReport, item: apiv1.RouterItem{}},
 		{pattern: "POST /v1/probes", handler: s.probe, summary: "Look at each hop to an address in a Docker network, and send packets to it", body: apiv1.ProbeRequest{}, kind: apiv1.KindProbeReport, item: apiv1.ProbeItem{}},
+		{pattern: "POST /v1/containers/{ct}/{name}/exec", access: commands, handler: s.createExec, summary: "Make a command in a Docker container; ct is an LXC container's id or name, name a Docker container's name, PROJECT/SERVICE or id", body: apiv1.ExecRequest{}, kind: apiv1.KindExecReport, item: apiv1.ExecItem{}},
+		{pattern: "POST /v1/exec/{id}/start", access: commands, handler: s.startExec, summary: "Start it: an upgrade to labd-exec/1, plain input, output as frames with the exit code in the last", upgrade: true},
+		{pattern: "POST /v1/exec/{id}/resize", access: commands, handler: s.resizeExec, summary: "Tell its terminal a new size", body: apiv1.TerminalSize{}},
+		{pattern: "GET /v1/containers/{ct}/{name}/logs", access: commands, handler: s.logs, summary: "What a Docker container printed, as frames", query: map[string]string{"follow": "1: go on with what comes", "timestamps": "1: with the time of each line", "since": "A Unix time", "tail": "How many of the last lines; all without it"}, frames: true},
+		{pattern: "POST /v1/containers/{ct}/{name}/connect", access: commands, handler: s.connect, summary: "One TCP connection into a Docker container: an upgrade to tcp", query: map[string]string{"port": "The TCP port"}, upgrade: true},
 		{pattern: "GET /v1/findings", public: true, handler: s.findings, summary: "The findings of all jobs, as items and as findings", fresh: true, kind: apiv1.KindFindingReport, item: apiv1.Finding{}},
 		{pattern: "GET /v1/history", public: true, handler: s.history, summary: "Findings that are there, and those that went away, the latest first", kind: apiv1.KindHistoryReport, item: apiv1.HistoryItem{}},
 		{pattern: "GET /v1/events", public: true, handler: s.events, summary: "Findings and plans as they come, as server-sent events", stream: true},
@@ -67,6 +73,7 @@ func (s *Server) routes() []route {
 		{pattern: "POST /v1/notifications/test", access: commands, handler: s.notifyTest, summary: "Send a test message to targets, and say how that went", body: apiv1.NotificationTestRequest{}, kind: apiv1.KindNotificationTest, item: apiv1.NotificationTestItem{}},
 		{pattern: "GET /v1/config", handler: s.configuration, summary: "The configuration in force, and how the last reload went", kind: apiv1.KindConfigReport, item: apiv1.ConfigItem{}},
 		{pattern: "GET /v1/journal", handler: s.journal, summary: "What labd changed on this host, newest first", kind: apiv1.KindJournalReport, item: apiv1.JournalItem{}},
+		{pattern: "GET /v1/journal/{id}", handler: s.journalEntry, summary: "One change, step by step: what was done and how, what was there before, when, and the error", kind: apiv1.KindJournalReport, item: apiv1.JournalItem{}},
 		{pattern: "POST /v1/plans", handler: s.plan, summary: "What an action would do", body: apiv1.PlanRequest{}, kind: apiv1.KindPlan, item: apiv1.Plan{}},
 		{pattern: "POST /v1/plans/apply", access: changes, handler: s.apply, summary: "Do what a plan says, with its digest as consent", body: apiv1.PlanRequest{}, kind: apiv1.KindJournalReport, item: apiv1.JournalItem{}},
 		{pattern: "POST /v1/journal/{id}/undo", access: changes, handler: s.undo, summary: "Take a journal entry back", body: apiv1.UndoRequest{}, kind: apiv1.KindJournalReport, item: apiv1.JournalItem{}},

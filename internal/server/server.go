@@ -13,6 +13,7 @@ import (
 	"labd/internal/disk"
 	"labd/internal/finding"
 	"labd/internal/network"
+	"labd/internal/placement"
 	"labd/internal/plan"
 	"labd/internal/storage"
 )
@@ -37,7 +38,7 @@ type Source[R any] interface {
 // Planner builds plans: each call observes afresh.
 type Planner interface {
 	// Plan builds the plan of a request. It fails with a *plan.RefusedError or ErrBadRequest.
-	Plan(ctx context.Context, req apiv1.PlanRequest) (*plan.Plan, error)
+	Plan(ctx context.Context, req apiv1.Request) (*plan.Plan, error)
 	// StoragePlan is what a removal of one dead storage would do, from facts already observed.
 	StoragePlan(report *storage.Report, id string) (*plan.Plan, error)
 }
@@ -51,8 +52,12 @@ type Config struct {
 	NVMe    Source[*disk.Report]
 	Storage Source[*storage.Report]
 	Network Source[*network.Report]
+	// Placement joins the last reports of drives and storages.
+	Placement func() *placement.Placement
 	// Drives forgets drives that are gone for good.
 	Drives interface{ Forget(serial string) error }
+	// Containers opens what streams lead to.
+	Containers Containers
 	// Prober finds out where packets to a Docker container end.
 	Prober  Prober
 	Planner Planner
@@ -79,7 +84,8 @@ type Config struct {
 // Server answers the API.
 type Server struct {
 	Config
-	mux *http.ServeMux
+	mux     *http.ServeMux
+	streams streams
 }
 
 // New returns a Server.
@@ -122,7 +128,11 @@ func classify(err error) *apiError {
 	var step *plan.StepError
 	var silence *finding.SilenceError
 	hint := ""
-	if errors.As(err, &step) && step.Touched {
+	switch {
+	case !errors.As(err, &step):
+	case step.Undoes != "":
+		hint = fmt.Sprintf("once the cause is gone, labctl undo %s again: it takes back what is left", step.Undoes)
+	case step.Touched:
 		hint = fmt.Sprintf("labctl journal shows what was done; labctl undo %s takes it back", step.Entry)
 	}
 	switch {

@@ -17,6 +17,7 @@ import (
 	"labd/internal/finding"
 	"labd/internal/network"
 	"labd/internal/notify"
+	"labd/internal/placement"
 	"labd/internal/plan"
 	"labd/internal/storage"
 )
@@ -29,7 +30,7 @@ func (f fixed[R]) Refresh(context.Context) (R, error) { return f.report, nil }
 
 type noPlans struct{}
 
-func (noPlans) Plan(context.Context, apiv1.PlanRequest) (*plan.Plan, error) {
+func (noPlans) Plan(context.Context, apiv1.Request) (*plan.Plan, error) {
 	return nil, &plan.RefusedError{Reason: "nothing to plan here"}
 }
 
@@ -79,14 +80,17 @@ func testServer(t *testing.T) *Server {
 	}
 	dead := finding.Finding{Code: finding.NVMeDead, Severity: finding.Fail, Subject: finding.NVMe("0000:01:00.0"), Title: "dead"}
 	registry.Update(time.Now(), []finding.Finding{dead}, "nvme")
+	drivesReport := &disk.Report{At: at, Findings: []finding.Finding{dead}, Drives: []disk.Drive{
+		{Function: disk.Function{Address: "0000:01:00.0", Controllers: []disk.Controller{{Name: "nvme0", Serial: "HERE"}}}, Rung: disk.RungController, Verdict: disk.VerdictFail},
+	}}
+	storages := &storage.Report{At: at, Readable: true}
 	return New(Config{
 		Node: "n1", Version: "v", Kernel: "6.8", Findings: registry, Events: NewEvents(at), Log: slog.New(slog.DiscardHandler),
-		NVMe: fixed[*disk.Report]{&disk.Report{At: at, Findings: []finding.Finding{dead}, Drives: []disk.Drive{
-			{Function: disk.Function{Address: "0000:01:00.0", Controllers: []disk.Controller{{Name: "nvme0", Serial: "HERE"}}}, Rung: disk.RungController, Verdict: disk.VerdictFail},
-		}}},
-		Drives:        drives{"GONE": true},
+		NVMe:      fixed[*disk.Report]{drivesReport},
+		Placement: func() *placement.Placement { return placement.Join(drivesReport, storages) },
+		Drives:    drives{"GONE": true}, Containers: &containersOf{},
 		Notifications: mailbox{},
-		Storage:       fixed[*storage.Report]{&storage.Report{At: at, Readable: true}},
+		Storage:       fixed[*storage.Report]{storages},
 		Network:       fixed[*network.Report]{network.Diagnose(&network.Facts{At: at}, network.DefaultPolicy())},
 		Planner:       noPlans{}, Runner: &plan.Runner{Journal: plan.NewJournal(t.TempDir(), time.Now)},
 		StorageConfig: storageConfigFile("dir: local\n\tpath /var/lib/vz\n\tcontent iso\n"),

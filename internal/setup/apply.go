@@ -54,7 +54,7 @@ func (a *Access) Ops() plan.Ops {
 		opRole:  plan.Typed[Right, []string]{CaptureFunc: a.captureRole, DoFunc: a.makeRole, VerifyFunc: a.verifyRole, UndoFunc: a.undoRole},
 		opUser:  plan.Typed[struct{}, bool]{CaptureFunc: a.captureUser, DoFunc: a.makeUser, VerifyFunc: a.verifyUser, UndoFunc: a.undoUser},
 		opGrant: plan.Typed[Right, bool]{CaptureFunc: a.captureGrant, DoFunc: a.grant, VerifyFunc: a.verifyGrant, UndoFunc: a.undoGrant},
-		opToken: plan.Typed[tokenParams, savedToken]{CaptureFunc: a.captureToken, DoFunc: a.makeToken, VerifyFunc: a.verifyToken, UndoFunc: a.undoToken},
+		opToken: plan.Typed[tokenParams, savedToken]{CheckFunc: a.checkToken, CaptureFunc: a.captureToken, DoFunc: a.makeToken, VerifyFunc: a.verifyToken, UndoFunc: a.undoToken},
 	}
 }
 
@@ -182,6 +182,15 @@ func (a *Access) hasToken(ctx context.Context) (bool, error) {
 	return slices.ContainsFunc(users.Tokens, func(t pve.Token) bool { return t.ID == TokenID }), err
 }
 
+// checkToken refuses to replace a token of which the plan knew nothing: others may use it.
+func (a *Access) checkToken(ctx context.Context, p tokenParams) error {
+	is, err := a.hasToken(ctx)
+	if err == nil && is != p.Replace {
+		err = &plan.ChangedError{What: "the API token " + TokenID}
+	}
+	return err
+}
+
 func (a *Access) captureToken(ctx context.Context, p tokenParams) (s savedToken, err error) {
 	if s.Existed, err = a.hasToken(ctx); err != nil {
 		return s, err
@@ -247,6 +256,10 @@ func (a *Access) undoToken(ctx context.Context, p tokenParams, s savedToken) err
 		if _, err := a.run(ctx, removeTokenArgs()); err != nil {
 			return err
 		}
+	}
+	// The secret of a token that was replaced is dead: to write it back would only lock labd out.
+	if s.Existed && strings.HasPrefix(s.File, TokenID+"=") {
+		return nil
 	}
 	if s.HadFile {
 		return writeSecret(p.File, s.File)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"labd/internal/host"
 	"labd/internal/pve"
@@ -58,13 +59,20 @@ type Facts struct {
 	TokenFile      string
 	// Token is what the file holds, "" where there is none.
 	Token string
-	// TryErr is why the token in the file does not do; nil when it does.
+	// TryErr is why the token in the file does not do; nil when it does. It is a *LacksError where PVE takes the token.
 	TryErr error
+	// At is when this was seen: users and tokens may expire.
+	At time.Time
 }
+
+// LacksError says that PVE takes a token, and that it lacks rights.
+type LacksError struct{ Missing []string }
+
+func (e *LacksError) Error() string { return "the token lacks " + strings.Join(e.Missing, ", ") }
 
 // Observe reads what there is. It changes nothing, and asks PVE only what the token in the file may do.
 func (a *Access) Observe(ctx context.Context) (*Facts, error) {
-	f := &Facts{HasUserManager: a.Host.HasProgram("pveum"), TokenFile: a.TokenFile}
+	f := &Facts{HasUserManager: a.Host.HasProgram("pveum"), TokenFile: a.TokenFile, At: time.Now()}
 	var err error
 	if f.Cluster, err = pve.ReadCluster(pve.DirFS(a.Host.PVE)); err != nil {
 		return nil, err
@@ -98,6 +106,11 @@ func (a *Access) tryToken(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
+	return Check(permissions)
+}
+
+// Check returns a *LacksError unless permissions are all that labd needs.
+func Check(permissions pve.Permissions) error {
 	var missing []string
 	for _, r := range Rights() {
 		for _, privilege := range r.Privileges {
@@ -107,7 +120,7 @@ func (a *Access) tryToken(ctx context.Context, token string) error {
 		}
 	}
 	if missing != nil {
-		return fmt.Errorf("the token lacks %s", strings.Join(missing, ", "))
+		return &LacksError{Missing: missing}
 	}
 	return nil
 }
@@ -123,8 +136,12 @@ func (f *Facts) user() (pve.User, bool) {
 	return f.Users.Users[i], true
 }
 
-func (f *Facts) hasToken() bool {
-	return slices.ContainsFunc(f.Users.Tokens, func(t pve.Token) bool { return t.ID == TokenID })
+func (f *Facts) token() (pve.Token, bool) {
+	i := slices.IndexFunc(f.Users.Tokens, func(t pve.Token) bool { return t.ID == TokenID })
+	if i < 0 {
+		return pve.Token{}, false
+	}
+	return f.Users.Tokens[i], true
 }
 
 // privileges are those of a role in user.cfg; ok is false where there is none of that name.

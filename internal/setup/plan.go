@@ -1,11 +1,13 @@
 package setup
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"labd/internal/finding"
 	"labd/internal/plan"
+	"labd/internal/pve"
 )
 
 // Names of the operations.
@@ -60,18 +62,44 @@ func Plan(f *Facts, rotate bool) (*plan.Plan, error) {
 			b.grant(r)
 		}
 	}
-	g.Token, g.Works = f.hasToken(), f.TryErr == nil && f.isOurs()
-	// Rights that the steps before give may be all that the token lacks; whether it works then is not known yet.
-	if rotate || !g.Works {
+	_, g.Token = f.token()
+	g.Works = f.TryErr == nil && f.isOurs()
+	needs, err := needsToken(f, len(p.Steps) > 0)
+	if err != nil && !rotate {
+		return nil, err
+	}
+	if rotate || needs {
 		b.token(tokenParams{Replace: g.Token, File: f.TokenFile})
 	}
 	if b.err != nil {
 		return nil, b.err
 	}
 	p.Notes = notes(f, p, g)
-	var err error
 	p.Digest, err = plan.Digest(g)
 	return p, err
+}
+
+// needsToken reports whether a token must be made, or replaced: where there is none, where its secret is lost, and where
+// PVE does not take it. One that PVE takes and that only lacks rights stays, as others may use it too: a token without
+// privilege separation has those of its user, which gives are about to be completed. It is refused while PVE does not
+// answer, since then nobody knows whether the token works.
+func needsToken(f *Facts, gives bool) (bool, error) {
+	token, exists := f.token()
+	var lacks *LacksError
+	switch {
+	case !exists, !f.isOurs():
+		return true, nil
+	case f.TryErr == nil:
+		return false, nil
+	case errors.As(f.TryErr, &lacks):
+		return !gives || token.Privsep, nil
+	case errors.Is(f.TryErr, pve.ErrUnauthenticated):
+		return true, nil
+	}
+	return false, &plan.RefusedError{
+		Reason: "whether the token works cannot be told: " + f.TryErr.Error(),
+		Hint:   "see systemctl status pveproxy pvedaemon; labctl setup pve --rotate makes a new token all the same",
+	}
 }
 
 // refuse says what stands against making anything.
@@ -83,6 +111,8 @@ func refuse(f *Facts) error {
 		return &plan.RefusedError{Reason: "pveum, by which users and tokens are made, cannot be run", Hint: "run it on the PVE host itself; with moved paths name its directory in paths.exec"}
 	case !f.Cluster.Quorate:
 		return &plan.RefusedError{Reason: "the cluster has no quorum, so PVE takes no change", Hint: "pvecm status"}
+	case ok && user.Expire != 0 && user.Expire <= f.At.Unix():
+		return &plan.RefusedError{Reason: "the user " + User + " has expired in PVE", Hint: "pveum user modify " + User + " --expire 0"}
 	case ok && !user.Enabled:
 		return &plan.RefusedError{Reason: "somebody switched the user " + User + " off in PVE", Hint: "pveum user modify " + User + " --enable 1"}
 	}
@@ -95,7 +125,7 @@ func notes(f *Facts, p *plan.Plan, g guards) []string {
 		return []string{fmt.Sprintf("the token in %s works and has all rights that labd needs; labctl setup pve --rotate gives it a new secret", f.TokenFile)}
 	}
 	if f.Token != "" && !f.isOurs() {
-		out = append(out, fmt.Sprintf("%s holds another token now (%s); it stays in PVE, and labctl undo puts it back into the file", f.TokenFile, strings.SplitN(f.Token, "=", 2)[0]))
+		out = append(out, fmt.Sprintf("%s holds another token now (%s); it stays in PVE", f.TokenFile, strings.SplitN(f.Token, "=", 2)[0]))
 	}
 	if f.Token != "" && f.isOurs() && f.TryErr != nil && g.Token {
 		out = append(out, "the token in the file does not do: "+f.TryErr.Error())

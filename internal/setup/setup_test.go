@@ -196,6 +196,40 @@ func TestRotate(t *testing.T) {
 	}
 }
 
+// A later entry that can never be taken back does not block an earlier one, and an undo brings no dead secret back.
+func TestUndoAfterRotate(t *testing.T) {
+	b := newBed(t)
+	before := b.read("etc/pve/user.cfg") + b.read("etc/pve/priv/token.cfg")
+	first := b.apply(false)
+	second := b.apply(true)
+	var refused *plan.RefusedError
+	if err := b.undo(second.ID); !errors.As(err, &refused) {
+		t.Errorf("undo of the rotation: %v", err)
+	}
+	if err := b.undo(first.ID); err != nil {
+		t.Fatal(err)
+	}
+	if after := b.read("etc/pve/user.cfg") + b.read("etc/pve/priv/token.cfg") + b.read("etc/labd/token"); after != before {
+		t.Errorf("after undo:\n%s", cmp.Diff(before, after))
+	}
+}
+
+// A token that somebody made since the plan was shown is not replaced: others may use it.
+func TestTokenMadeMeanwhile(t *testing.T) {
+	b := newBed(t)
+	p, err := b.plan(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.change("user:root@pam", "user:labd@pve:1:0::::::\ntoken:labd@pve!labd:0:0::\nuser:root@pam")
+	b.change("token:root@pam!dev", "role:LabdStorage:Datastore.Allocate,Datastore.Audit:\nrole:LabdTasks:Sys.Audit:\ntoken:root@pam!dev")
+	p.Steps = p.Steps[len(p.Steps)-1:]
+	var changed *plan.ChangedError
+	if _, err := b.runner.Apply(t.Context(), p, "root"); !errors.As(err, &changed) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // What is missing is added, what is there stays.
 func TestSetupAddsWhatIsMissing(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -214,10 +248,19 @@ func TestSetupAddsWhatIsMissing(t *testing.T) {
 			func(b *bed) {
 				b.change("role:LabdStorage:Datastore.Allocate,Datastore.Audit:", "role:LabdStorage:Datastore.Audit,VM.Audit:")
 			},
-			[]string{
-				"pveum role modify LabdStorage --privs Datastore.Allocate,Datastore.Audit --append 1",
-				"pveum user token remove labd@pve labd; pveum user token add labd@pve labd --privsep 0 --output-format json",
-			},
+			[]string{"pveum role modify LabdStorage --privs Datastore.Allocate,Datastore.Audit --append 1"},
+		},
+		"a permission is missing": {
+			func(b *bed) { b.change("acl:1:/storage:labd@pve:LabdStorage:\n", "") },
+			[]string{"pveum acl modify /storage --users labd@pve --roles LabdStorage"},
+		},
+		"the token has rights of its own": {
+			func(b *bed) { b.change("token:labd@pve!labd:0:0::", "token:labd@pve!labd:0:1::") },
+			[]string{"pveum user token remove labd@pve labd; pveum user token add labd@pve labd --privsep 0 --output-format json"},
+		},
+		"the token has expired": {
+			func(b *bed) { b.change("token:labd@pve!labd:0:0::", "token:labd@pve!labd:1700000000:0::") },
+			[]string{"pveum user token remove labd@pve labd; pveum user token add labd@pve labd --privsep 0 --output-format json"},
 		},
 		"the file holds another token": {
 			func(b *bed) {
@@ -265,7 +308,14 @@ func TestSetupRefuses(t *testing.T) {
 		"no quorum":      {func(b *bed) { _ = b.server.SetQuorum(false) }, "no quorum"},
 		"pmxcfs is down": {func(b *bed) { _ = b.server.SetClusterFS(false) }, "no PVE host"},
 		"no pveum":       {func(b *bed) { b.access.Host.Exec = b.root }, "pveum"},
-		"user off":       {func(b *bed) { b.change("user:root@pam", "user:labd@pve:0:0::::::\nuser:root@pam") }, "switched the user"},
+		"user expired": {func(b *bed) {
+			b.change("user:root@pam", "user:labd@pve:1:1700000000::::::\nuser:root@pam")
+		}, "has expired"},
+		"PVE does not answer": {func(b *bed) {
+			b.apply(false)
+			b.server.Inject(pvesim.Fault{Path: "/access/permissions", Cut: true})
+		}, "cannot be told"},
+		"user off": {func(b *bed) { b.change("user:root@pam", "user:labd@pve:0:0::::::\nuser:root@pam") }, "switched the user"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t)

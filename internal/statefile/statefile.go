@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -84,7 +85,7 @@ func (f *File) Load(decode func(version int, data []byte) error) error {
 }
 
 func (f *File) load(path string, decode func(int, []byte) error) error {
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path)
 	if err != nil {
 		return err
 	}
@@ -93,6 +94,25 @@ func (f *File) load(path string, decode func(int, []byte) error) error {
 		return err
 	}
 	return decode(value.Version, value.Data)
+}
+
+// MaxSize is the most that a file may be, in bytes.
+const MaxSize = 64 << 20
+
+// errTooLarge says that a file is, or would be, larger than MaxSize.
+var errTooLarge = fmt.Errorf("larger than %d MiB", MaxSize>>20)
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err == nil && len(raw) > MaxSize {
+		err = errTooLarge
+	}
+	return raw, err
 }
 
 // open checks the outer object of a file.
@@ -135,6 +155,9 @@ func (f *File) Save(value any) error {
 	}
 	raw := bytes.TrimSuffix(data.Bytes(), []byte("\n"))
 	text := fmt.Appendf(nil, "{\"version\":%d,\"sha256\":%q,\"data\":%s}\n", f.version, sum(raw), raw)
+	if len(text) > MaxSize {
+		return fmt.Errorf("write %s: %w", f.path, errTooLarge)
+	}
 	if f.valid {
 		if err := f.keepOld(); err != nil {
 			return fmt.Errorf("keep the copy before %s: %w", f.path, err)

@@ -63,19 +63,40 @@ type saved struct {
 	Pools []string  `json:"pools,omitempty"`
 }
 
+// shownProperties are the properties of an entry that a journal's reader may see: where the data are, and no credential.
+var shownProperties = []string{"type", "path", "server", "export", "share", "datastore", "pool", "vgname", "thinpool", "portal", "target", "monhost", "content"}
+
+// formerEntry says what an entry was before.
+func formerEntry(p entryParams, s saved) string {
+	var parts []string
+	for _, key := range shownProperties {
+		if value := s.Create[key]; value != "" {
+			parts = append(parts, key+" "+value)
+		}
+	}
+	if s.Nodes != "" {
+		parts = append(parts, "nodes "+s.Nodes)
+	}
+	if s.Disabled {
+		parts = append(parts, "switched off")
+	}
+	return p.ID + ": " + strings.Join(parts, ", ")
+}
+
 // Ops are the operations of this domain's plans.
 func (a *Applier) Ops() plan.Ops {
 	return plan.Ops{
 		opDisable: plan.Typed[entryParams, saved]{
-			CheckFunc: a.checkBeforeAll, CaptureFunc: a.capture, DoFunc: a.disable, VerifyFunc: a.verifyDisabled,
+			CheckFunc: a.checkBeforeAll, CaptureFunc: a.capture, DoFunc: a.disable, VerifyFunc: a.verifyDisabled, FormerFunc: formerEntry,
 			UndoFunc: func(ctx context.Context, p entryParams, s saved) error { return a.restoreSwitch(ctx, p.ID, s) },
 		},
 		opDelete: plan.Typed[entryParams, saved]{
-			CheckFunc: a.checkSame, CaptureFunc: a.capture, DoFunc: a.deleteEntry, VerifyFunc: a.verifyDeleted,
-			UndoFunc: func(ctx context.Context, p entryParams, s saved) error { return a.restoreEntry(ctx, p.ID, s) },
+			CheckFunc: a.checkSame, CaptureFunc: a.capture, DoFunc: a.deleteEntry, VerifyFunc: a.verifyDeleted, FormerFunc: formerEntry,
+			UndoFunc:      func(ctx context.Context, p entryParams, s saved) error { return a.restoreEntry(ctx, p.ID, s) },
+			CheckUndoFunc: func(ctx context.Context, p entryParams, s saved) error { return a.checkRestoreEntry(ctx, p.ID, s) },
 		},
 		opDropNode: plan.Typed[entryParams, saved]{
-			CheckFunc: a.checkBeforeAll, CaptureFunc: a.capture, DoFunc: a.dropNode, VerifyFunc: a.verifyDropped,
+			CheckFunc: a.checkBeforeAll, CaptureFunc: a.capture, DoFunc: a.dropNode, VerifyFunc: a.verifyDropped, FormerFunc: formerEntry,
 			UndoFunc: func(ctx context.Context, p entryParams, s saved) error { return a.restoreNodes(ctx, p.ID, s) },
 		},
 		opStopUnit:   a.stopUnit(),

@@ -47,28 +47,24 @@ func pendingValue(c *pve.GuestConfig, key string) (value string, unset bool) {
 func (a *Applier) fixGuest() plan.Op {
 	return plan.Typed[guestFix, struct{}]{
 		CheckFunc: func(ctx context.Context, p guestFix) error {
-			config, _, err := a.readGuest(ctx, p)
-			if err != nil {
-				return err
-			}
-			if lock, locked := config.Live().Get("lock"); locked {
-				return &plan.RefusedError{Reason: fmt.Sprintf("guest %d is locked (%s)", p.ID, lock), Hint: "wait until that is over"}
-			}
-			if v, _ := config.Live().Get(p.Key); v != p.Value {
-				return &plan.ChangedError{What: fmt.Sprintf("%s of guest %d", p.Key, p.ID)}
-			}
-			return nil
+			_, err := a.judgedGuest(ctx, p)
+			return err
 		},
 		DoFunc: func(ctx context.Context, p guestFix) error {
-			_, digest, err := a.readGuest(ctx, p)
+			// The value that was judged is compared in the very reading whose digest PVE gets.
+			digest, err := a.judgedGuest(ctx, p)
 			if err != nil {
 				return err
+			}
+			what := fmt.Sprintf("change %s of guest %d", p.Key, p.ID)
+			if p.isContainersUnused() {
+				return a.changeGuestFile(ctx, what, p, p.Value, p.New)
 			}
 			set, unset := map[string]string{p.Key: p.New}, []string(nil)
 			if p.New == "" {
 				set, unset = nil, []string{p.Key}
 			}
-			return a.change(ctx, fmt.Sprintf("change %s of guest %d", p.Key, p.ID), func(c PVE) error { return c.UpdateGuest(ctx, p.ref(), set, unset, digest) })
+			return a.change(ctx, what, func(c PVE) error { return c.UpdateGuest(ctx, p.ref(), set, unset, digest) })
 		},
 		VerifyFunc: func(ctx context.Context, p guestFix) error {
 			config, _, err := a.readGuest(ctx, p)
@@ -81,20 +77,110 @@ func (a *Applier) fixGuest() plan.Op {
 			}
 			return nil
 		},
-		UndoFunc: func(ctx context.Context, p guestFix, _ struct{}) error {
-			config, _, err := a.readGuest(ctx, p)
-			if err != nil {
+		CheckUndoFunc: func(ctx context.Context, p guestFix, _ struct{}) error {
+			done, err := a.guestToRestore(ctx, p)
+			if err != nil || done || p.Node == a.node {
 				return err
 			}
-			pending, unset := pendingValue(&config, p.Key)
-			if v, _ := config.Live().Get(p.Key); v == p.Value && pending == "" && !unset {
-				return nil
-			}
-			return a.change(ctx, fmt.Sprintf("set %s of guest %d as before", p.Key, p.ID), func(c PVE) error {
-				return c.UpdateGuest(ctx, p.ref(), map[string]string{p.Key: p.Value}, nil, "")
-			})
+			return fmt.Errorf("guest %d is on %s, and PVE there takes it only while the storage can be used", p.ID, p.Node)
 		},
+		UndoFunc: func(ctx context.Context, p guestFix, _ struct{}) error { return a.restoreGuest(ctx, p) },
 	}
+}
+
+// isContainersUnused tells an unused volume of a container. PVE takes it off only where it can use the storage, and there
+// it deletes the volume (PVE::LXC::Config, vmconfig_apply_pending).
+func (g guestFix) isContainersUnused() bool {
+	return g.Kind == pve.LXC && strings.HasPrefix(g.Key, "unused")
+}
+
+// judgedGuest returns the digest of the guest's file in which the key still has the value that the plan was made for.
+func (a *Applier) judgedGuest(ctx context.Context, p guestFix) (digest string, err error) {
+	config, digest, err := a.readGuest(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	if lock, locked := config.Live().Get("lock"); locked {
+		return "", &plan.RefusedError{Reason: fmt.Sprintf("guest %d is locked (%s)", p.ID, lock), Hint: "wait until that is over"}
+	}
+	if v, _ := config.Live().Get(p.Key); v != p.Value {
+		return "", &plan.ChangedError{What: fmt.Sprintf("%s of guest %d", p.Key, p.ID)}
+	}
+	return digest, nil
+}
+
+// changeGuestFile changes the key in the guest's file itself, under PVE's lock of the guest.
+func (a *Applier) changeGuestFile(ctx context.Context, what string, p guestFix, was, value string) error {
+	if p.Node != a.node {
+		return fmt.Errorf("%s: it is on %s, so its file cannot be locked from here", what, p.Node)
+	}
+	err := a.guestFile(p).Set(ctx, p.Key, was, value)
+	if errors.Is(err, pve.ErrChanged) {
+		return &plan.ChangedError{What: what + ": " + err.Error()}
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// guestFile is the file of a guest of this node. PVE keeps its locks in /run/lock, beside labd's own directory in /run.
+func (a *Applier) guestFile(p guestFix) pve.GuestFile {
+	return pve.GuestFile{Root: a.host.PVE, LockDir: filepath.Join(filepath.Dir(a.host.Paths.Run), "lock"), Guest: p.ref()}
+}
+
+// guestToRestore reports whether the key has its former value again. It fails where somebody has given it another one
+// since, which labd leaves alone.
+func (a *Applier) guestToRestore(ctx context.Context, p guestFix) (done bool, err error) {
+	config, _, err := a.readGuest(ctx, p)
+	if err != nil {
+		return false, err
+	}
+	pending, unset := pendingValue(&config, p.Key)
+	switch v, _ := config.Live().Get(p.Key); {
+	case v == p.Value && pending == "" && !unset:
+		return true, nil
+	case v != p.Value && v != p.New:
+		return false, fmt.Errorf("somebody has set %s of guest %d to %q since; labd leaves that as it is", p.Key, p.ID, v)
+	}
+	return false, nil
+}
+
+// restoreGuest gives the key its former value again. PVE is asked first, since a running guest gets its disc back by that
+// as well. It refuses while the storage cannot be used; then the line comes back in the guest's file.
+func (a *Applier) restoreGuest(ctx context.Context, p guestFix) error {
+	if done, err := a.guestToRestore(ctx, p); err != nil || done {
+		return err
+	}
+	config, digest, err := a.readGuest(ctx, p)
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("set %s of guest %d as before", p.Key, p.ID)
+	refused := errors.New("PVE keeps the list of unused volumes itself")
+	if !strings.HasPrefix(p.Key, "unused") {
+		refused = a.change(ctx, what, func(c PVE) error {
+			return c.UpdateGuest(ctx, p.ref(), map[string]string{p.Key: p.Value}, nil, digest)
+		})
+	}
+	if refused != nil {
+		if p.Node != a.node {
+			return refused
+		}
+		now, _ := config.Live().Get(p.Key)
+		if err := a.changeGuestFile(ctx, what, p, now, p.Value); err != nil {
+			return errors.Join(refused, err)
+		}
+	}
+	done, err := a.guestToRestore(ctx, p)
+	if err == nil && !done {
+		// A running guest takes some values at its next start only.
+		config, _, err = a.readGuest(ctx, p)
+		if pending, _ := pendingValue(&config, p.Key); err == nil && pending != p.Value {
+			err = fmt.Errorf("%s of guest %d is not as before", p.Key, p.ID)
+		}
+	}
+	return err
 }
 
 // savedJob are the former values of what a fix of a job sets; "" stands for a property that was not there.
@@ -122,6 +208,7 @@ func (a *Applier) readJob(ctx context.Context, id string) (map[string]string, er
 // fixJob changes a backup job that names the storage.
 func (a *Applier) fixJob() plan.Op {
 	return plan.Typed[jobFix, savedJob]{
+		FormerFunc: func(p jobFix, _ savedJob) string { return p.Key + " of backup job " + p.Job + " was " + p.Value },
 		CheckFunc: func(ctx context.Context, p jobFix) error {
 			props, err := a.readJob(ctx, p.Job)
 			if err == nil && props[p.Key] != p.Value {

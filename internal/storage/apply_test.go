@@ -86,6 +86,10 @@ func (b *bench) snapshot() map[string]string {
 		}
 		data, err := os.ReadFile(path)
 		out[name] = string(data)
+		if strings.HasSuffix(name, ".conf") && strings.Contains(name, "/nodes/") {
+			// PVE sorts the keys at each write.
+			out[name] = strings.Join(slices.Sorted(strings.Lines(string(data))), "")
+		}
 		switch name {
 		case "etc/pve/storage.cfg":
 			config, sections := pve.ParseStorageConfig(data, pve.StorageConfigOptions{}), map[string]any{}
@@ -159,7 +163,7 @@ func ops(p *plan.Plan) string {
 func TestApplyAndUndo(t *testing.T) {
 	const rights = "\n-- etc/pve/user.cfg --\nuser:root@pam:1:0::::::\ntoken:root@pam!dev:0:0::\nuser:joe@pve:1:0::::::\ngroup:ops:joe@pve::\npool:lab:a pool::usb1,local:\nacl:1:/storage/usb1:joe@pve,@ops:PVEDatastoreUser:\n"
 	const guests = "\n-- etc/pve/nodes/pve1/qemu-server/100.conf --\nide2: usb1:iso/debian.iso,media=cdrom,size=1M\nhookscript: usb1:snippets/hook.pl\nunused0: usb1:100/vm-100-disk-1.raw\ncicustom: user=usb1:snippets/u.yaml,meta=local:snippets/m.yaml\n" +
-		"-- etc/pve/nodes/pve1/lxc/101.conf --\nhookscript: usb1:snippets/hook.pl\nrootfs: local:101/vm-101-disk-0.raw\n" +
+		"-- etc/pve/nodes/pve1/lxc/101.conf --\nhookscript: usb1:snippets/hook.pl\nrootfs: local:101/vm-101-disk-0.raw\nunused0: usb1:101/vm-101-disk-1.raw\n" +
 		"-- etc/pve/jobs.cfg --\nvzdump: backup-1\n\tschedule 02:00\n\tstorage usb1\n\tall 1\n\nvzdump: backup-2\n\tschedule 03:00\n\tstorage local\n\tfleecing enabled=1,storage=usb1\n\tall 1\n\nvzdump: backup-3\n\tschedule 03:00\n\tstorage usb1\n\tenabled 0\n\n" +
 		"-- etc/vzdump.conf --\n# defaults\nstorage: usb1\nmode: snapshot\n"
 	pbs := cfg("pbs: vault\n\tserver 192.0.2.1\n\tdatastore d\n\tcontent backup\n\tnodes old\n\tencryption-key aa:bb\n\tusername root@pam\n\n") +
@@ -186,11 +190,10 @@ func TestApplyAndUndo(t *testing.T) {
 		},
 		{
 			name: "references", patches: []string{pulled, guests}, ids: []string{"usb1"}, o: Options{FixRefs: true},
-			ops: "fix-job fix-job fix-guest fix-guest fix-guest fix-guest comment-line disable stop-unit delete-entry fix-guest remove-unit remove-mount-point",
+			ops: "fix-job fix-job fix-guest fix-guest fix-guest fix-guest comment-line disable stop-unit delete-entry fix-guest fix-guest remove-unit remove-mount-point",
 			after: map[string]string{
 				"etc/pve/nodes/pve1/qemu-server/100.conf": "ide2: none,media=cdrom", "etc/pve/jobs.cfg": `"backup-1":{"all":"1","enabled":"0"`, "etc/vzdump.conf": "# labd: storage gone: storage: usb1",
 			},
-			lost: []string{"etc/pve/nodes/pve1/qemu-server/100.conf"},
 		},
 		{
 			name: "drop a node", patches: []string{pulled, cfg(strings.Replace(usb1, "\tnodes pve1\n", "", 1)), "\n-- etc/pve/.members --\n" + members("pve1", "pve2", "pve3"), "\n-- etc/pve/nodes/pve2/qemu-server/200.conf --\nscsi0: usb1:200/vm-200-disk-0.raw\n"},
@@ -209,6 +212,13 @@ func TestApplyAndUndo(t *testing.T) {
 		{
 			name: "backup server of a removed node", patches: []string{pbs}, ids: []string{"vault"}, ops: "disable delete-entry",
 			after: map[string]string{"etc/pve/priv/storage/vault.enc": "", "etc/pve/priv/storage/vault.pw": ""},
+		},
+		{
+			// One of each type that has secrets: PVE takes an esxi entry only with its password.
+			name: "machines of another maker", patches: []string{
+				cfg("esxi: vault\n\tserver 192.0.2.1\n\tcontent import\n\tnodes old\n\tusername root\n\n"), "\n-- etc/pve/.members --\n" + members("pve1", "pve2") + "-- etc/pve/priv/storage/vault.pw --\nhunter2\n-- etc/pve/nodes/pve1/lrm_status --\n",
+			}, ids: []string{"vault"}, ops: "disable delete-entry",
+			after: map[string]string{"etc/pve/priv/storage/vault.pw": ""},
 		},
 		{
 			name: "left-over unit", patches: []string{pulled, cfg("")}, ids: []string{"usb1"}, ops: "stop-unit remove-unit remove-mount-point",
@@ -273,6 +283,130 @@ func TestApplyAndUndo(t *testing.T) {
 			}
 			if diff := cmp.Diff(before, restored); diff != "" {
 				t.Errorf("after undo, -want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// guest reads the file of a guest, put writes a file.
+func (b *bench) guest(name string) string {
+	b.Helper()
+	data, err := os.ReadFile(filepath.Join(b.root, "etc/pve/nodes/pve1", name))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return string(data)
+}
+
+func (b *bench) put(name, text string) {
+	b.Helper()
+	if err := os.WriteFile(filepath.Join(b.root, name), []byte(text), 0o640); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// What somebody has changed since is not written over by an undo. It is said before consent, stops nothing else, and a
+// second undo takes up what is left.
+func TestUndoLeavesWhatOthersMade(t *testing.T) {
+	const guest = "\n-- etc/pve/nodes/pve1/qemu-server/100.conf --\nide2: usb1:iso/debian.iso,media=cdrom\nmemory: 1024\n" +
+		"-- etc/pve/jobs.cfg --\nvzdump: backup-1\n\tschedule 02:00\n\tstorage usb1\n\tall 1\n\n"
+	const unit = "etc/systemd/system/mnt-pve-usb1.mount"
+	for _, tt := range []struct {
+		name   string
+		change func(b *bench)
+		mend   func(b *bench)
+		note   string
+		kept   func(b *bench) string
+		want   string
+	}{
+		{
+			"another disc is in the drive", func(b *bench) {
+				b.put("etc/pve/nodes/pve1/qemu-server/100.conf", "ide2: local:iso/other.iso,media=cdrom\nmemory: 1024\n")
+			}, func(b *bench) {
+				b.put("etc/pve/nodes/pve1/qemu-server/100.conf", "ide2: none,media=cdrom\nmemory: 1024\n")
+			}, "somebody has set ide2", func(b *bench) string { return b.guest("qemu-server/100.conf") }, "local:iso/other.iso",
+		},
+		{
+			"another unit has the name", func(b *bench) { b.put(unit, "[Mount]\nWhat=/dev/other\nWhere=/mnt/pve/usb1\n") },
+			func(b *bench) { _ = os.Remove(filepath.Join(b.root, unit)) }, "somebody has made another",
+			func(b *bench) string { data, _ := os.ReadFile(filepath.Join(b.root, unit)); return string(data) }, "/dev/other",
+		},
+		{
+			"another entry has the name", func(b *bench) { b.put("etc/pve/storage.cfg", "dir: usb1\n\tpath /srv/other\n\tcontent iso\n\n") },
+			func(b *bench) {
+				b.put("etc/pve/storage.cfg", "dir: local\n\tpath /var/lib/vz\n\tcontent backup,iso,vztmpl\n\n")
+			}, "another storage is called usb1",
+			func(b *bench) string {
+				data, _ := os.ReadFile(filepath.Join(b.root, "etc/pve/storage.cfg"))
+				return string(data)
+			}, "/srv/other",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t, pulled, guest)
+			before := b.snapshot()
+			entry, err := b.runner.Apply(t.Context(), b.plan(Options{FixRefs: true}, "usb1"), "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.change(b)
+			undo, err := b.runner.UndoPlan(entry.ID)
+			if err != nil || !strings.Contains(strings.Join(undo.Notes, "\n"), tt.note) {
+				t.Fatalf("notes %q, %v", undo.Notes, err)
+			}
+			_, err = b.runner.Undo(t.Context(), entry.ID, undo.Digest, "test")
+			var step *plan.StepError
+			if !errors.As(err, &step) || step.Undoes != entry.ID {
+				t.Fatalf("undo: %v", err)
+			}
+			if got := tt.kept(b); !strings.Contains(got, tt.want) {
+				t.Errorf("what somebody made is gone: %s", got)
+			}
+			if data, err := os.ReadFile(filepath.Join(b.root, "etc/pve/jobs.cfg")); err != nil || strings.Contains(string(data), "enabled 0") {
+				t.Errorf("the job behind it is not back: %s, %v", data, err)
+			}
+			tt.mend(b)
+			if undo, err = b.runner.UndoPlan(entry.ID); err != nil || len(undo.Steps) >= len(entry.Steps) {
+				t.Fatalf("%d steps the second time, %v", len(undo.Steps), err)
+			}
+			if _, err := b.runner.Undo(t.Context(), entry.ID, undo.Digest, "test"); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(before, b.snapshot()); diff != "" {
+				t.Errorf("after the second undo, -want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// The value that was judged is compared in the very reading whose digest PVE gets.
+func TestFixRefsTakesOnlyWhatWasJudged(t *testing.T) {
+	const guests = "\n-- etc/pve/nodes/pve1/qemu-server/100.conf --\nunused0: usb1:100/vm-100-disk-1.raw\n" +
+		"-- etc/pve/nodes/pve1/lxc/201.conf --\nrootfs: local:201/x.raw\nunused0: usb1:201/vm-201-disk-1.raw\n"
+	for _, file := range []string{"qemu-server/100.conf", "lxc/201.conf"} {
+		t.Run(file, func(t *testing.T) {
+			b := newBench(t, pulled, guests)
+			op := b.applier.fixGuest()
+			g := guestFix{Kind: pve.QEMU, ID: 100, Node: "pve1", Key: "unused0", Value: "usb1:100/vm-100-disk-1.raw"}
+			if file == "lxc/201.conf" {
+				g = guestFix{Kind: pve.LXC, ID: 201, Node: "pve1", Key: "unused0", Value: "usb1:201/vm-201-disk-1.raw"}
+			}
+			params, err := json.Marshal(g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := op.Check(t.Context(), params); err != nil {
+				t.Fatal(err)
+			}
+			// Somebody detaches another volume between the check and the change.
+			other := "unused0: local:9/vm-9-disk-9.raw\n"
+			b.put("etc/pve/nodes/pve1/"+file, other)
+			var changed *plan.ChangedError
+			if err := op.Do(t.Context(), params); !errors.As(err, &changed) {
+				t.Errorf("got %v", err)
+			}
+			if got := b.guest(file); got != other {
+				t.Errorf("the file holds %q", got)
 			}
 		})
 	}

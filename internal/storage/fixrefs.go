@@ -66,6 +66,10 @@ func fixOf(f *Facts, e *Entry, r Reference) (out fix, ok bool) {
 			if e.Verdict == VerdictGone && len(otherNodes(f, e)) > 0 {
 				return fix{}, false
 			}
+			// Only on the guest's own node can its file be locked.
+			if g.isContainersUnused() && g.Node != f.Node {
+				return fix{}, false
+			}
 		case "hookscript", "vmstatestorage":
 		default:
 			return fix{}, false
@@ -138,9 +142,14 @@ func guestWords(g guestFix, r Reference) plan.Step {
 		Title: fmt.Sprintf("Take the %s off guest %d (%s)", r.Reason, g.ID, g.Key), How: fmt.Sprintf("PUT /nodes/%s/%s/%d/config %s", g.Node, g.Kind, g.ID, change),
 		Verified: "read the guest's file again", Undone: "set " + g.Key + " as before", Undoable: true, Risk: finding.RiskLow,
 	}
-	if strings.HasPrefix(g.Key, "unused") {
-		// PVE keeps the list of unused volumes itself, and frees the volume where it can.
-		words.Undone, words.Undoable = "", false
+	switch {
+	case g.isContainersUnused():
+		words.How = fmt.Sprintf("take %s out of the guest's file, under PVE's lock: PVE takes it off only where it can use the storage", g.Key)
+		words.Undone = "put the line back into the guest's file"
+	case strings.HasPrefix(g.Key, "unused"):
+		words.Undone = "put the line back into the guest's file"
+	default:
+		words.Undone += ", or in the guest's file while PVE cannot use the storage"
 	}
 	return words
 }

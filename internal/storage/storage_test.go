@@ -89,6 +89,7 @@ func world(t testing.TB, patches ...string) *host.Host {
 	paths := host.DefaultPaths()
 	paths.Procfs, paths.Dev, paths.Etc, paths.PVE = filepath.Join(dir, "proc"), filepath.Join(dir, "dev"), filepath.Join(dir, "etc"), filepath.Join(dir, "etc/pve")
 	paths.Sysfs, paths.State, paths.Usr = filepath.Join(dir, "sys"), filepath.Join(dir, "state"), filepath.Join(dir, "usr")
+	paths.Run = filepath.Join(dir, "run/labd")
 	if programs, err := filepath.Glob(filepath.Join(dir, "bin/*")); err == nil && len(programs) > 0 {
 		paths.Exec = filepath.Join(dir, "bin")
 		for _, program := range programs {

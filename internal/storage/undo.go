@@ -21,6 +21,9 @@ func (a *Applier) restoreSwitch(ctx context.Context, id string, s saved) error {
 	if section == nil {
 		return fmt.Errorf("storage %s is not in storage.cfg", id)
 	}
+	if !sameBut(identity(section), s.Properties, marks) {
+		return fmt.Errorf("another storage is called %s by now", id)
+	}
 	if section.Disabled() == s.Disabled {
 		return nil
 	}
@@ -54,7 +57,15 @@ func (a *Applier) restoreEntry(ctx context.Context, id string, s saved) error {
 	if section == nil {
 		create := maps.Clone(s.Create)
 		create["disable"] = "1"
-		if err := a.change(ctx, "add storage "+id+" again", func(c PVE) error { return c.CreateStorage(ctx, id, create) }); err != nil {
+		add := func() error {
+			return a.change(ctx, "add storage "+id+" again", func(c PVE) error { return c.CreateStorage(ctx, id, create) })
+		}
+		if create["type"] == "esxi" && a.edit != nil {
+			// PVE takes no entry of this type without its password (PVE::Storage::ESXiPlugin, on_add_hook), which must not
+			// stand on a command line. The section is put into the file, and the password into its own below.
+			add = func() error { return a.addSection(ctx, id, create) }
+		}
+		if err := add(); err != nil {
 			return err
 		}
 		if _, section, err = a.readEntry(ctx, id); err != nil {
@@ -65,6 +76,42 @@ func (a *Applier) restoreEntry(ctx context.Context, id string, s saved) error {
 		}
 	}
 	return errors.Join(a.restoreSecrets(ctx, id, s), a.restoreMarks(ctx, id, s), a.restoreRights(ctx, id, s))
+}
+
+// addSection puts the section of an entry into storage.cfg itself.
+func (a *Applier) addSection(ctx context.Context, id string, create map[string]string) error {
+	config, err := a.readConfig(ctx)
+	if err != nil {
+		return err
+	}
+	section, err := config.NewSection(id, create["type"], create)
+	if err != nil {
+		return fmt.Errorf("add storage %s again: %w", id, err)
+	}
+	one := *config
+	one.Sections = []*pve.StorageSection{section}
+	text, err := one.Text()
+	if err != nil {
+		return fmt.Errorf("add storage %s again: %w", id, err)
+	}
+	return a.edit(ctx, func(old []byte) ([]byte, error) { return pasteSection(old, sectionParams{ID: id, Text: text}), nil })
+}
+
+// checkRestoreEntry says why the entry cannot be added again now.
+func (a *Applier) checkRestoreEntry(ctx context.Context, id string, s saved) error {
+	config, section, err := a.readEntry(ctx, id)
+	if err != nil {
+		return err
+	}
+	if section != nil && !sameBut(identity(section), s.Properties, marks) {
+		return fmt.Errorf("another storage is called %s by now", id)
+	}
+	for _, other := range config.Sections {
+		if other.Malformed != "" && section == nil {
+			return fmt.Errorf("the section of %s in storage.cfg is malformed, and PVE refuses every change while it is", other.ID)
+		}
+	}
+	return nil
 }
 
 // marks are the properties by which an entry says that a key lies in a file of its own. PVE sets them when it is given
@@ -187,6 +234,9 @@ func (a *Applier) restoreNodes(ctx context.Context, id string, s saved) error {
 	}
 	if section == nil {
 		return fmt.Errorf("storage %s is not in storage.cfg", id)
+	}
+	if !sameBut(identity(section), s.Properties, append([]string{"nodes"}, marks...)) {
+		return fmt.Errorf("another storage is called %s by now", id)
 	}
 	if joinNodes(section.Nodes()) == s.Nodes {
 		return nil

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -77,6 +78,12 @@ func (a *Applier) checkGone(ctx context.Context, p unitParams) error {
 func (a *Applier) stopUnit() plan.Op {
 	return plan.Typed[unitParams, savedUnit]{
 		CheckFunc: a.checkGone,
+		FormerFunc: func(p unitParams, s savedUnit) string {
+			if s.Active {
+				return p.Point + " was mounted"
+			}
+			return "nothing was mounted at " + p.Point
+		},
 		CaptureFunc: func(ctx context.Context, p unitParams) (savedUnit, error) {
 			mounted, err := a.mountedAt(ctx, p.Point)
 			return savedUnit{Active: mounted}, err
@@ -97,20 +104,32 @@ func (a *Applier) stopUnit() plan.Op {
 			return err
 		},
 		UndoFunc: func(ctx context.Context, p unitParams, s savedUnit) error {
-			reader := a.host.NewReader(0)
-			defer reader.Close()
-			if !s.Active || newDeviceFinder(reader, a.host.Paths, false).find(p.What) != DevicePresent {
-				return nil // without its disk there is nothing to mount
+			if a.checkStart(ctx, p, s) != nil || !s.Active {
+				return nil // a unit that was dead before stays so, and without its disk there is nothing to mount
 			}
 			return a.systemctl(ctx, "start", p.Unit)
 		},
+		CheckUndoFunc: a.checkStart,
 	}
+}
+
+// checkStart says why a unit that was active is not started again.
+func (a *Applier) checkStart(_ context.Context, p unitParams, s savedUnit) error {
+	reader := a.host.NewReader(0)
+	defer reader.Close()
+	if s.Active && newDeviceFinder(reader, a.host.Paths, false).find(p.What) != DevicePresent {
+		return fmt.Errorf("%s is not there; systemctl start '%s' mounts it once it is", p.What, p.Unit)
+	}
+	return nil
 }
 
 func (a *Applier) removeUnit() plan.Op {
 	return plan.Typed[unitParams, savedUnit]{
 		CheckFunc:   a.checkGone,
 		CaptureFunc: a.captureUnit,
+		FormerFunc: func(p unitParams, s savedUnit) string {
+			return fmt.Sprintf("%s had %d bytes, enabled by %d links", p.File, len(s.Text), len(s.Links))
+		},
 		DoFunc: func(ctx context.Context, p unitParams) error {
 			if err := removeLinks(p.Wants); err != nil {
 				return err
@@ -137,7 +156,8 @@ func (a *Applier) removeUnit() plan.Op {
 			}
 			return err
 		},
-		UndoFunc: a.restoreUnit,
+		UndoFunc:      a.restoreUnit,
+		CheckUndoFunc: checkRestoreUnit,
 	}
 }
 
@@ -272,8 +292,25 @@ func restoreLinks(links map[string]string) error {
 	return nil
 }
 
+// checkRestoreUnit fails where somebody has made a unit file of that name since: it is theirs now.
+func checkRestoreUnit(_ context.Context, p unitParams, s savedUnit) error {
+	text, err := os.ReadFile(p.File)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look at the unit file: %w", err)
+	case !bytes.Equal(text, s.Text):
+		return fmt.Errorf("somebody has made another %s since; labd leaves that as it is", p.File)
+	}
+	return nil
+}
+
 // restoreUnit writes the unit file and its links again. It does not start the unit.
 func (a *Applier) restoreUnit(ctx context.Context, p unitParams, s savedUnit) error {
+	if err := checkRestoreUnit(ctx, p, s); err != nil {
+		return err
+	}
 	if err := renameio.WriteFile(p.File, s.Text, 0o644, renameio.WithStaticPermissions(fs.FileMode(s.Mode))); err != nil {
 		return fmt.Errorf("write the unit file again: %w", err)
 	}
@@ -309,8 +346,8 @@ func (a *Applier) removeDir() plan.Op {
 			return saved, nil
 		},
 		DoFunc: func(_ context.Context, p dirParams) error {
-			err := os.Remove(p.Path)
-			if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTEMPTY) {
+			err := unix.Rmdir(p.Path) // os.Remove would take a file or a link as well
+			if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.ENOTDIR) {
 				return nil
 			}
 			return fmt.Errorf("remove the mount point: %w", err)

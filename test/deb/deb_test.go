@@ -140,7 +140,7 @@ func checkLife(t *testing.T, suite, older, newer string) {
 	property := func(name string) string {
 		return strings.TrimSpace(run("systemctl", "show", "labd", "--property="+name, "--value"))
 	}
-	marks := func() string { return run("ip", "route", "show", "proto", "176") }
+	marks := func() string { return run("ip", "route", "show", "table", "all", "proto", "176") }
 
 	install(older)
 	if property("ActiveState") != "active" || property("UnitFileState") != "enabled" {
@@ -150,7 +150,7 @@ func checkLife(t *testing.T, suite, older, newer string) {
 		t.Errorf("version %q", got)
 	}
 	run("getent", "group", "labd")
-	if routes := run("ip", "route", "show", "proto", "labd"); routes != "" {
+	if routes := run("ip", "route", "show", "table", "all", "proto", "labd"); routes != "" {
 		t.Errorf("routes of labd's own: %s", routes)
 	}
 

@@ -198,7 +198,7 @@ func (d *demo) showNetwork(ctx context.Context) error {
 	if !d.ping(ctx) {
 		return errors.New("the ping is still lost")
 	}
-	if err := d.prompt(ctx, "ip", "route", "show", "proto", "176"); err != nil {
+	if err := d.prompt(ctx, "ip", "route", "show", "table", "176"); err != nil {
 		return err
 	}
 	d.say("\nlabctl net off takes all of it away again.")

@@ -145,7 +145,7 @@ func TestNetworkDocker28DualStack(t *testing.T) {
 	if l.Ping(t.Context(), six) || l.Ping(t.Context(), four) {
 		t.Error("reachable after net off")
 	}
-	if diff := cmp.Diff(before, savedRules(t, l, ct, "ip6tables-save")); diff != "" || run(t, l, "ip", "-6", "route", "show", "proto", "176") != "" {
+	if diff := cmp.Diff(before, savedRules(t, l, ct, "ip6tables-save")); diff != "" || run(t, l, "ip", "-6", "route", "show", "table", "all", "proto", "176") != "" {
 		t.Errorf("left after net off:\n%s", diff)
 	}
 }

@@ -141,7 +141,7 @@ func TestNetworkKept(t *testing.T) {
 	if ping, _ := reach(t, l, web); !ping {
 		t.Fatal("unreachable after net on")
 	}
-	run(t, l, "ip", "route", "del", "172.17.0.0/16")
+	run(t, l, "ip", "route", "del", "172.17.0.0/16", "table", "176")
 	wait(t, l, "the deleted route is back", func() bool { return l.Ping(t.Context(), web) })
 	if _, err := ct.Docker(t.Context(), "network", "create", "--subnet", "172.30.5.0/24", "blog"); err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestNetworkKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(t, l, "the routes of a stopped container are gone", func() bool {
-		return run(t, l, "ip", "route", "show", "proto", "176") == ""
+		return run(t, l, "ip", "route", "show", "table", "all", "proto", "176") == ""
 	})
 	if err := ct.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestNetworkKept(t *testing.T) {
 	must(t, l, 0, "net", "off", "--yes")
 	run(t, l, "systemctl", "restart", "labd")
 	must(t, l, 0, "net", "list") // off on purpose: nothing to warn of
-	if routes := run(t, l, "ip", "route", "show", "proto", "176"); routes != "" {
+	if routes := run(t, l, "ip", "route", "show", "table", "all", "proto", "176"); routes != "" {
 		t.Errorf("net off did not survive a restart: %s", routes)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // caller is who made a request.
@@ -39,11 +40,18 @@ func (s *Server) authenticate(header string) (*caller, error) {
 	}
 	_, known := users.tokens[id]
 	w := &caller{id: id, users: users}
-	if !known || want == "" || !users.enabled[w.user()] ||
+	// A user that is off or expired and a token that is expired get the same words as a wrong secret.
+	if !known || want == "" || !users.enabled[w.user()] || users.expired(w.user()) || users.expired(id) ||
 		subtle.ConstantTimeCompare([]byte(want), []byte(secret)) != 1 {
 		return nil, unauthorized("Authentication failed!")
 	}
 	return w, nil
+}
+
+// expired reports whether a user or token had its time. Source: PVE::AccessControl, check_user_enabled, verify_token.
+func (u *userConfig) expired(id string) bool {
+	at := u.expires[id]
+	return at != 0 && at <= time.Now().Unix()
 }
 
 // secret returns a token's secret, "" when there is none.

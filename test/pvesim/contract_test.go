@@ -407,6 +407,8 @@ func (r *replay) sendOnce(x *exchange) (status int, reason string, body any) {
 	fmt.Fprintf(&b, "%s /api2/json%s HTTP/1.1\r\nHost: localhost\r\n", x.Request.Method, r.fill(x.Request.Path))
 	if token, ok := testTokens[x.Request.Auth]; ok {
 		fmt.Fprintf(&b, "Authorization: PVEAPIToken=%s\r\n", token)
+	} else if token, ok := strings.CutPrefix(x.Request.Auth, "token: "); ok {
+		fmt.Fprintf(&b, "Authorization: PVEAPIToken=%s\r\n", token)
 	} else if text, ok := strings.CutPrefix(x.Request.Auth, "malformed: "); ok {
 		text, _, without := strings.Cut(text, " without")
 		if !without {
@@ -431,7 +433,10 @@ func (r *replay) sendOnce(x *exchange) (status int, reason string, body any) {
 	res, err := http.ReadResponse(bufio.NewReader(c), nil)
 	r.must(err)
 	for _, name := range []string{"connection", "content-type", "cache-control", "pragma", "server"} {
-		want := x.Response.Headers[name]
+		want, recorded := x.Response.Headers[name]
+		if !recorded && x.Response.Headers == nil {
+			continue
+		}
 		got := res.Header.Get(name)
 		if name == "connection" && res.Close {
 			got = "close" // net/http takes the header out

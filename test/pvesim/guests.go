@@ -148,10 +148,15 @@ func (s *Server) updateGuest(c *call) (any, error) {
 		return nil, errors.New("detected modified configuration - file changed by other user? Try again.")
 	}
 	for _, key := range unset {
-		if err := s.freeUnused(key, g.live[key]); err != nil {
+		if err := s.freeUnused(g, key); err != nil {
 			return nil, err
 		}
 		delete(g.live, key)
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.params)) {
+		if err := s.checkGuestValue(key, c.params[key]); err != nil {
+			return nil, err
+		}
 	}
 	maps.Copy(g.live, c.params)
 	if !s.quorate() {
@@ -160,18 +165,49 @@ func (s *Server) updateGuest(c *call) (any, error) {
 	return nil, s.writePVE(g.name, g.text())
 }
 
-// freeUnused is what PVE does with the volume behind a key unusedN: it is deleted
-// unless its storage is not in storage.cfg. Source: PVE::QemuServer,
-// try_deallocate_drive; PVE::Storage, vdisk_free.
-func (s *Server) freeUnused(key, value string) error {
-	if strings.TrimRight(key, "0123456789") != "unused" {
-		return nil
-	}
-	volume, _, _ := strings.Cut(value, ",")
+// checkGuestValue is what PVE looks at on a storage before it takes a value. Any volume is activated with its storage, a
+// CD image like a disk; a hook script must be a file there; files of cicustom are not looked up. Source:
+// PVE::API2::Qemu, create_disks; PVE::API2::LXC::Config; PVE::GuestHelpers, check_hookscript.
+func (s *Server) checkGuestValue(key, value string) error {
+	volume, _, _ := strings.Cut(strings.TrimPrefix(value, "file="), ",")
 	id, ok := pve.VolumeStorage(volume)
 	if !ok {
 		return nil
 	}
+	switch strings.TrimRight(key, "0123456789") {
+	case "hookscript":
+		if err := s.findScript(id, volume); err != nil {
+			return badParam("hookscript", err.Error())
+		}
+	case "ide", "sata", "scsi", "virtio", "efidisk", "tpmstate", "rootfs", "mp":
+		return s.useStorage(id)
+	}
+	return nil
+}
+
+// findScript looks a hook script up on its storage, which is not activated for it.
+func (s *Server) findScript(id, volume string) error {
+	cfg, err := s.storageConfig()
+	if err != nil {
+		return err
+	}
+	st, err := cfg.Lookup(id)
+	if err != nil {
+		return err
+	}
+	_, name, _ := strings.Cut(volume, ":")
+	info, err := os.Stat(s.path(st.Path(), name))
+	switch {
+	case err != nil || !info.Mode().IsRegular():
+		return fmt.Errorf("script '%s' does not exist", volume)
+	case info.Mode().Perm()&0o111 == 0:
+		return fmt.Errorf("script '%s' is not executable", volume)
+	}
+	return nil
+}
+
+// useStorage activates a storage as PVE does before it uses a volume of it.
+func (s *Server) useStorage(id string) error {
 	cfg, err := s.storageConfig()
 	if err != nil {
 		return err
@@ -179,11 +215,38 @@ func (s *Server) freeUnused(key, value string) error {
 	st, err := cfg.Lookup(id)
 	switch {
 	case err != nil:
-		return nil
+		return err
 	case st.Disabled():
 		return fmt.Errorf("storage '%s' is disabled", id)
 	case !st.OnNode(s.cfg.Node):
 		return fmt.Errorf("storage '%s' is not available on node '%s'", id, s.cfg.Node)
 	}
 	return s.activate(st)
+}
+
+// freeUnused is what PVE does with the volume behind a key unusedN: it is deleted, for which its storage is activated. A
+// storage that is not in storage.cfg is no obstacle for a virtual machine, and one for a container. Source:
+// PVE::QemuServer, try_deallocate_drive; PVE::LXC::Config, vmconfig_apply_pending.
+func (s *Server) freeUnused(g *guestFile, key string) error {
+	if strings.TrimRight(key, "0123456789") != "unused" {
+		return nil
+	}
+	volume, _, _ := strings.Cut(g.live[key], ",")
+	id, ok := pve.VolumeStorage(volume)
+	if !ok {
+		return nil
+	}
+	err := s.useStorage(id)
+	if g.kind == pve.LXC {
+		if err != nil {
+			err = badParam(key, fmt.Sprintf("unable to apply pending change %s : %v", key, err))
+		}
+		return err
+	}
+	if cfg, readErr := s.storageConfig(); readErr == nil {
+		if _, missing := cfg.Lookup(id); missing != nil {
+			return nil
+		}
+	}
+	return err
 }

@@ -145,6 +145,10 @@ func (s *Server) createStorage(c *call) (any, error) {
 			return err
 		}
 		secrets := takeSecrets(st, c.params)
+		// Source: PVE::Storage::ESXiPlugin, on_add_hook. Those of other types do without.
+		if st.Type == "esxi" && secrets["password"] == "" {
+			return errors.New("missing password")
+		}
 		if !st.Disabled() && st.OnNode(s.cfg.Node) {
 			if err := s.activate(st); err != nil {
 				return err

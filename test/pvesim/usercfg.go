@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"labd/internal/pve"
@@ -20,15 +21,16 @@ type userConfig struct {
 	pools  []pve.Pool
 
 	groupLines, roleLines []string
-	enabled               map[string]bool // by user
-	tokens                map[string]bool // privilege separation, by token ID
+	enabled               map[string]bool  // by user
+	expires               map[string]int64 // seconds since 1970, 0 never; by user and by token ID
+	tokens                map[string]bool  // privilege separation, by token ID
 }
 
 func parseUserConfig(text string) *userConfig {
 	storages := pve.ParseUserConfig([]byte(text))
 	u := &userConfig{
 		acl: storages.ACLs, pools: storages.Pools,
-		groups: map[string][]string{}, roles: builtinRoles(), enabled: map[string]bool{}, tokens: map[string]bool{},
+		groups: map[string][]string{}, roles: builtinRoles(), enabled: map[string]bool{}, expires: map[string]int64{}, tokens: map[string]bool{},
 	}
 	for line := range strings.SplitSeq(text, "\n") {
 		f := strings.Split(strings.TrimSpace(line), ":")
@@ -42,9 +44,11 @@ func parseUserConfig(text string) *userConfig {
 		case "user":
 			u.users = append(u.users, line)
 			u.enabled[get(1)] = get(2) == "1"
+			u.expires[get(1)], _ = strconv.ParseInt(get(3), 10, 64)
 		case "token":
 			u.users = append(u.users, line)
 			u.tokens[get(1)] = get(3) != "0"
+			u.expires[get(1)], _ = strconv.ParseInt(get(2), 10, 64)
 		case "group":
 			u.groupLines = append(u.groupLines, line)
 			u.groups[get(1)] = items(get(2))

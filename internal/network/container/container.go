@@ -101,8 +101,10 @@ func (c *lxcHandle) Close() error {
 	return errors.Join(c.forgetDocker(), c.rules.Close(), c.Container.Close())
 }
 
-// sockets are where Docker and Podman listen inside a container.
-var sockets = [...]string{"run/docker.sock", "var/run/docker.sock", "run/podman/podman.sock"}
+// Sockets are where Docker and Podman listen inside a container.
+func Sockets() []string {
+	return []string{"run/docker.sock", "var/run/docker.sock", "run/podman/podman.sock"}
+}
 
 // ErrNoSocket says that no Docker or Podman listens in a container.
 var ErrNoSocket = errors.New("no Docker socket")
@@ -122,7 +124,7 @@ func (c *lxcHandle) Docker(ctx context.Context) (*docker.Info, error) {
 		}
 	}
 	last := ErrNoSocket
-	for _, path := range sockets {
+	for _, path := range Sockets() {
 		socket, err := c.Socket(ctx, path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, lxc.ErrNotSocket):
@@ -157,7 +159,7 @@ func (c *lxcHandle) forgetDocker() error {
 // DockerEvents hears the first daemon that listens.
 func (c *lxcHandle) DockerEvents(ctx context.Context, headerTime time.Duration, changed func()) error {
 	last := ErrNoSocket
-	for _, path := range sockets {
+	for _, path := range Sockets() {
 		open, cancel := context.WithTimeout(ctx, headerTime)
 		socket, err := c.Socket(open, path)
 		cancel()

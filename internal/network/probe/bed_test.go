@@ -157,7 +157,12 @@ func (b *bed) apply() {
 
 func (b *bed) probe(target Target) *Result {
 	b.t.Helper()
-	out, err := b.prober.Probe(b.t.Context(), b.look(), target)
+	return b.ask(Request{Target: target})
+}
+
+func (b *bed) ask(req Request) *Result {
+	b.t.Helper()
+	out, err := b.prober.Probe(b.t.Context(), b.look(), req)
 	if err != nil {
 		b.t.Fatal(err)
 	}

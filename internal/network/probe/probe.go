@@ -6,11 +6,8 @@ import (
 	"net/netip"
 	"time"
 
-	"labd/internal/docker"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
-	"labd/internal/network"
-	"labd/internal/route"
 )
 
 // State says whether packets pass a place on the way.
@@ -26,14 +23,31 @@ const (
 // Verdict says whether packets arrive.
 type Verdict string
 
-// Verdicts of a Result.
+// Verdicts of a Result. VerdictOK and VerdictClosed are given only where every hop was judged.
 const (
-	VerdictOK      Verdict = "ok"
+	VerdictOK Verdict = "ok"
+	// VerdictClosed says that packets arrive and nothing listens on the port.
+	VerdictClosed  Verdict = "closed"
 	VerdictBlocked Verdict = "blocked"
 	VerdictUnknown Verdict = "unknown"
 )
 
-// Target is what a probe asks for. Port 0 is any.
+// Verdicts returns all verdicts.
+func Verdicts() []Verdict {
+	return []Verdict{VerdictOK, VerdictClosed, VerdictBlocked, VerdictUnknown}
+}
+
+// PortState is what a TCP connection to a port found.
+type PortState string
+
+// States of a port: something accepted the connection, something refused it, nothing answered.
+const (
+	PortOpen     PortState = "open"
+	PortClosed   PortState = "closed"
+	PortFiltered PortState = "filtered"
+)
+
+// Target is what a probe asks for. Port 0 is none: then an echo decides.
 type Target struct {
 	Address netip.Addr
 	Port    uint16
@@ -47,11 +61,39 @@ func (t Target) String() string {
 	return netip.AddrPortFrom(t.Address, t.Port).String()
 }
 
+// Request asks for a probe.
+type Request struct {
+	Target
+	// From is the client for whom the way is judged; the zero Addr stands for some client that may come.
+	From netip.Addr
+}
+
+// Names of hops, in the order of the way.
+const (
+	hopRoute          = "route"
+	hopHostForwarding = "host-forwarding"
+	hopHostRPFilter   = "host-rp-filter"
+	hopHostForward    = "host-forward"
+	hopHostOutput     = "host-output"
+	hopPVEFirewall    = "pve-firewall"
+	hopContainer      = "container"
+	hopRaw            = "container-raw"
+	hopAlias          = "container-alias"
+	hopForwarding     = "container-forwarding"
+	hopRPFilter       = "container-rp-filter"
+	hopForward        = "container-forward"
+	hopInput          = "container-input"
+	hopDockerFirewall = "docker-firewall"
+	hopBridge         = "bridge"
+	hopDocker         = "docker-container"
+	hopPort           = "port"
+	hopIPFilter       = "pve-ipfilter"
+	hopReturn         = "return"
+)
+
 // Hop is one place on the way to a Docker container, or back.
 type Hop struct {
-	// Name is stable: route, host-forwarding, host-rp-filter, host-forward, pve-firewall, container, container-raw,
-	// container-alias, container-forwarding, container-rp-filter, container-forward, docker-firewall, bridge,
-	// docker-container, port, pve-ipfilter, return.
+	// Name is stable: one of the names above.
 	Name string
 	// Where is "host" or "container 101".
 	Where string
@@ -69,10 +111,12 @@ type Packet struct {
 	// Kind is icmp or tcp.
 	Kind string
 	Port uint16
-	// Answered reports whether anything came back from the address itself; Result says what.
+	// Answered says whether anything came back from the address itself; Result says what.
 	Answered bool
 	Result   string
-	RTT      time.Duration
+	// PortState is what a TCP connection found.
+	PortState PortState
+	RTT       time.Duration
 }
 
 // Moved is a rule that counted while labd sent its packets.
@@ -87,159 +131,16 @@ type Result struct {
 	Target Target
 	// Network is the subject of the Docker network that the address is in, empty when it is in none.
 	Network finding.Subject
-	// Docker is the name of the Docker container with the address.
+	// Docker is the name of the Docker container with the address, or with the port.
 	Docker string
-	// Source is the address that labd's packets came from, From the source for whom the rules were judged.
-	Source netip.Addr
-	// Verdict is ok (answered, and nothing in the way), blocked, or unknown.
-	Verdict  Verdict
-	Hops     []Hop
-	Packets  []Packet
-	Moved    []Moved
-	Findings []finding.Finding
-	Notes    []string
-}
-
-// path is what is known of the way to one address.
-type path struct {
-	target Target
-	// inner is the address in the Docker network: the target, or what the target is an alias of.
-	inner   netip.Addr
-	family  netfilter.Family
-	report  *network.Report
-	facts   *network.Facts
-	network *network.Network
-	ct      *network.Container
-	docker  docker.Network
-	box     *docker.Container
-	// client is an address of someone who may reach it: the source of labd's packets, where it has such an address.
-	client netip.Addr
-	// chosen is the route that the host's kernel takes, chosenErr why there is none.
-	chosen    route.Route
-	chosenErr error
-	// hostRules and rules are the rulesets of each backend, on the host and in the container.
-	hostRules, rules map[netfilter.Backend]*netfilter.Ruleset
-	rulesErr         error
-	hostRulesErr     error
-	// forwarding and rpFilter are the container's sysctls, read as sysctlErr says.
-	forwarding bool
-	rpFilter   int
-	sysctlErr  error
-	// back is the route by which the container's kernel answers the client.
-	back    route.Route
-	backErr error
-	// bridgeUp reports whether the bridge carries packets.
-	bridgeUp bool
-}
-
-// protocol is the protocol that the path is judged for.
-func (p *path) protocol() string {
-	switch {
-	case p.target.Port != 0:
-		return "tcp"
-	case p.family == netfilter.IPv6:
-		return "ipv6-icmp"
-	default:
-		return "icmp"
-	}
-}
-
-// find looks for the network and the Docker container with the address.
-func (p *path) find() {
-	p.inner = p.target.Address
-	for i := range p.report.Networks {
-		for _, alias := range p.report.Networks[i].Aliases {
-			if alias.Prefix.Contains(p.target.Address) {
-				p.network, p.inner = &p.report.Networks[i], route.Translate(p.target.Address, alias.Prefix, alias.Subnet)
-			}
-		}
-	}
-	if p.network == nil {
-		p.findSubnet()
-	} else {
-		p.findContainer()
-	}
-	if p.ct == nil {
-		return
-	}
-	for i := range p.ct.Docker.Containers {
-		for _, addr := range p.ct.Docker.Containers[i].Addresses[p.docker.Name] {
-			if addr == p.inner {
-				p.box = &p.ct.Docker.Containers[i]
-			}
-		}
-	}
-}
-
-// findContainer looks for the container of the network.
-func (p *path) findContainer() {
-	for i := range p.facts.Containers {
-		c := &p.facts.Containers[i]
-		if c.ID != p.network.Container || c.Docker == nil {
-			continue
-		}
-		for _, n := range c.Docker.Networks {
-			if n.Name == p.network.Name {
-				p.ct, p.docker = c, n
-			}
-		}
-	}
-}
-
-// findSubnet looks for the network whose subnet has the address.
-func (p *path) findSubnet() {
-	best := -1
-	for i := range p.facts.Containers {
-		c := &p.facts.Containers[i]
-		if c.Docker == nil {
-			continue
-		}
-		for _, n := range c.Docker.Networks {
-			for _, s := range n.Subnets {
-				if !s.Contains(p.target.Address) || s.Bits() < best {
-					continue
-				}
-				known := p.networkOf(c.ID, n.Name)
-				// Equal subnets in many containers: the one that has the route is meant.
-				if known == nil || s.Bits() == best && len(known.Routes) == 0 {
-					continue
-				}
-				best, p.network, p.ct, p.docker = s.Bits(), known, c, n
-			}
-		}
-	}
-}
-
-// aliased reports whether the target is an alias.
-func (p *path) aliased() bool { return p.inner != p.target.Address }
-
-func (p *path) networkOf(container int, name string) *network.Network {
-	for i := range p.report.Networks {
-		if n := &p.report.Networks[i]; n.Container == container && n.Name == name {
-			return n
-		}
-	}
-	return nil
-}
-
-// reach is the prefix by which the address is reached: the subnet, or its alias.
-func (p *path) reach() netip.Prefix {
-	if p.network != nil {
-		for _, alias := range p.network.Aliases {
-			if alias.Prefix.Contains(p.target.Address) {
-				return alias.Prefix
-			}
-		}
-	}
-	return p.subnet()
-}
-
-// subnet is the network's prefix with the address.
-func (p *path) subnet() netip.Prefix {
-	for _, s := range p.docker.Subnets {
-		if s.Contains(p.inner) {
-			return s
-		}
-	}
-	return netip.Prefix{}
+	// Source is the address that labd's packets came from, From the client for whom the hops were judged.
+	Source, From netip.Addr
+	Verdict      Verdict
+	// PortState is open, closed or filtered where a port was asked for and packets were sent.
+	PortState PortState
+	Hops      []Hop
+	Packets   []Packet
+	Moved     []Moved
+	Findings  []finding.Finding
+	Notes     []string
 }

@@ -21,23 +21,30 @@ const (
 	tcpTimeout = 1500 * time.Millisecond
 )
 
-// sendPackets sends echo requests to the address and, where a port is given, opens a TCP connection, at the same time.
-func sendPackets(ctx context.Context, target Target, source netip.Addr) []Packet {
+// sendPackets opens a TCP connection where the target has a port, and sends echo requests where they are wanted, at the same
+// time.
+func sendPackets(ctx context.Context, target Target, echoes bool, source netip.Addr) []Packet {
 	var echo, tcp Packet
 	var wg sync.WaitGroup
-	wg.Go(func() { echo = sendEcho(ctx, target.Address, source) })
+	if echoes {
+		wg.Go(func() { echo = sendEcho(ctx, target.Address, source) })
+	}
 	if target.Port != 0 {
 		wg.Go(func() { tcp = connectTCP(ctx, target, source) })
 	}
 	wg.Wait()
-	if target.Port == 0 {
-		return []Packet{echo}
+	var out []Packet
+	if echoes {
+		out = append(out, echo)
 	}
-	return []Packet{echo, tcp}
+	if target.Port != 0 {
+		out = append(out, tcp)
+	}
+	return out
 }
 
 func connectTCP(ctx context.Context, target Target, source netip.Addr) Packet {
-	p := Packet{Kind: "tcp", Port: target.Port}
+	p := Packet{Kind: "tcp", Port: target.Port, PortState: PortFiltered}
 	ctx, cancel := context.WithTimeout(ctx, tcpTimeout)
 	defer cancel()
 	var d net.Dialer
@@ -50,9 +57,9 @@ func connectTCP(ctx context.Context, target Target, source netip.Addr) Packet {
 	switch {
 	case err == nil:
 		_ = conn.Close()
-		p.Answered, p.Result = true, "connected"
+		p.Answered, p.PortState, p.Result = true, PortOpen, "connected"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		p.Answered, p.Result = true, "refused: nothing listens there, or a rule rejects it"
+		p.Answered, p.PortState, p.Result = true, PortClosed, "refused: nothing listens there, or a rule rejects it"
 	default:
 		p.RTT, p.Result = 0, failure(err)
 	}
@@ -134,14 +141,16 @@ func awaitEcho(conn net.PacketConn, kind icmp, from netip.Addr, id, seq uint16, 
 		if err != nil {
 			return err
 		}
-		peer, ok := addr.(*net.IPAddr)
-		if !ok || n < icmpHeader || buf[0] != kind.reply || !peer.IP.Equal(from.AsSlice()) {
-			continue
-		}
-		if binary.BigEndian.Uint16(buf[4:]) == id && binary.BigEndian.Uint16(buf[6:]) == seq {
+		if peer, ok := addr.(*net.IPAddr); ok && peer.IP.Equal(from.AsSlice()) && isEcho(buf[:n], kind, id, seq) {
 			return nil
 		}
 	}
+}
+
+// isEcho reports whether a message answers the request with the id and number.
+func isEcho(message []byte, kind icmp, id, seq uint16) bool {
+	return len(message) >= icmpHeader && message[0] == kind.reply && message[1] == 0 &&
+		binary.BigEndian.Uint16(message[4:]) == id && binary.BigEndian.Uint16(message[6:]) == seq
 }
 
 // echoRequest is an echo request with its checksum (RFC 792, RFC 1071); the kernel makes that of ICMPv6 anew (RFC 3542).

@@ -86,8 +86,8 @@ type watched struct {
 
 // hostGroups are what is heard of on the host, containerGroups in containers.
 var (
-	hostGroups      = []int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_ROUTE}
-	containerGroups = hostGroups
+	hostGroups      = []int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE}
+	containerGroups = hostGroups[:5]
 )
 
 // routingDaemons are protocols of routes that a routing daemon changes all the time (linux/rtnetlink.h); those are seen
