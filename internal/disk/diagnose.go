@@ -125,6 +125,13 @@ func Diagnose(f *Facts, p Policy) *Report {
 			d.twin = true
 			found = append(found, c.sameIDs(other))
 		}
+		for i := range found {
+			switch found[i].Code {
+			case finding.NVMeNotReady, finding.NVMeNoDriver, finding.NVMeDropped, finding.NVMeDead, finding.NVMeResetting, finding.NVMeTimeouts, finding.NVMeLostIRQ:
+				c.addFirmware(&found[i])
+			default: // what is known of the kind has nothing to do with it
+			}
+		}
 		c.onlyAllowed(found)
 		if p.ignored(d.Address) {
 			found = nil
@@ -313,6 +320,7 @@ func (c *diagnosis) beside() []finding.Finding {
 		out = append(out, c.diskErrors()...)
 		add(c.readOnly())
 		add(c.noHostMemory())
+		add(c.badFirmware())
 	}
 	if d.Hangs {
 		out = append(out, c.unreadable())
