@@ -120,7 +120,7 @@ func Defs() []Def {
 		{NVMeIOMMU, Fail, "The IOMMU refused the drive's access to memory."},
 		{NVMeFirmware, Warn, "The drive has a firmware with a known fault."},
 		{NVMeProbing, Info, "The drive is being started and offers no disk yet."},
-		{NVMeHealthDoubtful, Warn, "What the drive says of its own health cannot be right."},
+		{NVMeHealthDoubtful, Info, "What the drive says of its own health cannot be right."},
 		{NVMeAER, Warn, "The PCIe link had errors that it could not mend."},
 		{NVMeReadOnly, Fail, "A disk of the drive is read-only."},
 		{NVMeVMDHidden, Warn, "Drives are hidden behind Intel VMD or an Intel controller in RAID mode."},
