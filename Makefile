@@ -11,9 +11,9 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 
 # Debian 12 packages. What runs labd's jobs, what the lab is made of, and what only the tests need.
 DEMO_PACKAGES := docker.io iptables nftables iproute2 iputils-ping lxc uidmap busybox-static e2fsprogs pci.ids util-linux mount systemd
-TEST_PACKAGES := $(DEMO_PACKAGES) lvm2 curl procps gcc libc6-dev debootstrap prometheus shellcheck lintian qemu-system-x86 cpio xz-utils postfix frr dnsmasq-base radvd udhcpc dhcpcd-base isc-dhcp-client
+TEST_PACKAGES := $(DEMO_PACKAGES) lvm2 curl procps gcc libc6-dev debootstrap prometheus shellcheck lintian qemu-system-x86 cpio xz-utils postfix frr dnsmasq-base radvd udhcpc dhcpcd-base isc-dhcp-client chromium
 
-.PHONY: build deb demo test test-full lint unit soak bench mutants fuzz packages-demo packages-test clean
+.PHONY: build deb demo test test-full lint unit soak bench screenshots mutants fuzz packages-demo packages-test clean
 
 build: ## static binaries in bin/
 	@mkdir -p bin
@@ -47,6 +47,11 @@ unit:
 
 test-full: packages-test build lint ## make test, and what takes long: Docker 26 in a tree of Debian 13
 	@LABD_TEST_TAGS=full test/run.sh
+
+screenshots: packages-demo build ## the pictures of docs/img, from the demo lab in a browser
+	@test/packages.sh chromium
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./test/demo
+	@test/screenshots.sh
 
 SOAK ?= 30m
 soak: packages-demo build ## labd for SOAK (30m) on a lab that never rests: memory, files and goroutines must stay flat

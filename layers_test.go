@@ -103,7 +103,7 @@ const (
 func layers() []layer {
 	return []layer{
 		{title: programs, packages: []string{"cmd/labd", "cmd/labctl"}, below: []string{front, leaves}},
-		{title: front, packages: []string{"internal/daemon", "internal/server", "internal/placement", "internal/cli", "internal/config", "internal/notify", "internal/access"}, below: []string{apiTypes, domains, common, systems, leaves}},
+		{title: front, packages: []string{"internal/daemon", "internal/server", "internal/placement", "internal/cli", "internal/config", "internal/notify", "internal/access", "internal/web"}, below: []string{apiTypes, domains, common, systems, leaves}},
 		{title: apiTypes, packages: []string{"api/v1"}, below: []string{leaves}},
 		{title: domains, packages: []string{"internal/disk", "internal/storage", "internal/network", "internal/setup"}, apart: true, below: []string{common, systems, leaves}},
 		{title: common, packages: []string{"internal/finding", "internal/plan", "internal/reconcile", "internal/policy", "internal/metric", "internal/statefile"}, below: []string{leaves}},

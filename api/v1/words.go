@@ -17,6 +17,9 @@ const (
 	HealthFail    = health.Fail
 )
 
+// WorstHealth returns the worst of healths; HealthOK when there is none.
+func WorstHealth(healths ...Health) Health { return health.Worst(healths...) }
+
 // Severity is how bad a finding is.
 type Severity string
 

@@ -52,7 +52,7 @@ DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a disk 
 				if redacted {
 					redact(&report)
 				}
-				print, exit := a.printDrives, checkExit(report.Findings)
+				print, exit := a.printDrives, checkExit(report.Findings, unknowns(report.Items, func(i apiv1.NVMeItem) apiv1.Health { return i.Verdict })...)
 				if kernel != "" {
 					print, exit = a.printPredictions, predictionExit(report.Items)
 				}

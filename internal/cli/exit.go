@@ -105,19 +105,30 @@ func (a *app) toError(ctx context.Context, err error) *Error {
 	}
 }
 
-// checkExit is the exit code of a check command with these findings.
-func checkExit(findings []apiv1.Finding) error {
-	worst := 0
+// checkExit returns the exit code of a check command: that of the worst of its findings and of how well the things are that it
+// speaks of. What labd cannot tell is at least a warning.
+func checkExit(findings []apiv1.Finding, things ...apiv1.Health) error {
+	worst := apiv1.WorstHealth(things...)
 	for _, f := range findings {
-		switch f.Severity {
-		case apiv1.SeverityFail:
-			worst = max(worst, ExitFail)
-		case apiv1.SeverityWarn:
-			worst = max(worst, ExitWarn)
-		}
+		worst = apiv1.WorstHealth(worst, f.Severity.Health())
 	}
-	if worst == 0 {
+	switch {
+	case worst == apiv1.HealthFail:
+		return verdictError(ExitFail)
+	case worst.Worse(apiv1.HealthInfo):
+		return verdictError(ExitWarn)
+	default:
 		return nil
 	}
-	return verdictError(worst)
+}
+
+// unknowns returns a health for each thing of which labd cannot tell how well it is. Of the others the findings tell.
+func unknowns[T any](things []T, of func(T) apiv1.Health) []apiv1.Health {
+	var out []apiv1.Health
+	for _, thing := range things {
+		if of(thing) == apiv1.HealthUnknown {
+			out = append(out, apiv1.HealthUnknown)
+		}
+	}
+	return out
 }

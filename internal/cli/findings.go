@@ -268,10 +268,10 @@ func (g findingGroup) commands(i int) []string {
 }
 
 // findingList lists what is to be seen, with the first thing to do, and counts the rest.
-func (a *app) findingList(findings []apiv1.Finding) {
+func (a *app) findingList(status apiv1.Envelope[apiv1.StatusItem]) {
 	var shown []apiv1.Finding
 	hidden := map[apiv1.State]int{}
-	for _, f := range findings {
+	for _, f := range status.Findings {
 		if f.State != "" && f.State != apiv1.StateActive {
 			hidden[f.State]++
 			continue
@@ -290,7 +290,7 @@ func (a *app) findingList(findings []apiv1.Finding) {
 		}
 		a.more(f.Code, "      more:  ")
 	}
-	if len(shown) == 0 {
+	if verdict, _ := overall(status); verdict == apiv1.HealthOK {
 		a.printf("\nNothing is wrong.\n")
 	}
 	var also []string

@@ -24,7 +24,7 @@ func (a *app) netListCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return checkExit(report.Findings)
+				return checkExit(report.Findings, unknowns(report.Items, func(i apiv1.NetworkItem) apiv1.Health { return i.Verdict.Health() })...)
 			})
 		},
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"net/netip"
 	"strconv"
 	"time"
@@ -72,21 +71,11 @@ Exit code: 0 it is reached; 3 the port is closed, or labd cannot tell; 4 packets
 
 // probeExit returns the exit code of a probe: by its verdict and its findings, whichever is worse.
 func probeExit(report apiv1.Envelope[apiv1.ProbeItem]) error {
-	var worst verdictError
-	errors.As(checkExit(report.Findings), &worst)
+	var verdicts []apiv1.Health
 	for _, item := range report.Items {
-		switch item.Verdict.Health() {
-		case apiv1.HealthOK:
-		case apiv1.HealthFail:
-			worst = max(worst, ExitFail)
-		default:
-			worst = max(worst, ExitWarn)
-		}
+		verdicts = append(verdicts, item.Verdict.Health())
 	}
-	if worst == 0 {
-		return nil
-	}
-	return worst
+	return checkExit(report.Findings, verdicts...)
 }
 
 func probeRequest(text string) (apiv1.ProbeRequest, error) {

@@ -99,14 +99,18 @@ func (a *app) showStatus(ctx context.Context, c *client) error {
 		if wide {
 			a.explain(status.Findings, true)
 		} else {
-			a.findingList(status.Findings)
+			a.findingList(status)
 		}
 		a.news(history.Items, time.Now())
 	})
 	if err != nil {
 		return err
 	}
-	return checkExit(counted(status.Findings))
+	jobs := make([]apiv1.Health, 0, len(status.Items))
+	for _, i := range status.Items {
+		jobs = append(jobs, i.Verdict)
+	}
+	return checkExit(counted(status.Findings), jobs...)
 }
 
 // counted are the findings that decide the exit code of status.
@@ -120,15 +124,34 @@ func counted(findings []apiv1.Finding) []apiv1.Finding {
 	return out
 }
 
-// headline is the whole host in one line.
+// headline says in one line how well the whole host is. What is too new to be certain, silenced or unknown is counted: beside it
+// nothing is "well".
 func (a *app) headline(status apiv1.Envelope[apiv1.StatusItem]) {
-	counts := map[apiv1.Severity]int{}
+	verdict, text := overall(status)
+	for _, line := range wrapText(escape(status.Node+": "+text), a.width()) {
+		fmt.Fprintln(a.out, a.paint(verdict, line).text)
+	}
+	fmt.Fprintln(a.out)
+}
+
+func overall(status apiv1.Envelope[apiv1.StatusItem]) (apiv1.Health, string) {
+	verdict := apiv1.HealthOK
+	counts, hidden := map[apiv1.Severity]int{}, map[apiv1.State]int{}
 	for _, f := range status.Findings {
 		if f.State == "" || f.State == apiv1.StateActive {
 			counts[f.Severity]++
+			verdict = apiv1.WorstHealth(verdict, f.Severity.Health())
+		} else {
+			hidden[f.State]++
 		}
 	}
-	verdict, text := apiv1.HealthOK, "all is well"
+	var untold []string
+	for _, i := range status.Items {
+		verdict = apiv1.WorstHealth(verdict, i.Verdict)
+		if i.Verdict == apiv1.HealthUnknown {
+			untold = append(untold, i.ID)
+		}
+	}
 	var parts []string
 	for _, s := range []struct {
 		severity  apiv1.Severity
@@ -137,19 +160,30 @@ func (a *app) headline(status apiv1.Envelope[apiv1.StatusItem]) {
 		{apiv1.SeverityFail, "failure", "failures"}, {apiv1.SeverityWarn, "warning", "warnings"}, {apiv1.SeverityInfo, "remark", "remarks"},
 	} {
 		if n := counts[s.severity]; n > 0 {
-			if len(parts) == 0 {
-				verdict = s.severity.Health()
-			}
 			parts = append(parts, amount(n, s.one, s.many))
 		}
 	}
-	if len(parts) > 0 {
-		text = strings.Join(parts, ", ")
+	young, silenced := hidden[apiv1.StatePending], hidden[apiv1.StateSilenced]
+	switch {
+	case len(parts) > 0:
+		if young > 0 {
+			parts = append(parts, itoa(young)+" too new to be certain")
+		}
+		if silenced > 0 {
+			parts = append(parts, itoa(silenced)+" silenced")
+		}
+		return verdict, strings.Join(parts, ", ")
+	case young > 0:
+		return verdict, "nothing certain yet: " + amount(young, "finding is", "findings are") + " too new"
+	case len(untold) > 0:
+		return verdict, "not everything is known: " + strings.Join(untold, ", ")
+	case verdict.Worse(apiv1.HealthInfo):
+		return verdict, "not well"
+	case silenced > 0:
+		return verdict, "nothing but what is silenced: " + amount(silenced, "finding", "findings")
+	default:
+		return verdict, "all is well"
 	}
-	for _, line := range wrapText(escape(status.Node+": "+text), a.width()) {
-		fmt.Fprintln(a.out, a.paint(verdict, line).text)
-	}
-	fmt.Fprintln(a.out)
 }
 
 func amount(n int, one, many string) string {

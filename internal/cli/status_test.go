@@ -25,21 +25,24 @@ func TestStatus(t *testing.T) {
 		{Subject: "storage/n/nas", Title: "nas is down", Severity: "warn", Since: *ago(5 * time.Hour), Cleared: ago(4 * time.Hour)},
 		{Subject: "storage/n/old", Title: "long over", Severity: "warn", Since: *ago(50 * time.Hour), Cleared: ago(40 * time.Hour)},
 	}
-	jobs := []apiv1.StatusItem{{ID: "nvme", Verdict: "fail", Summary: "2 NVMe functions, 0 ok", ObservedAt: now}}
+	jobs := func(verdict apiv1.Health) []apiv1.StatusItem {
+		return []apiv1.StatusItem{{ID: "nvme", Verdict: verdict, Summary: "2 NVMe functions, 0 ok", ObservedAt: now}}
+	}
 	for _, tt := range []struct {
 		name     string
 		args     []string
+		verdict  apiv1.Health
 		findings []apiv1.Finding
 		code     int
 		want     []string
 		not      []string
 	}{
 		{
-			"table", nil,
+			"table", nil, apiv1.HealthFail,
 			[]apiv1.Finding{fail, silenced, consequence, young},
 			ExitFail,
 			[]string{
-				"pve1: 1 failure\n", "since: 3 h 0 min ago\n      do:    replace it", "Not shown: 1 consequence of these, 1 silenced, 1 too new to be certain",
+				"pve1: 1 failure, 1 too new to be certain, 1 silenced\n", "since: 3 h 0 min ago\n      do:    replace it", "Not shown: 1 consequence of these, 1 silenced, 1 too new to be certain",
 				"nvme/0000:01:00.0: it is dead (it came 2 times so far)", "nas is down (it was there for 1 h 0 min)",
 			},
 			[]string{"nvme/0000:02:00.0", "usb1", "old news", "long over"},
@@ -47,17 +50,21 @@ func TestStatus(t *testing.T) {
 		{
 			"wide",
 			[]string{"-o", "wide"},
+			apiv1.HealthFail,
 			[]apiv1.Finding{fail, silenced, consequence, young},
 			ExitFail,
 			[]string{"by root: ordered (silence 3)", "behind nvme.dead of nvme/0000:01:00.0", "not there for long enough"},
 			nil,
 		},
-		{"only silenced and young", nil, []apiv1.Finding{silenced, young}, ExitOK, []string{"pve1: all is well", "Nothing is wrong."}, nil},
-		{"name", []string{"-o", "name"}, nil, ExitOK, []string{"nvme\n"}, []string{"Since yesterday"}},
+		{"only silenced and young", nil, apiv1.HealthUnknown, []apiv1.Finding{silenced, young}, ExitWarn, []string{"pve1: nothing certain yet: 1 finding is too new"}, []string{"well", "Nothing is wrong."}},
+		{"only silenced", nil, apiv1.HealthInfo, []apiv1.Finding{silenced}, ExitOK, []string{"pve1: nothing but what is silenced: 1 finding", "Not shown: 1 silenced"}, []string{"well", "Nothing is wrong."}},
+		{"a job that cannot tell", nil, apiv1.HealthUnknown, nil, ExitWarn, []string{"pve1: not everything is known: nvme"}, []string{"well", "Nothing is wrong."}},
+		{"well", nil, apiv1.HealthOK, nil, ExitOK, []string{"pve1: all is well", "Nothing is wrong."}, nil},
+		{"name", []string{"-o", "name"}, apiv1.HealthOK, nil, ExitOK, []string{"nvme\n"}, []string{"Since yesterday"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			socket := answers{
-				"GET /v1/status": envelopeOf(apiv1.KindStatusReport, jobs, tt.findings...), "GET /v1/history": envelopeOf(apiv1.KindHistoryReport, history),
+				"GET /v1/status": envelopeOf(apiv1.KindStatusReport, jobs(tt.verdict), tt.findings...), "GET /v1/history": envelopeOf(apiv1.KindHistoryReport, history),
 			}.start(t)
 			code, stdout, stderr := labctl(t, socket, append([]string{"status"}, tt.args...)...)
 			if code != tt.code || stderr != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"time"
 
 	"labd/internal/config"
 	"labd/internal/host"
@@ -11,6 +12,7 @@ import (
 	"labd/internal/plan"
 	"labd/internal/reconcile"
 	"labd/internal/server"
+	"labd/internal/web"
 )
 
 // daemon is labd with one configuration: its jobs, loops and handlers. A reload makes another one; what outlives it
@@ -66,11 +68,14 @@ func buildDaemon(life context.Context, end context.CancelFunc, cfg config.Config
 		cfg: cfg, host: h, jobs: all, loops: loops, tasks: []func(context.Context){networks.watch}, runner: runner, server: answers, end: end,
 		metrics: reports.With(newOwnMetrics(s, h, loops, all)...),
 	}
-	var api http.Handler
+	var api, page http.Handler
 	if cfg.Listen.API {
 		api = answers.Public()
+		if page, err = web.New(web.Config{API: api, Version: s.version, Now: time.Now, Log: s.log}); err != nil {
+			return nil, err
+		}
 	}
-	d.telemetry = server.NewTelemetry(d.metrics, d, cfg.Listen.Hosts, api)
+	d.telemetry = server.NewTelemetry(d.metrics, d, cfg.Listen.Hosts, api, page)
 	return d, nil
 }
 

@@ -36,13 +36,15 @@ func (p *planner) Plan(ctx context.Context, req apiv1.Request) (*plan.Plan, erro
 		if err != nil {
 			return nil, err
 		}
-		return storage.PlanRemoval(report.Facts(), report, req.IDs, storage.Options{FixRefs: req.FixRefs})
+		return p.permitted(ctx, func() (*plan.Plan, error) {
+			return storage.PlanRemoval(report.Facts(), report, req.IDs, storage.Options{FixRefs: req.FixRefs})
+		})
 	case apiv1.DisableStoragesRequest:
 		report, err := p.jobs.storages.job.Refresh(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return storage.PlanDisable(report.Facts(), report, req.IDs)
+		return p.permitted(ctx, func() (*plan.Plan, error) { return storage.PlanDisable(report.Facts(), report, req.IDs) })
 	case apiv1.ApplyNetworksRequest:
 		report, err := p.jobs.networks.job.Refresh(ctx)
 		if err != nil {
@@ -63,6 +65,19 @@ func (p *planner) Plan(ctx context.Context, req apiv1.Request) (*plan.Plan, erro
 	default:
 		return nil, fmt.Errorf("%w: no plan is made for %T", server.ErrBadRequest, req)
 	}
+}
+
+// permitted is a plan of changes to storages that PVE would let labd make: nobody is asked to agree to one that would end
+// at its first step.
+func (p *planner) permitted(ctx context.Context, build func() (*plan.Plan, error)) (*plan.Plan, error) {
+	out, err := build()
+	if err == nil {
+		err = p.jobs.storages.access.Check(ctx, true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // StoragePlan returns the plan of one storage from the facts of the last report.

@@ -41,7 +41,7 @@ func (p *placements) join(drives *disk.Report, storages *storage.Report) {
 		kinds = append(kinds, finding.KindNVMe)
 	}
 	if storages != nil {
-		kinds = append(kinds, finding.KindStorage)
+		kinds = append(kinds, finding.KindStorage, finding.KindPVE)
 	}
 	p.last.Store(joined)
 	p.findings.Update(time.Now(), joined.Findings, kinds...)

@@ -17,11 +17,14 @@ import (
 type storages struct {
 	job     *job[*storage.Facts, storage.Report]
 	applier *storage.Applier
+	access  *pveAccess
 }
 
 func newStorages(life context.Context, cfg config.Config, h *host.Host, s *service, versions *pveVersion, placed *placements) storages {
+	access := &pveAccess{cfg: cfg, host: h}
 	in := storage.Inputs{
-		Host: h, Node: cfg.PVE.Node, Now: time.Now, Major: versions.installed, Memory: storage.NewMemory(cfg.Paths.State, s.mayWrite),
+		Access: func(ctx context.Context) error { return access.Check(ctx, false) },
+		Host:   h, Node: cfg.PVE.Node, Now: time.Now, Major: versions.installed, Memory: storage.NewMemory(cfg.Paths.State, s.mayWrite),
 		// A labd that looks at another tree asks no servers of this machine's network.
 		Probe: cfg.Storage.Probe && h.ExecPATH() != "",
 	}
@@ -31,7 +34,7 @@ func newStorages(life context.Context, cfg config.Config, h *host.Host, s *servi
 		return pve.StorageFile{Root: h.PVE, Major: versions.installed()}.Edit(ctx, change)
 	}
 	return storages{
-		applier: storage.NewApplier(in, connect, edit),
+		applier: storage.NewApplier(in, connect, edit), access: access,
 		job: &job[*storage.Facts, storage.Report]{
 			life: life, observe: observer.Observe,
 			diagnose: func(f *storage.Facts) *storage.Report {

@@ -125,11 +125,20 @@ func explain(what string, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &syntax) || errors.As(err, &kind) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%s: %w: %.200s", what, ErrMalformed, err.Error())
+		return fmt.Errorf("%s: %w: %w", what, ErrMalformed, cut{err})
 	}
-	if text := err.Error(); len(text) > maxMessage {
-		// The daemon's own words, as long as an answer may be.
-		return fmt.Errorf("%s: %s… (%d bytes more)", what, strings.ToValidUTF8(text[:maxMessage], ""), len(text)-maxMessage)
-	}
-	return fmt.Errorf("%s: %w", what, err)
+	return fmt.Errorf("%s: %w", what, cut{err})
 }
+
+// cut is an error whose text, which may be the daemon's own and as long as an answer, is bounded.
+type cut struct{ error }
+
+func (c cut) Error() string {
+	text := c.error.Error()
+	if len(text) <= maxMessage {
+		return text
+	}
+	return fmt.Sprintf("%s… (%d bytes more)", strings.ToValidUTF8(text[:maxMessage], ""), len(text)-maxMessage)
+}
+
+func (c cut) Unwrap() error { return c.error }

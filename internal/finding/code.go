@@ -52,6 +52,8 @@ const (
 	StorageUnsupported  Code = "storage.unsupported"
 	StorageUnitLeft     Code = "storage.unit-left"
 	StorageConfigHazard Code = "storage.config-hazard"
+	PVEAccess           Code = "pve.access"
+	StorageUnknown      Code = "storage.unknown"
 )
 
 // Codes of the network job.
@@ -73,6 +75,11 @@ const (
 	NetHostFirewall      Code = "net.host-firewall"
 	NetNoAnswer          Code = "net.no-answer"
 	NetRulesFought       Code = "net.rules-fought"
+)
+
+// Codes of PVE itself.
+const (
+	PVEClusterFilesystem Code = "pve.cluster-filesystem"
 )
 
 // Codes of labd itself.
@@ -132,8 +139,11 @@ func Defs() []Def {
 		{StorageVGGone, Fail, "The volume group or thin pool of the storage does not exist, nor any disk of it."},
 		{StoragePoolGone, Fail, "The ZFS pool or dataset of the storage does not exist, and cannot be imported."},
 		{StorageUnitLeft, Warn, "A mount unit or line of fstab waits at every boot for a disk that is gone, and no storage uses it."},
+		{PVEAccess, Warn, "PVE does not let labd change storages: its token is not taken, or lacks rights."},
 		{StorageConfigHazard, Warn, "storage.cfg holds something that PVE ignores and drops with its next write."},
 		{StorageDown, Warn, "The storage is not usable now, but nothing says that it is gone."},
+		{PVEClusterFilesystem, Fail, "PVE's cluster file system, /etc/pve, is down or lacks storage.cfg."},
+		{StorageUnknown, Warn, "Whether the storage is usable cannot be told."},
 		{StorageMalformed, Fail, "PVE rejects the section in storage.cfg, which blocks every change to any storage."},
 		{StorageMasked, Fail, "The storage looks active and writes to the file system under its mount point."},
 		{StorageOrphanNode, Warn, "The storage is restricted to nodes that are not in the cluster."},

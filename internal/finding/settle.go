@@ -10,10 +10,13 @@ func Settle(code Code) time.Duration {
 	case NVMeResetting, NVMeUnreadable:
 		// Reads hang while the kernel resets a drive. One reset of the kernel's takes seconds; one that lasts is a drive that does not come back.
 		return 30 * time.Second
+	case PVEClusterFilesystem:
+		// pve-cluster restarts when its package is upgraded, and comes up after labd at boot.
+		return 30 * time.Second
 	case NVMeMissing:
 		// A drive that is still being probed after a boot, or that a person takes out and puts in again.
 		return time.Minute
-	case StorageDown, NetDockerUnreachable:
+	case StorageDown, StorageUnknown, NetDockerUnreachable:
 		// An NFS server that restarts, a container that starts.
 		return time.Minute
 	default:

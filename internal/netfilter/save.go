@@ -134,7 +134,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return netip.ParsePrefix(text)
 }
 
-// ParseSave reads the output of iptables-save.
+// ParseSave reads the output of iptables-save. A table that does not end with COMMIT is an error: rules may be missing.
 func ParseSave(data []byte) (*Ruleset, error) {
 	rs := &Ruleset{Tables: map[string]map[string]*Chain{}}
 	var table map[string]*Chain
@@ -153,6 +153,9 @@ func ParseSave(data []byte) (*Ruleset, error) {
 		case line == "COMMIT":
 			table = nil
 		case line[0] == '*':
+			if table != nil {
+				return nil, fail("the table before it has no COMMIT")
+			}
 			table = map[string]*Chain{}
 			rs.Tables[line[1:]] = table
 		case table == nil:
@@ -185,7 +188,13 @@ func ParseSave(data []byte) (*Ruleset, error) {
 			chain.Rules = append(chain.Rules, Rule{Args: args[2:], Packets: packets})
 		}
 	}
-	return rs, scanner.Err()
+	if err := scanner.Err(); err != nil {
+		return nil, fmt.Errorf("iptables-save: %w", err)
+	}
+	if table != nil {
+		return nil, errors.New("iptables-save: the last table has no COMMIT")
+	}
+	return rs, nil
 }
 
 // counter is the number of packets of "[packets:bytes]", 0 where it is none.

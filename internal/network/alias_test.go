@@ -224,6 +224,11 @@ func testAliasReachable(t *testing.T, sample string) {
 	if routes := b.host.run("ip", "route", "show", "table", "all", "proto", "176"); routes != "" {
 		t.Errorf("routes: %s", routes)
 	}
+	// On again, each has the alias that it had, also while the one that would come first is stopped.
+	delete(b.containers.pids, ctID)
+	if diff := cmp.Diff(map[string]string{"102/web": "10.99.1.0/24=172.18.0.0/24 "}, aliases(Diagnose(b.observe(), b.policy))); diff != "" {
+		t.Errorf("aliases after off, -want +got:\n%s", diff)
+	}
 }
 
 // addTwin adds container 102 with the very networks of container 101, and a web server in each box that says which it is.

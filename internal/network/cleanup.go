@@ -31,8 +31,8 @@ func (c *Controller) Cleanup(ctx context.Context) error {
 	// Routes first: nothing is sent to a container whose door is being closed.
 	errs := []error{route.RemoveMarked()}
 	errs = append(errs, c.eachNamespace(ctx, func(ctx context.Context, space netfilter.Namespace) error { return space.Remove(ctx) }))
-	// Nobody has a prefix any more.
-	return errors.Join(append(errs, c.state.remove(ownersFile))...)
+	// Who had which prefix is remembered: once labd is on again, each network has its alias again, to which names lead.
+	return errors.Join(errs...)
 }
 
 // mayAct keeps a labd that looks at moved trees from changing the machine that it runs on: the kernel's routes cannot be

@@ -163,7 +163,7 @@ func TestEventsLimits(t *testing.T) {
 // The stream works over a real connection, also through http.Server's own buffers, and ends with the server.
 func TestEventsOverHTTP(t *testing.T) {
 	s := testServer(t)
-	srv := httptest.NewServer(NewTelemetry(prometheus.NewRegistry(), well{}, nil, s.Public()))
+	srv := httptest.NewServer(NewTelemetry(prometheus.NewRegistry(), well{}, nil, s.Public(), nil))
 	resp, err := http.Get(srv.URL + "/v1/events")
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func TestEventsOverHTTP(t *testing.T) {
 // The TCP port answers reports without plans, and nothing that changes or tells secrets.
 func TestPublicRoutes(t *testing.T) {
 	s := testServer(t)
-	srv := httptest.NewServer(NewTelemetry(prometheus.NewRegistry(), well{}, nil, s.Public()))
+	srv := httptest.NewServer(NewTelemetry(prometheus.NewRegistry(), well{}, nil, s.Public(), nil))
 	defer srv.Close()
 	status := func(method, path string) int {
 		req, err := http.NewRequestWithContext(t.Context(), method, srv.URL+path, nil)

@@ -55,9 +55,9 @@ func both[R, S any](r *http.Request, asked Source[R], other Source[S]) (R, error
 	return report, err
 }
 
-// about are the findings of the placement about subjects of a kind.
-func about(p *placement.Placement, kind finding.Kind) []finding.Finding {
-	return slices.DeleteFunc(slices.Clone(p.Findings), func(f finding.Finding) bool { return !f.Subject.IsKind(kind) })
+// about are the findings of the placement about subjects of the kinds.
+func about(p *placement.Placement, kinds ...finding.Kind) []finding.Finding {
+	return slices.DeleteFunc(slices.Clone(p.Findings), func(f finding.Finding) bool { return !slices.Contains(kinds, f.Subject.Kind()) })
 }
 
 func (s *Server) storage(w http.ResponseWriter, r *http.Request) {
@@ -75,7 +75,7 @@ func (s *Server) storage(w http.ResponseWriter, r *http.Request) {
 		}
 		items = append(items, item)
 	}
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindStorageReport, report.At, items, s.findingsToAPI(about(placed, finding.KindStorage)), report.Notes))
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindStorageReport, report.At, items, s.findingsToAPI(about(placed, finding.KindStorage, finding.KindPVE)), report.Notes))
 }
 
 func (s *Server) entryToAPI(report *storage.Report, e storage.Entry) apiv1.StorageItem {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	apiv1 "labd/api/v1"
@@ -15,6 +16,7 @@ import (
 	"labd/internal/network"
 	"labd/internal/placement"
 	"labd/internal/plan"
+	"labd/internal/pve"
 	"labd/internal/storage"
 )
 
@@ -145,6 +147,8 @@ func classify(err error) *apiError {
 		return &apiError{http.StatusConflict, apiv1.ErrorRefused, err.Error(), hint}
 	case errors.As(err, &changed):
 		return &apiError{http.StatusPreconditionFailed, apiv1.ErrorChanged, err.Error(), "nothing was touched; look at the new plan and try again"}
+	case errors.Is(err, pve.ErrUnauthenticated), errors.Is(err, pve.ErrNotPermitted):
+		return &apiError{http.StatusForbidden, apiv1.ErrorNotPermitted, err.Error(), strings.TrimPrefix(hint+"; labctl setup pve mends labd's access to PVE", "; ")}
 	case errors.Is(err, plan.ErrBusy):
 		return &apiError{http.StatusConflict, apiv1.ErrorRefused, err.Error(), ""}
 	case errors.Is(err, plan.ErrNoEntry):

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -33,7 +34,7 @@ func (s *Server) ownStorageConfig(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.writeStorageConfig(w, r, apiv1.StorageConfigRequest{File: "storage.cfg", Data: data, Major: major})
+	s.writeStorageConfig(w, r, apiv1.StorageConfigRequest{File: "storage.cfg", Data: data, Major: major}, len(bytes.TrimSpace(data)) == 0)
 }
 
 // storageConfig answers POST /v1/storage-config: PVE's reading of any file.
@@ -47,10 +48,11 @@ func (s *Server) storageConfig(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, fmt.Errorf("%w: the file is longer than 1 MiB, which PVE takes from no file", ErrBadRequest))
 		return
 	}
-	s.writeStorageConfig(w, r, req)
+	s.writeStorageConfig(w, r, req, false)
 }
 
-func (s *Server) writeStorageConfig(w http.ResponseWriter, r *http.Request, req apiv1.StorageConfigRequest) {
+// writeStorageConfig answers with PVE's reading. missing says that it is the host's own file and is not there.
+func (s *Server) writeStorageConfig(w http.ResponseWriter, r *http.Request, req apiv1.StorageConfigRequest, missing bool) {
 	var notes []string
 	switch req.Major {
 	case 0:
@@ -70,6 +72,12 @@ func (s *Server) writeStorageConfig(w http.ResponseWriter, r *http.Request, req 
 		return
 	}
 	item := storageConfigToAPI(req)
+	if missing {
+		item.Hazards = append(item.Hazards, apiv1.StorageHazard{
+			Code: "missing", Effect: apiv1.EffectMisreads, Severity: apiv1.SeverityWarn,
+			Text: "storage.cfg is missing or empty: PVE knows no storage but its default, local",
+		})
+	}
 	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindStorageConfig, time.Now(), []apiv1.StorageConfig{item}, nil, notes))
 }
 

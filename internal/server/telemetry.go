@@ -19,11 +19,10 @@ type Health interface {
 	Alive() error
 }
 
-// NewTelemetry answers /metrics, /healthz and /readyz, read-only and to anyone who reaches the port, and below /v1/ api
-// where that is not nil. The Host header
-// must be an IP address, localhost or one of hosts: a web page elsewhere that makes its own name point here (DNS
+// NewTelemetry answers /metrics, /healthz and /readyz, read-only and to anyone who reaches the port, below /v1/ api
+// and everywhere else page, where those are not nil. The Host header must be an IP address, localhost or one of hosts: a web page elsewhere that makes its own name point here (DNS
 // rebinding) comes with that name, and must not read this through the user's browser.
-func NewTelemetry(gatherer prometheus.Gatherer, health Health, hosts []string, api http.Handler) http.Handler {
+func NewTelemetry(gatherer prometheus.Gatherer, health Health, hosts []string, api, page http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	// Not compressed: most of a scrape's time would go into that, and the port is on the loopback or a LAN.
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
@@ -43,6 +42,9 @@ func NewTelemetry(gatherer prometheus.Gatherer, health Health, hosts []string, a
 	mux.HandleFunc("GET /readyz", probe(health.Ready))
 	if api != nil {
 		mux.Handle("/v1/", api)
+	}
+	if page != nil {
+		mux.Handle("/", page)
 	}
 	allowed := append([]string{"localhost"}, hosts...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -38,6 +38,8 @@ type Report struct {
 	Node string
 	// Readable says that storage.cfg could be read.
 	Readable bool
+	// NoPVE says that this is no PVE host.
+	NoPVE    bool
 	Entries  []Entry
 	Findings []finding.Finding
 	Notes    []string
@@ -151,6 +153,12 @@ func Diagnose(f *Facts, p Policy) *Report {
 	if f.ClusterErr != nil {
 		r.Notes = append(r.Notes, "the cluster's files cannot be read: "+f.ClusterErr.Error())
 	}
+	if f.NoPVE {
+		r.NoPVE = true
+		r.Notes = append(r.Notes, "this host has no Proxmox VE, so it has no storages")
+		return r
+	}
+	r.Findings = clusterFindings(f)
 	if f.Config == nil {
 		r.Notes = append(r.Notes, f.ConfigErr.Error())
 		return r
@@ -167,13 +175,27 @@ func Diagnose(f *Facts, p Policy) *Report {
 			e.Refusal = refusal(f, &e, Options{})
 		}
 		r.Entries = append(r.Entries, e)
-		if e.Verdict != VerdictOK && e.Verdict != VerdictDisabled && e.Verdict != VerdictUnknown && !e.Ignored {
+		if e.Verdict != VerdictOK && e.Verdict != VerdictDisabled && !e.Ignored {
 			r.Findings = append(r.Findings, r.explain(f, e))
 		}
 	}
 	r.Findings = append(r.Findings, hazards(f)...)
+	r.Findings = append(r.Findings, access(f)...)
 	finding.Sort(r.Findings)
 	return r
+}
+
+// access says that labd could find what is dead and not remove it.
+func access(f *Facts) []finding.Finding {
+	if f.AccessErr == nil {
+		return nil
+	}
+	return []finding.Finding{{
+		Code: finding.PVEAccess, Severity: finding.Warn, Subject: finding.PVE(f.Node), Confidence: finding.Certain,
+		Title: f.AccessErr.Error(), Cause: "the token was deleted, replaced or has expired, its user is switched off, or a permission was taken away",
+		Evidence: []finding.Evidence{{Source: "/etc/pve/user.cfg, PVE's API", Text: f.AccessErr.Error()}},
+		Remedies: []finding.Remedy{{Title: "have labd mend what is missing of its access", Risk: finding.RiskLow, Commands: []string{"labctl setup pve"}}},
+	}}
 }
 
 // minUptime is how long a host must be up before what it does not see counts: disks and mounts may still come.

@@ -61,6 +61,10 @@ func (r *Report) explain(f *Facts, e Entry) finding.Finding {
 		x.kind(finding.StorageUnsupported, finding.Warn, "its plug-in is not installed on this node, or this PVE no longer has the type")
 		x.remedy(finding.RiskLow, "keep a copy of storage.cfg before any change to a storage", "cp /etc/pve/storage.cfg /root/storage.cfg.saved")
 		x.remedyOfFix("take the section out if nothing needs it any more")
+	case VerdictUnknown:
+		x.kind(finding.StorageUnknown, finding.Warn, "")
+		x.remedy(finding.RiskNone, "see what PVE says of it", "pvesm status --storage "+e.ID)
+		x.remedy(finding.RiskNone, "where labd can never tell, have it leave the storage alone: ignore in section [storage] of labd.toml", "labctl config")
 	case VerdictOrphanNode:
 		x.kind(finding.StorageOrphanNode, finding.Warn, "the node was removed from the cluster, and its entries stayed")
 		x.remedyOfFix("remove the entry if nothing needs it any more")

@@ -17,10 +17,15 @@ type Facts struct {
 	// Cluster is what /etc/pve says of itself; ClusterErr is why it could not be read.
 	Cluster    pve.Cluster
 	ClusterErr error
+	// NoPVE says that this is no PVE host: its packages are not installed, and the directory of its configuration is not there.
+	// On a PVE host the directory comes with package pve-cluster, and is empty while the cluster file system is down.
+	NoPVE bool
 	// Config is storage.cfg; nil when it is missing, empty or unreadable, with ConfigErr saying which. That must never
 	// be taken for "no storages".
 	Config    *pve.StorageConfig
 	ConfigErr error
+	// AccessErr is why PVE lets labd change no storage; nil where it does, and where that cannot be told.
+	AccessErr error
 	Mounts    []host.Mount
 	MountsErr error
 	// Sources are what should be mounted, by mount point.

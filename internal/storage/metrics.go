@@ -31,7 +31,7 @@ var (
 	descBlocking   = prometheus.NewDesc(MetricBlocking, "Places that name a dead storage and forbid its removal, also with --fix-refs.", []string{"id"}, nil)
 	descCandidates = prometheus.NewDesc(MetricCandidates, "Storages that a bare fix-storage would take now.", nil, nil)
 	descReferences = prometheus.NewDesc(MetricReferences, "Places that still name a dead storage.", []string{"id"}, nil)
-	descReadable   = prometheus.NewDesc(MetricReadable, "Whether storage.cfg could be read.", nil, nil)
+	descReadable   = prometheus.NewDesc(MetricReadable, "Whether storage.cfg could be read; 1 on a host without PVE, which has none.", nil, nil)
 	descObserved   = prometheus.NewDesc(MetricObserved, "When the storages were last observed, in Unix time.", nil, nil)
 )
 
@@ -43,7 +43,7 @@ func NewCollector(latest func() *Report) prometheus.Collector {
 }
 
 func figures(r *Report, out metric.Sink) {
-	out.Truth(descReadable, r.Readable)
+	out.Truth(descReadable, r.Readable || r.NoPVE)
 	out.Time(descObserved, r.At)
 	out.Gauge(descCandidates, float64(len(r.Candidates())))
 	for _, e := range r.Entries {

@@ -27,6 +27,8 @@ type Inputs struct {
 	Probe bool
 	// Major returns the major version of the running PVE, 0 where it is not known. Nil is never known.
 	Major func() int
+	// Access returns a *pve.AccessError where PVE surely lets labd change no storage. Nil is never known.
+	Access func(ctx context.Context) error
 }
 
 // major returns the running PVE's major version, 0 where it is not known.
@@ -56,7 +58,7 @@ func NewObserver(in Inputs) *Observer { return &Observer{Inputs: in, host: in.Ho
 const pmxcfsTimeout = 10 * time.Second
 
 var (
-	errNoConfig = errors.New("storage.cfg is missing or empty: the cluster file system is down, or nothing was ever configured")
+	errNoConfig = errors.New("storage.cfg is missing or empty")
 	errPMXCFS   = errors.New("the cluster file system at /etc/pve does not answer")
 	errSlow     = errors.New("it does not answer in time; labd goes on waiting")
 )
@@ -68,6 +70,9 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	reader := o.host.NewReader(0)
 	defer reader.Close()
 	f := o.observe(ctx, reader, slowDeadline, func(*pve.StorageSection) bool { return true })
+	if o.Access != nil && f.Config != nil {
+		f.AccessErr = o.Access(ctx)
+	}
 	if f.Config == nil {
 		return f, nil
 	}
@@ -149,6 +154,8 @@ func (o *Observer) readConfig(f *Facts, reader *host.Reader) (*pve.StorageConfig
 type clusterAnswer struct {
 	cluster pve.Cluster
 	err     error
+	// noDirectory says that the directory itself is not there.
+	noDirectory bool
 }
 
 func (o *Observer) readCluster(ctx context.Context, f *Facts) {
@@ -156,12 +163,15 @@ func (o *Observer) readCluster(ctx context.Context, f *Facts) {
 	defer cancel()
 	answer, ok := o.cluster.get(ctx, "", 0, func() clusterAnswer {
 		cluster, err := pve.ReadCluster(pve.DirFS(o.host.PVE))
-		return clusterAnswer{cluster, err}
+		_, missing := pve.DirFS(o.host.PVE).Lstat(".")
+		return clusterAnswer{cluster, err, errors.Is(missing, fs.ErrNotExist)}
 	})
 	if !ok {
 		answer.err = errPMXCFS
 	}
 	f.Cluster, f.ClusterErr = answer.cluster, answer.err
+	_, notInstalled := pve.InstalledVersion(ctx, o.host)
+	f.NoPVE = answer.noDirectory && notInstalled != nil
 	if f.Config != nil && f.ClusterErr == nil && !f.Cluster.Mounted && o.host.PVE != host.DefaultPaths().PVE {
 		// A copy of /etc/pve elsewhere has its files and not the link that pmxcfs makes.
 		f.Cluster.Mounted, f.Cluster.Quorate = true, true

@@ -203,7 +203,14 @@ func checkLife(t *testing.T, suite, older, newer string) {
 	if err := l.WriteFile("/var/lib/labd/journal/1.jsonl", []byte("{}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	const owners = `{"aliases":"of networks"}`
+	if err := l.WriteFile("/var/lib/labd/network-owners.json", []byte(owners), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	run("dpkg", "--purge", "labd")
+	if kept := run("cat", "/var/backups/labd/network-owners.json"); kept != owners {
+		t.Errorf("the aliases are not kept: %s", kept)
+	}
 	for _, path := range []string{"/var/lib/labd", "/etc/labd", "/etc/systemd/system/multi-user.target.wants/labd.service"} {
 		if _, err := l.Run(t.Context(), "test", "-e", path); err == nil {
 			t.Errorf("%s is left after the purge", path)

@@ -87,7 +87,7 @@ func (d *demo) startLab(ctx context.Context) (err error) {
 		return err
 	}
 	// The drives are a recorded host's: this machine has none that could be missing.
-	config := "[paths]\nsysfs = \"/lab/nvme/sys\"\nkmsg = \"/lab/nvme/dmesg\"\n[kernel]\nrelease = \"" + fixture.P7000ZRelease + "\"\n[notify]\nmail_to = []\n" // the lab has no mail server
+	config := "[paths]\nsysfs = \"/lab/nvme/sys\"\nkmsg = \"/lab/nvme/dmesg\"\n[kernel]\nrelease = \"" + fixture.P7000ZRelease + "\"\n[listen]\napi = true\n[notify]\nmail_to = []\n" // the lab has no mail server
 	if err := d.lab.InstallLabd(d.bin, d.unit, config); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ func main() {
 	d := &demo{out: os.Stdout, colour: err == nil && info.Mode()&os.ModeCharDevice != 0, bin: "bin", unit: "systemd/labd.service"}
 	err = d.run(ctx)
 	if err == nil && os.Getenv("DEMO_EXIT") == "" {
-		d.say("\nThe lab stays up until Ctrl-C. Metrics: http://%s/metrics", d.metrics)
+		d.say("\nThe lab stays up until Ctrl-C. Page: http://%s/  Metrics: http://%s/metrics", d.metrics, d.metrics)
 		d.say("A shell on its host: %s", d.shell())
 		<-ctx.Done()
 	}

@@ -1,0 +1,2 @@
+// Package page looks at labd's page in a browser.
+package page
