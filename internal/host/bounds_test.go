@@ -216,6 +216,8 @@ func TestParseMountinfo(t *testing.T) {
 		`36 35 0:5 / /a rw shared:1 master:2 propagate_from:3 unbindable - tmpfs  rw`:    {ID: 36, Parent: 35, Device: "0:5", Root: "/", Point: "/a", Type: "tmpfs"},
 		`36 35 0:5 /x\040y /a\134\011\012b\043 rw - fuse.sshfs me@nas:/x\040y rw`:        {ID: 36, Parent: 35, Device: "0:5", Root: "/x y", Point: "/a\\\t\nb#", Type: "fuse.sshfs", Source: "me@nas:/x y"},
 		`36 35 0:5 / /a\9\04 rw - nfs4 [fd00::1]:/export rw,vers=4.2`:                    {ID: 36, Parent: 35, Device: "0:5", Root: "/", Point: `/a\9\04`, Type: "nfs4", Source: "[fd00::1]:/export"},
+		`36 35 0:5 / /a101\040 rw - tmpfs tmpfs rw`:                                      {ID: 36, Parent: 35, Device: "0:5", Root: "/", Point: "/a101 ", Type: "tmpfs", Source: "tmpfs"},
+		`36 35 0:5 / /a rw - tmpfs tmpfs`:                                                {ID: 36, Parent: 35, Device: "0:5", Root: "/", Point: "/a", Type: "tmpfs", Source: "tmpfs"},
 		"36 35 0:5 / /- rw - - - rw":                                                     {ID: 36, Parent: 35, Device: "0:5", Root: "/", Point: "/-", Type: "-", Source: "-"},
 	} {
 		got, err := ParseMountinfo(strings.NewReader("\n" + line + "\n \n"))

@@ -125,11 +125,7 @@ func (h *Host) HasProgram(name string) bool {
 	if h.Programs != nil {
 		return true
 	}
-	path := h.ExecPATH()
-	if path == "" {
-		return false
-	}
-	_, err := lookPath(path, name)
+	_, err := lookPath(h.ExecPATH(), name)
 	return err == nil
 }
 

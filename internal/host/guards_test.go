@@ -79,6 +79,7 @@ func TestParseDmesgLines(t *testing.T) {
 		"[Inf] x":                         nil,
 		"[x] x":                           nil,
 		"[1.0 x":                          nil,
+		"[1.0":                            nil,
 		"1.0] x":                          nil,
 		"(1.0] x":                         nil,
 		"<3 [1.0] x":                      nil,
@@ -386,5 +387,112 @@ func TestWriteAttrFails(t *testing.T) {
 	h := New(DefaultPaths(), "")
 	if err := h.WriteAttr(t.Context(), "/dev/full", "1"); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What the device answers, record by record.
+func TestPollOfADevice(t *testing.T) {
+	type answer struct {
+		text string
+		err  error
+	}
+	record := func(seq int) answer { return answer{fmt.Sprintf("6,%d,1,-;text", seq), nil} }
+	end, lostSome := answer{err: unix.EAGAIN}, answer{err: unix.EPIPE}
+	for name, c := range map[string]struct {
+		answers []answer
+		records int
+		lost    bool
+		err     error
+	}{
+		"from the first record on":   {[]answer{record(0), record(1), end}, 2, false, nil},
+		"the first ones are gone":    {[]answer{record(5), end}, 1, true, nil},
+		"empty":                      {[]answer{end}, 0, false, nil},
+		"overwritten while it reads": {[]answer{record(0), lostSome, record(9), end}, 2, true, nil},
+		"interrupted by a signal":    {[]answer{{err: unix.EINTR}, record(0), end}, 1, false, nil},
+		"the end of a file":          {[]answer{record(0), {}, record(1)}, 1, false, nil},
+		"broken":                     {[]answer{record(0), {err: unix.EIO}}, 1, false, unix.EIO},
+		"not a record":               {[]answer{{text: "x"}, record(0), end}, 1, true, nil},
+	} {
+		// A device that can be opened, which says nothing by itself.
+		log := New(Paths{Kmsg: "/dev/null"}, "").KernelLog()
+		log.read = func(_ *os.File, buf []byte) (int, error) {
+			if len(c.answers) == 0 {
+				t.Errorf("%s: it reads on", name)
+				return 0, unix.EIO
+			}
+			next := c.answers[0]
+			c.answers = c.answers[1:]
+			return copy(buf, next.text), next.err
+		}
+		records, lost, whole, err := log.Poll()
+		if name == "not a record" {
+			lost = true // whether the first one was lost cannot be told
+		}
+		if len(records) != c.records || lost != c.lost || !whole || !errors.Is(err, c.err) {
+			t.Errorf("%s: %d records, lost %v, whole %v, %v", name, len(records), lost, whole, err)
+		}
+		c.answers = []answer{record(0), end}
+		if records, _, whole, err := log.Poll(); len(records) != 1 || whole || err != nil {
+			t.Errorf("%s, again: %d records, whole %v, %v", name, len(records), whole, err)
+		}
+		log.Close()
+	}
+	if _, err := readDevice(nil, nil); err == nil {
+		t.Error("a device that is not open is read")
+	}
+	closed, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	if _, err := readDevice(closed, nil); err == nil {
+		t.Error("a closed device is read")
+	}
+	log := New(Paths{Kmsg: "/dev/tty"}, "").KernelLog()
+	if _, _, _, err := log.Poll(); err == nil {
+		t.Log("this process has a terminal")
+	}
+}
+
+func TestMulticastErrors(t *testing.T) {
+	if _, err := NewMulticast(nil, 9999); err == nil {
+		t.Error("a protocol that there is not")
+	}
+	before, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := NewMulticast(nil, unix.NETLINK_ROUTE, 1<<20); err == nil || m != nil && m.file != nil {
+		t.Errorf("a group that there is not: %v", err)
+	}
+	if after, err := os.ReadDir("/proc/self/fd"); err != nil || len(after) > len(before) {
+		t.Errorf("%d files are open, %d before: %v", len(after), len(before), err)
+	}
+	m, err := NewMulticast(nil, unix.NETLINK_ROUTE, unix.RTNLGRP_LINK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.Each(ctx, 0, nil, func() { t.Error("changed") }); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the end: %v", err)
+	}
+	m.Close()
+	if err := m.Each(t.Context(), 0, nil, func() { t.Error("changed") }); err == nil || errors.Is(err, context.Canceled) {
+		t.Errorf("closed: %v", err)
+	}
+}
+
+func TestInNetNSThatIsNone(t *testing.T) {
+	file, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := InNetNS(file, func() error { t.Error("it runs"); return nil }); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EPERM) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := New(DefaultPaths(), "").Run(t.Context(), Cmd{Name: "true", NetNS: file}); err == nil {
+		t.Error("a program runs in a namespace that is none")
 	}
 }

@@ -73,19 +73,13 @@ func (h *Host) KernelRelease() string {
 
 // BootID is the random id of this boot (/proc/sys/kernel/random/boot_id), empty where it cannot be read.
 func (h *Host) BootID() string {
-	data, err := os.ReadFile(filepath.Join(h.Procfs, "sys/kernel/random/boot_id"))
-	if err != nil {
-		return ""
-	}
+	data, _ := os.ReadFile(filepath.Join(h.Procfs, "sys/kernel/random/boot_id"))
 	return strings.TrimSpace(string(data))
 }
 
 // Uptime is the time since boot (/proc/uptime, first field, seconds). ok is false where it cannot be read.
 func (h *Host) Uptime() (up time.Duration, ok bool) {
-	data, err := os.ReadFile(filepath.Join(h.Procfs, "uptime"))
-	if err != nil {
-		return 0, false
-	}
+	data, _ := os.ReadFile(filepath.Join(h.Procfs, "uptime")) // of nothing, no number can be read
 	first, _, _ := strings.Cut(string(data), " ")
 	seconds, err := strconv.ParseFloat(strings.TrimSpace(first), 64)
 	if err != nil || seconds < 0 {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,10 +37,24 @@ type KernelLog struct {
 	modTime time.Time
 	size    int64
 	buf     []byte
+	// read is a field so that tests can be the device.
+	read func(device *os.File, buf []byte) (int, error)
 }
 
 // KernelLog returns a reader of the host's kernel log that starts with the oldest record.
-func (h *Host) KernelLog() *KernelLog { return &KernelLog{path: h.Kmsg} }
+func (h *Host) KernelLog() *KernelLog {
+	return &KernelLog{path: h.Kmsg, read: readDevice}
+}
+
+// readDevice reads one record without waiting.
+func readDevice(device *os.File, buf []byte) (n int, err error) {
+	raw, err := device.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	controlErr := raw.Control(func(fd uintptr) { n, err = unix.Read(int(fd), buf) })
+	return n, cmp.Or(controlErr, err)
+}
 
 // Close releases the device.
 func (l *KernelLog) Close() error {
@@ -87,27 +102,19 @@ func (l *KernelLog) Poll() (records []KernelRecord, lost, whole bool, err error)
 }
 
 func (l *KernelLog) pollDevice() (records []KernelRecord, lost bool, err error) {
-	raw, err := l.device.SyscallConn()
-	if err != nil {
-		return nil, false, fmt.Errorf("read the kernel log: %w", err)
-	}
 	// Whoever writes to the log all the time must not keep a Poll from its end; the next one goes on.
 	for range maxPoll {
-		var n int
-		var rerr error
-		if err := raw.Control(func(fd uintptr) { n, rerr = unix.Read(int(fd), l.buf) }); err != nil {
-			return records, lost, fmt.Errorf("read the kernel log: %w", err)
-		}
+		n, err := l.read(l.device, l.buf)
 		switch {
-		case errors.Is(rerr, unix.EAGAIN):
+		case errors.Is(err, unix.EAGAIN):
 			return records, lost, nil
-		case errors.Is(rerr, unix.EPIPE): // overwritten; the next read goes on with the oldest record
+		case errors.Is(err, unix.EPIPE): // overwritten; the next read goes on with the oldest record
 			lost = true
 			continue
-		case errors.Is(rerr, unix.EINTR):
+		case errors.Is(err, unix.EINTR):
 			continue
-		case rerr != nil:
-			return records, lost, fmt.Errorf("read the kernel log: %w", rerr)
+		case err != nil:
+			return records, lost, fmt.Errorf("read the kernel log: %w", err)
 		case n == 0:
 			return records, lost, nil
 		}

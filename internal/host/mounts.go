@@ -78,8 +78,8 @@ func parseMount(line string) (m Mount, ok bool) {
 	var err1, err2 error
 	m.ID, err1 = strconv.Atoi(fields[0])
 	m.Parent, err2 = strconv.Atoi(fields[1])
-	major, minor, found := strings.Cut(fields[2], ":")
-	if err1 != nil || err2 != nil || !found || !isNumber(major) || !isNumber(minor) {
+	major, minor, _ := strings.Cut(fields[2], ":")
+	if err1 != nil || err2 != nil || !isNumber(major) || !isNumber(minor) {
 		return m, false
 	}
 	m.Device, m.Root, m.Point = fields[2], unescapeMount(fields[3]), unescapeMount(fields[4])

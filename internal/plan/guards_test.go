@@ -60,7 +60,8 @@ func TestNamesOfEntries(t *testing.T) {
 		t.Errorf("undo of what cannot be read: %v", err)
 	}
 	// A file of the greatest size is read.
-	if err := os.Truncate(j.file("9"), maxEntry); err != nil {
+	j.max = 1000
+	if err := os.Truncate(j.file("9"), 1000); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := j.Entry("9"); err != nil {
@@ -177,14 +178,14 @@ func (c *count) Close() error                { return nil }
 func TestEntrySizeLimit(t *testing.T) {
 	now := func() time.Time { return time.Unix(0, 0) }
 	c := &count{}
-	w := &writer{id: "1", f: c, now: now}
+	w := &writer{id: "1", f: c, now: now, max: maxEntry}
 	if err := w.write(record{Type: "end"}); err != nil {
 		t.Fatal(err)
 	}
 	line := c.n
 	for spare, fits := range map[int64]bool{0: true, -1: false} {
 		size := maxEntry - line + (-spare)
-		w := &writer{id: "1", f: &count{}, now: now, size: size, end: size}
+		w := &writer{id: "1", f: &count{}, now: now, size: size, end: size, max: maxEntry}
 		if err := w.write(record{Type: "end"}); (err == nil) != fits {
 			t.Errorf("%d bytes to spare: %v", spare, err)
 		}

@@ -23,12 +23,13 @@ type Journal struct {
 	// Fields so that tests can make them fail.
 	open    openFile
 	syncDir func(dir string) error
+	max     int64
 }
 
 // NewJournal returns the journal in dir. The directory is made by the first entry, so that a labd that only reads
 // needs no place to write.
 func NewJournal(dir string, now func() time.Time) *Journal {
-	return &Journal{dir: dir, now: now, open: openOSFile, syncDir: syncDir}
+	return &Journal{dir: dir, now: now, open: openOSFile, syncDir: syncDir, max: maxEntry}
 }
 
 // An entry's file is named by its number; newSuffix follows while its beginning is written.
@@ -80,7 +81,7 @@ func (j *Journal) Entry(id string) (*Entry, error) {
 	if n, _ := strconv.Atoi(id); strconv.Itoa(n) != id { // no number, or written in another way
 		return nil, fmt.Errorf("journal entry %q: %w", id, ErrNoEntry)
 	}
-	data, err := readEntryFile(j.file(id))
+	data, err := j.read(id)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("journal entry %s: %w", id, ErrNoEntry)
 	}
@@ -90,19 +91,19 @@ func (j *Journal) Entry(id string) (*Entry, error) {
 	return parseEntry(id, data)
 }
 
-// readEntryFile returns the content of an entry's file, of maxEntry bytes at most.
-func readEntryFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+// read returns the content of an entry's file, of max bytes at most.
+func (j *Journal) read(id string) ([]byte, error) {
+	f, err := os.Open(j.file(id))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxEntry+1))
+	data, err := io.ReadAll(io.LimitReader(f, j.max+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > maxEntry {
-		return nil, fmt.Errorf("%s is larger than %d MiB", path, maxEntry>>20)
+	if int64(len(data)) > j.max {
+		return nil, fmt.Errorf("it is larger than %d bytes", j.max)
 	}
 	return data, nil
 }

@@ -48,8 +48,8 @@ type writer struct {
 	id  string
 	f   file
 	now func() time.Time
-	// size is where the last whole record ends, end where the file does: what lies between is torn.
-	size, end int64
+	// size is where the last whole record ends, end where the file does: what lies between is torn. max bounds it.
+	size, end, max int64
 }
 
 func (w *writer) write(r record) error {
@@ -70,8 +70,8 @@ func (w *writer) append(r record) error {
 		// It cannot be cut off, so it becomes a line of its own.
 		line = append([]byte("\n"), line...)
 	}
-	if w.end+int64(len(line)) > maxEntry {
-		return fmt.Errorf("it would be larger than %d MiB", maxEntry>>20)
+	if w.end+int64(len(line)) > w.max {
+		return fmt.Errorf("it would be larger than %d bytes", w.max)
 	}
 	n, err := w.f.Write(line)
 	w.end += int64(n)
@@ -121,7 +121,7 @@ func (j *Journal) begin(p *Plan, actor, undoes string) (_ *writer, err error) {
 			}
 		}
 	}()
-	w := &writer{id: id, f: f, now: j.now}
+	w := &writer{id: id, f: f, now: j.now, max: j.max}
 	if err := w.write(record{Type: "begin", V: JournalVersion, Actor: actor, Plan: p, Undo: undoes}); err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (j *Journal) begin(p *Plan, actor, undoes string) (_ *writer, err error) {
 
 // markUndone notes in entry id that entry by took it back. What a crash cut off at the end goes first.
 func (j *Journal) markUndone(id, by string) error {
-	data, err := readEntryFile(j.file(id))
+	data, err := j.read(id)
 	if err != nil {
 		return fmt.Errorf("mark journal entry %s as undone: %w", id, err)
 	}
@@ -149,7 +149,7 @@ func (j *Journal) markUndone(id, by string) error {
 		return fmt.Errorf("mark journal entry %s as undone: %w", id, err)
 	}
 	whole := bytes.LastIndexByte(data, '\n') + 1
-	w := &writer{id: id, f: f, now: j.now, size: int64(whole), end: int64(len(data))}
+	w := &writer{id: id, f: f, now: j.now, size: int64(whole), end: int64(len(data)), max: j.max}
 	return errors.Join(w.write(record{Type: "undone", By: by}), f.Close())
 }
 

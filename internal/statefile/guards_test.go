@@ -88,9 +88,18 @@ func TestSaveThatFails(t *testing.T) {
 	if err := f.Save(make(chan int)); err == nil {
 		t.Error("a channel is saved")
 	}
-	if err := f.Save(strings.Repeat("x", MaxSize)); !errors.Is(err, errTooLarge) {
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.max = len(whole)
+	if err := f.Save(value{"kept."}); !errors.Is(err, errTooLarge) {
 		t.Errorf("a value that is too large: %v", err)
 	}
+	if err := f.Save(value{"kept"}); err != nil {
+		t.Errorf("one that just fits: %v", err)
+	}
+	f.max = MaxSize
 	if got, err := load(New(path, 1)); got != "kept" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -144,19 +153,19 @@ func TestSaveThatFails(t *testing.T) {
 
 func TestFileTooLarge(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.json")
-	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, MaxSize+1)); err != nil {
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 101)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readFile(path); !errors.Is(err, errTooLarge) {
+	if _, err := readFile(path, 100); !errors.Is(err, errTooLarge) {
 		t.Errorf("got %v", err)
 	}
-	if err := os.Truncate(path, MaxSize); err != nil {
+	if err := os.Truncate(path, 100); err != nil {
 		t.Fatal(err)
 	}
-	if raw, err := readFile(path); err != nil || len(raw) != MaxSize {
+	if raw, err := readFile(path, 100); err != nil || len(raw) != 100 {
 		t.Errorf("as large as allowed: %d, %v", len(raw), err)
 	}
-	if _, err := readFile(path + "x"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := readFile(path+"x", 100); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 }

@@ -30,6 +30,7 @@ type File struct {
 	version int
 	// Write puts data at path, whole or not at all; it is a field so that tests can make it fail.
 	Write func(path string, data []byte) error
+	max   int
 
 	mu    sync.Mutex
 	valid bool // what is at path can be kept as the old copy
@@ -38,7 +39,7 @@ type File struct {
 
 // New returns the file at path, in the format of version.
 func New(path string, version int) *File {
-	return &File{path: path, version: version, Write: writeFile}
+	return &File{path: path, version: version, Write: writeFile, max: MaxSize}
 }
 
 func writeFile(path string, data []byte) error {
@@ -85,7 +86,7 @@ func (f *File) Load(decode func(version int, data []byte) error) error {
 }
 
 func (f *File) load(path string, decode func(int, []byte) error) error {
-	raw, err := readFile(path)
+	raw, err := readFile(path, f.max)
 	if err != nil {
 		return err
 	}
@@ -100,16 +101,16 @@ func (f *File) load(path string, decode func(int, []byte) error) error {
 const MaxSize = 64 << 20
 
 // errTooLarge says that a file is, or would be, larger than MaxSize.
-var errTooLarge = fmt.Errorf("larger than %d MiB", MaxSize>>20)
+var errTooLarge = errors.New("larger than labd's files may be")
 
-func readFile(path string) ([]byte, error) {
+func readFile(path string, most int) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
-	if err == nil && len(raw) > MaxSize {
+	raw, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
+	if err == nil && len(raw) > most {
 		err = errTooLarge
 	}
 	return raw, err
@@ -155,7 +156,7 @@ func (f *File) Save(value any) error {
 	}
 	raw := bytes.TrimSuffix(data.Bytes(), []byte("\n"))
 	text := fmt.Appendf(nil, "{\"version\":%d,\"sha256\":%q,\"data\":%s}\n", f.version, sum(raw), raw)
-	if len(text) > MaxSize {
+	if len(text) > f.max {
 		return fmt.Errorf("write %s: %w", f.path, errTooLarge)
 	}
 	if f.valid {

@@ -232,10 +232,10 @@ func tryUndo(t *testing.T, w World, step int, p point) {
 	}
 	back, err := w.Runner.UndoPlan(e.ID)
 	if err != nil {
-		t.Skip("nothing can be undone: ", err)
+		t.Fatal(err)
 	}
 	if step >= len(back.Steps) {
-		t.Skip("the undo has fewer steps")
+		return // the undo has fewer steps
 	}
 	died, err := killed(w, step, p, func(r *plan.Runner) error {
 		_, err := r.Undo(t.Context(), e.ID, back.Digest, "test")
