@@ -31,11 +31,13 @@ type failure struct {
 func failures() []failure {
 	return []failure{
 		{
-			[]uint16{0x281, 0x282, 0x283, 0x284}, finding.NVMeMediaErrors, finding.Warn, "the drive could not read what it had written",
+			[]uint16{0x281, 0x282, 0x283, 0x284},
+			finding.NVMeMediaErrors, finding.Warn, "the drive could not read what it had written",
 			"blocks that its error correction cannot restore", finding.Certain, true, unreadableBlocks,
 		},
 		{
-			[]uint16{0x280}, finding.NVMeMediaErrors, finding.Fail, "the drive could not write",
+			[]uint16{0x280},
+			finding.NVMeMediaErrors, finding.Fail, "the drive could not write",
 			"the drive reports a fault at writing (write fault); what is on it can mostly still be read", finding.Certain, false,
 			func(c *diagnosis) []finding.Remedy {
 				return []finding.Remedy{
@@ -45,7 +47,8 @@ func failures() []failure {
 			},
 		},
 		{
-			[]uint16{0x286, 0x015}, finding.NVMeAccessDenied, finding.Warn, "the drive denies access to its data",
+			[]uint16{0x286, 0x015},
+			finding.NVMeAccessDenied, finding.Warn, "the drive denies access to its data",
 			"it is locked, as a self-encrypting drive (TCG Opal) is until somebody unlocks it; its media has no fault that it reports", finding.Likely, false,
 			func(c *diagnosis) []finding.Remedy {
 				dev := "/dev/" + c.d.Controllers[0].Name
@@ -57,14 +60,16 @@ func failures() []failure {
 			},
 		},
 		{
-			[]uint16{0x182, 0x020}, finding.NVMeReadOnly, finding.Fail, "the drive refuses to write: it, or a part of it, is read-only",
+			[]uint16{0x182, 0x020},
+			finding.NVMeReadOnly, finding.Fail, "the drive refuses to write: it, or a part of it, is read-only",
 			"the drive protects what is on it against writing: worn out, failed, or write-protected by somebody", finding.Likely, false,
 			func(c *diagnosis) []finding.Remedy {
 				return []finding.Remedy{{Title: "copy what is on it to another drive first", Risk: finding.RiskNone}, {Title: "see whether the drive says why", Risk: finding.RiskNone, Commands: c.errorLog()}}
 			},
 		},
 		{
-			[]uint16{0x004}, finding.NVMeIOErrors, finding.Warn, "data did not get from the drive to memory, or to the drive (data transfer error)",
+			[]uint16{0x004},
+			finding.NVMeIOErrors, finding.Warn, "data did not get from the drive to memory, or to the drive (data transfer error)",
 			"the PCIe link, the memory access (DMA) or the IOMMU: the way to the drive, more likely than the drive", finding.Likely, false,
 			func(c *diagnosis) []finding.Remedy {
 				return []finding.Remedy{
@@ -73,23 +78,27 @@ func failures() []failure {
 			},
 		},
 		{
-			[]uint16{0x006}, finding.NVMeIOErrors, finding.Warn, "the drive answered commands with an internal error",
+			[]uint16{0x006},
+			finding.NVMeIOErrors, finding.Warn, "the drive answered commands with an internal error",
 			"the drive's firmware or its hardware", finding.Likely, false,
 			func(c *diagnosis) []finding.Remedy { return []finding.Remedy{firmware(c.d), vendor(c.d)} },
 		},
 		{
-			[]uint16{0x080, 0x081}, finding.NVMeIOErrors, finding.Warn, "blocks beyond the end of the disk were asked for",
+			[]uint16{0x080, 0x081},
+			finding.NVMeIOErrors, finding.Warn, "blocks beyond the end of the disk were asked for",
 			"a partition table or file system is larger than the disk: perhaps copied from a larger one, or the disk became smaller", finding.Likely, false,
 			func(c *diagnosis) []finding.Remedy {
 				return []finding.Remedy{{Title: "compare the sizes", Risk: finding.RiskNone, Commands: []string{"lsblk -b /dev/" + c.d.Controllers[0].disks()}}}
 			},
 		},
 		{
-			[]uint16{0x285}, finding.NVMeIOErrors, finding.Info, "a command to compare data found that they differ",
+			[]uint16{0x285},
+			finding.NVMeIOErrors, finding.Info, "a command to compare data found that they differ",
 			"whoever compares is told so; that is no fault of the drive", finding.Likely, false, nil,
 		},
 		{
-			[]uint16{0x287}, finding.NVMeIOErrors, finding.Info, "blocks were read that were never written, or were discarded",
+			[]uint16{0x287},
+			finding.NVMeIOErrors, finding.Info, "blocks were read that were never written, or were discarded",
 			"the drive is set to report that (DULBE); that is no fault of its media", finding.Likely, false, nil,
 		},
 		// The kernel asks for what some drives do not do, and goes on without.
