@@ -116,21 +116,17 @@ func Diagnose(f *Facts, p Policy) *Report {
 		c := &diagnosis{facts: f, d: &d, events: lastProbe(d.history), portEvents: about(f.Log, fn.Port.Address), release: r.running}
 		d.Quirks = c.quirks()
 		found := c.climb()
+		c.addFirmware(found)
 		if len(found) > 0 {
 			c.addMemory(&found[0])
 		}
-		found = append(found, c.beside()...)
+		beside := c.beside()
+		c.addFirmware(beside)
+		found = append(found, beside...)
 		found = append(found, c.checkHealth(p)...)
 		if other, ok := twins[d.Address]; ok {
 			d.twin = true
 			found = append(found, c.sameIDs(other))
-		}
-		for i := range found {
-			switch found[i].Code {
-			case finding.NVMeNotReady, finding.NVMeNoDriver, finding.NVMeDropped, finding.NVMeDead, finding.NVMeResetting, finding.NVMeTimeouts, finding.NVMeLostIRQ:
-				c.addFirmware(&found[i])
-			default: // what is known of the kind has nothing to do with it
-			}
 		}
 		c.onlyAllowed(found)
 		if p.ignored(d.Address) {
@@ -314,7 +310,9 @@ func (c *diagnosis) beside() []finding.Finding {
 		}
 	}
 	if ctrl := d.Controller(); ctrl != nil && ctrl.State == "live" {
-		add(c.dropped())
+		if d.Rung == RungOK { // else the finding about the rung tells it
+			add(c.dropped())
+		}
 		add(c.timeouts())
 		add(c.lostInterrupts())
 		out = append(out, c.diskErrors()...)

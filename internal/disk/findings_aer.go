@@ -3,6 +3,7 @@ package disk
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"labd/internal/finding"
@@ -97,6 +98,12 @@ func (c *diagnosis) uncorrected(where, address string, aer AER, hours float64) f
 		Code: finding.NVMeAER, Severity: finding.Warn, Title: "the PCIe link had errors that it could not mend in this boot", Confidence: finding.Unknown,
 		Remedies: []finding.Remedy{reseat, {Title: "see whether the counts grow", Risk: finding.RiskNone, Commands: counters(address)}},
 	}
+	if cause, signal := aer.cause(); cause != "" {
+		because(&out, finding.Likely, "%s", cause)
+		if !signal {
+			out.Remedies[0] = finding.Remedy{Title: "look for newer firmware of the drive and of the board (BIOS); then try the drive in another slot", Risk: finding.RiskLow}
+		}
+	}
 	e, logged := c.recent(EventAERFatal, EventAERNonFatal)
 	out.Evidence = c.aerEvidence(where, address, aer, e, logged)
 	if n := aer.NonFatal + aer.Fatal; !logged && hours > recently.Hours() && rate(n, hours) < steadyErrors {
@@ -106,6 +113,26 @@ func (c *diagnosis) uncorrected(where, address string, aer AER, hours float64) f
 		out.Remedies = out.Remedies[1:]
 	}
 	return out
+}
+
+// cause says what the kinds of errors that could not be mended mean (PCI Express Base Specification, uncorrectable error status);
+// signal says that contacts and the like come first.
+func (a AER) cause() (text string, signal bool) {
+	has := func(kinds ...string) bool {
+		return slices.ContainsFunc(kinds, func(k string) bool { return a.Kinds[k] > 0 })
+	}
+	switch {
+	case has("DLP", "SDES", "FCP", "RxOF"):
+		return "the link itself failed: a contact, a riser or adapter, or the signal at this speed", true
+	case has("CmpltTO"):
+		return "one end did not answer the other in time: the drive hung, slept too deeply, or lost its link for a moment", true
+	case has("MalfTLP", "ECRC", "UnxCmplt", "PoisonTLPBlocked", "TLP", "AtomicOpBlocked", "TLPBlockedErr"):
+		return "one end sent what the other could not accept (a malformed or damaged packet): firmware of the drive or of the board, seldom a contact", false
+	case has("UnsupReq", "ACSViol", "BlockedTLP", "CmpltAbrt", "UncorrIntErr"):
+		return "one end asked for what the other does not do (an unsupported request or the like), which firmware often does at boot or when it sleeps", false
+	default:
+		return "", true
+	}
 }
 
 // ofPort explains errors that the port met itself, while the drive counts none: that is not the drive's contact.

@@ -32,7 +32,7 @@ var firmwareFaults = []firmwareFault{
 	{models: []string{"Micron_7450", "MTFDKBA", "MTFDKBG", "MTFDKCB", "MTFDKCC"}, firmware: []string{"E2MU200"}, alarm: true, what: "with this firmware the drive can lock up for ever, with all data on it", fixed: "E2MU300", advice: "for E2MU300 some report failures after a power cycle: ask the maker which version is the newest", source: "OSNEXUS knowledge base, critical firmware issues on Micron 7450 (2026)"},
 	{models: []string{"Micron_7500"}, firmware: []string{"E3MQ000"}, alarm: true, what: "with this firmware the drive can lock up for ever, with all data on it", fixed: "E3MQ005", source: "Disctech, Micron 7450 and 7500 firmware issue (2026)"},
 	{models: []string{"KINGSTON SA2000"}, firmware: []string{"S5Z42102", "S5Z42103", "S5Z42105"}, alarm: true, what: "with this firmware the drive hangs in a power-saving state under Linux until it loses power", fixed: "S5Z42109", source: "Kingston, release notes of S5Z42109; kernel quirk for 2646:2263"},
-	{models: []string{"KINGSTON SA2000"}, what: "some of these hang in their deepest power-saving state or do not answer in time", advice: "nvme_core.default_ps_max_latency_us=0 keeps it out of that state", source: "acidanthera/NVMeFix#4; siderolabs/talos#5914"},
+	{models: []string{"KINGSTON SA2000"}, ids: []string{"2646:2263"}, what: "some of these hang in their deepest power-saving state or do not answer in time (A2000: firmware before S5Z42109)", advice: "install the newest firmware; nvme_core.default_ps_max_latency_us=0 keeps it out of that state", source: "acidanthera/NVMeFix#4; siderolabs/talos#5914"},
 	{models: []string{"WD_BLACK SN770"}, firmware: []string{"731100WD"}, what: "with this firmware some have errors on the PCIe link and drop out", fixed: "731120WD", source: "FrameworkComputer/SoftwareFirmwareIssueTracker#41"},
 	{models: []string{"WD_BLACK SN770", "WD Blue SN580", "WD_BLACK SN770M", "WD Blue SN5000"}, what: "the 2 TB models ask for 200 MiB of the host's memory and some crash when they get it", advice: "install the maker's newest firmware, and leave nvme.max_host_mem_size_mb at its default", source: "Western Digital, firmware for SN770, SN580 and SN5000 (2024)"},
 	{models: []string{"Micron_2400", "MTFDKCD", "MTFDKBK"}, what: "some do not come back from a power-saving state of their own (APST)", advice: "nvme_core.default_ps_max_latency_us=0 switches these states off", source: "reports on linux-nvme"},
@@ -108,8 +108,18 @@ func (c *diagnosis) badFirmware() (finding.Finding, bool) {
 	return finding.Finding{}, false
 }
 
-// addFirmware adds to a finding about a drive that dropped out, is late or does not start what is known of its kind.
-func (c *diagnosis) addFirmware(out *finding.Finding) {
+// addFirmware adds to findings about a drive that dropped out, is late or does not start what is known of its kind.
+func (c *diagnosis) addFirmware(found []finding.Finding) {
+	for i := range found {
+		switch found[i].Code {
+		case finding.NVMeNotReady, finding.NVMeNoDriver, finding.NVMeDropped, finding.NVMeDead, finding.NVMeResetting, finding.NVMeTimeouts, finding.NVMeLostIRQ:
+			c.addKnown(&found[i])
+		default: // what is known of the kind has nothing to do with it
+		}
+	}
+}
+
+func (c *diagnosis) addKnown(out *finding.Finding) {
 	ctrl := c.d.Controller()
 	for _, f := range knownFaults(c.d.Function, false) {
 		text := f.what

@@ -156,10 +156,30 @@ func (f *Facts) portOf(address, remembered string) string {
 	if remembered != "" {
 		return remembered
 	}
-	if i := strings.LastIndexByte(address, ':'); i > 0 {
+	if i := strings.LastIndexByte(address, ':'); i > 0 && f.Ports[address[:i]] != "" {
 		return f.Ports[address[:i]]
 	}
-	return ""
+	return f.slotThen(address)
+}
+
+// slotThen is the one port whose slot lost its link when the drive dropped out; "" where there is none, or several.
+func (f *Facts) slotThen(address string) string {
+	port := ""
+	for _, e := range about(f.Log, address) {
+		if !slices.Contains(dropKinds, e.Kind) {
+			continue
+		}
+		for _, s := range f.Log {
+			if (s.Kind != EventSlotDown && s.Kind != EventSlotFault) || s.Time-e.Time > 5*time.Second || e.Time-s.Time > 5*time.Second || s.Address == port {
+				continue
+			}
+			if port != "" {
+				return ""
+			}
+			port = s.Address
+		}
+	}
+	return port
 }
 
 // lostInThisBoot are the drives that this boot's log found and that are on the bus no more, as far as labd's memory does not

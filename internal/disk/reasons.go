@@ -160,7 +160,10 @@ func (c *diagnosis) logLines(first *Event) []finding.Evidence {
 		alike[e.Kind]++
 		out = append(out, logEvidence(e))
 	}
-	if more > 0 {
+	switch {
+	case more == 1:
+		out = append(out, finding.Evidence{Source: "kernel log", Text: "one more line about it"})
+	case more > 1:
 		out = append(out, finding.Evidence{Source: "kernel log", Text: fmt.Sprintf("%s more lines about it", atLeast(more))})
 	}
 	if len(out) == 0 {
@@ -351,6 +354,9 @@ func explainPageSize(_ *diagnosis, _ Event, out *finding.Finding) {
 
 func explainNoQueues(c *diagnosis, e Event, out *finding.Finding) {
 	narrow(out, finding.NVMeQueues)
+	if c.d.Controller() != nil {
+		out.Title = "the controller is live and has no queue for reads and writes, so there is no disk"
+	}
 	text := "the kernel could make no queue for reads and writes, so only the admin queue is there and no disk"
 	if e.Status != 0 {
 		text += fmt.Sprintf(": the drive answered %s", statusWords(e.Status))
