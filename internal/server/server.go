@@ -42,7 +42,7 @@ type Planner interface {
 	// Plan builds the plan of a request. It fails with a *plan.RefusedError or ErrBadRequest.
 	Plan(ctx context.Context, req apiv1.Request) (*plan.Plan, error)
 	// StoragePlan is what a removal of one dead storage would do, from facts already observed.
-	StoragePlan(report *storage.Report, id string) (*plan.Plan, error)
+	StoragePlan(report *storage.Report, ids ...string) (*plan.Plan, error)
 }
 
 // Config is what a Server works with.
