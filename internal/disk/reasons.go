@@ -79,7 +79,8 @@ func (c *diagnosis) explain(p phase, out *finding.Finding) bool {
 			continue
 		}
 		r.explain(c, e, out)
-		out.Evidence = append(out.Evidence, c.logLines(&e)...)
+		lines := c.logLines(&e)
+		out.Evidence = slices.Concat(lines[:1], out.Evidence, lines[1:])
 		return true
 	}
 	out.Evidence = append(out.Evidence, c.logLines(nil)...)
