@@ -12,7 +12,7 @@ import (
 
 func (a *app) checkNVMeCommand() *cobra.Command {
 	var kernel, forget string
-	var redacted bool
+	var redacted, allDisks bool
 	cmd := &cobra.Command{
 		Use:   "check-nvme [DEVICE…]",
 		Short: "Where is my NVMe drive: at which step it is lost, why, and what to do",
@@ -39,6 +39,9 @@ DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a disk 
 			}
 			return a.with(ctx, func(c *client) error {
 				query := "/v1/nvme?fresh=1"
+				if allDisks {
+					query += "&disks=1"
+				}
 				if kernel != "" {
 					query += "&kernel=" + url.QueryEscape(kernel)
 				}
@@ -66,7 +69,9 @@ DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a disk 
 	cmd.Flags().StringVar(&kernel, "kernel", "", "show how the kernel `RELEASE` (as uname -r prints it) would treat each drive")
 	cmd.Flags().StringVar(&forget, "forget", "", "forget the drive with serial number `SERIAL`, when it is gone for good")
 	cmd.MarkFlagsMutuallyExclusive("kernel", "forget")
+	cmd.Flags().BoolVar(&allDisks, "all-disks", false, "also list SATA, SAS and USB disks: one line each, with SMART where smartctl is installed")
 	cmd.Flags().BoolVar(&redacted, "redact", false, "leave out serial numbers, ids and the node's name, so that the output can be posted")
+	cmd.MarkFlagsMutuallyExclusive("redact", "all-disks") // the serial numbers of other disks would stay
 	a.flagValues(cmd, "kernel", kernelValues)
 	a.flagValues(cmd, "forget", missingDriveValues)
 	return cmd

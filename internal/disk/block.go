@@ -20,15 +20,20 @@ type surroundings struct {
 	mounts []host.Mount
 	swaps  []string // names of block devices
 	pools  []string // ZFS pools that are imported
+	// states are those of these pools that are not well: DEGRADED, FAULTED, SUSPENDED, …
+	states map[string]string
 	at     time.Time
 }
 
 // surroundings reads what the host does with disks. Without the mount table only the users of drives are unknown.
 func (o *Observer) surroundings(a *attributes, mounts []host.Mount, at time.Time) surroundings {
-	l := surroundings{a: a, mounts: mounts, swaps: swaps(a.get(o.host.Procfs, "swaps")), at: at}
+	l := surroundings{a: a, mounts: mounts, swaps: swaps(a.get(o.host.Procfs, "swaps")), at: at, states: map[string]string{}}
 	for _, name := range a.names(o.host.Procfs, "spl/kstat/zfs") {
 		if _, err := a.reader.Stat(filepath.Join(o.host.Procfs, "spl/kstat/zfs", name, "state")); err == nil { // others are counters of ZFS itself
 			l.pools = append(l.pools, name)
+			if state := a.get(o.host.Procfs, "spl/kstat/zfs", name, "state"); state != "" && state != "ONLINE" {
+				l.states[name] = state
+			}
 		}
 	}
 	return l

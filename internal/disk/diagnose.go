@@ -128,6 +128,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 			d.twin = true
 			found = append(found, c.sameIDs(other))
 		}
+		r.Notes = append(r.Notes, c.addPools(found)...)
 		c.onlyAllowed(found)
 		if p.ignored(d.Address) {
 			found = nil
@@ -156,6 +157,28 @@ func Diagnose(f *Facts, p Policy) *Report {
 	slices.SortFunc(r.Drives, func(a, b Drive) int { return strings.Compare(a.Address, b.Address) })
 	finding.Sort(r.Findings)
 	return r
+}
+
+// addPools adds the ZFS pools on the drive that are not well to its findings as evidence; a drive without any gets notes.
+func (c *diagnosis) addPools(found []finding.Finding) (notes []string) {
+	for _, l := range distinct(c.d.Contents()) {
+		state := c.facts.Pools[l.Name]
+		if l.Kind != layer.Pool || state == "" {
+			continue
+		}
+		text := fmt.Sprintf("the pool %s, which has a part on this drive, is %s", l.Name, state)
+		told := false
+		for i := range found {
+			if found[i].Severity >= finding.Warn {
+				found[i].Evidence = append(found[i].Evidence, finding.Evidence{Source: "ZFS", Text: text})
+				told = true
+			}
+		}
+		if !told {
+			notes = append(notes, fmt.Sprintf("%s: %s; zpool status %s says which of its disks has errors", c.d.Address, text, l.Name))
+		}
+	}
+	return notes
 }
 
 // onlyAllowed takes out the remedies that labd's own rescue would refuse.

@@ -18,6 +18,8 @@ type Facts struct {
 	// Stale are the mounts and swaps of disks that are gone.
 	Stale  []layer.Layer
 	System System
+	// Pools are the states of imported ZFS pools that are not well: DEGRADED, FAULTED, SUSPENDED.
+	Pools map[string]string
 	// Boot is this boot's id.
 	Boot string
 	// Remembered are the drives and incidents that were seen before, without those of this observation.

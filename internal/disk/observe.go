@@ -97,6 +97,7 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	}
 	wg.Wait()
 	f.System, f.Guests, f.Stale = o.system(bus), o.guests(bus), o.stale(around)
+	f.Pools = around.states
 	f.Problems = bus.problems
 	behind := slices.ContainsFunc(results, func(fn *Function) bool { return fn != nil && behindVMD(fn.Address) })
 	for _, fn := range results {
