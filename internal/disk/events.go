@@ -133,7 +133,9 @@ var statusLine = regexp.MustCompile(`\(sct (?P<sct>0x[0-9a-f]+) / sc (?P<sc>0x[0
 var (
 	slotLine = regexp.MustCompile(`^(?:pciehp: )?Slot\([^)]*\)(?: [0-9a-f:.]+)?: (?P<what>.*)$`)
 	// "Error Message" from 7.x on; "Corrected" up to 6.x for what is "Correctable" later.
-	aerLine   = regexp.MustCompile(`^AER: (?:Multiple )?(?P<severity>Correct(?:ed|able)|Uncorrect(?:ed|able) \((?:Non-)?Fatal\)) [Ee]rror(?: [Mm]essages?)?(?:\(s\))? received(?: from|:)? ?(?P<from>[0-9a-f:]+\.[0-7])?`)
+	aerLine = regexp.MustCompile(`^AER: (?:Multiple )?(?P<severity>Correct(?:ed|able)|Uncorrect(?:ed|able) \((?:Non-)?Fatal\)) [Ee]rror(?: [Mm]essages?)?(?:\(s\))? received(?: from|:)? ?(?P<from>[0-9a-f:]+\.[0-7])?`)
+	// Downstream port containment takes the link down at an error that cannot be mended (drivers/pci/pcie/dpc.c).
+	dpcLine   = regexp.MustCompile(`^DPC: (?:containment event|unmasked uncorrectable error|ERR_FATAL)`)
 	aerReport = regexp.MustCompile(`^(?:PCIe|CXL) Bus Error: severity=(?P<severity>Correct(?:ed|able)|Uncorrect(?:ed|able) \((?:Non-)?Fatal\))`)
 	aerBit    = regexp.MustCompile(`^ +\[ ?\d+\] (?P<kind>\S.*?) *(?:\(First\))?$`)
 	aerDevice = regexp.MustCompile(`^ +device \[[0-9a-f:]+\] error status/mask`)

@@ -206,6 +206,10 @@ func (p *logParser) aboutPort(rest string, e *Event) bool {
 		}
 		return true
 	}
+	if dpcLine.MatchString(rest) {
+		e.Kind = EventAERFatal
+		return true
+	}
 	if m := aerReport.FindStringSubmatch(rest); m != nil {
 		e.Kind = aerSeverity(m[1])
 		return true
@@ -267,7 +271,7 @@ func (p *logParser) aboutOther(text string, e *Event) bool {
 		return !everyday.MatchString(text)
 	}
 	for _, address := range addresses(text) {
-		iommu := strings.Contains(text, "AMD-Vi: Event logged") || strings.HasPrefix(text, "DMAR: [")
+		iommu := strings.Contains(text, "AMD-Vi: Event logged") || strings.HasPrefix(text, "DMAR: [") || strings.HasPrefix(text, "DMAR:[")
 		if iommu || p.watched[address] {
 			e.Address, e.Kind = address, EventOther
 			if iommu {

@@ -94,12 +94,9 @@ func (c *diagnosis) explain(p phase, out *finding.Finding) bool {
 func (c *diagnosis) allEvents() []Event {
 	out := slices.Clone(c.events)
 	for _, e := range c.portEvents {
-		switch e.Kind {
-		case EventSlotDown, EventSlotUp, EventSlotFault, EventRetrain, EventNoAnswer, EventAERFatal, EventAERNonFatal, EventAERKind, EventNoSpace:
-			if e.Address == c.d.Port.Address && !slices.Contains(out, e) {
-				out = append(out, e)
-			}
-		default: // corrected errors and the like
+		// Corrected errors come by the thousand and tell nothing of a drive that does not work.
+		if e.Kind != EventAERCorrected && e.Address == c.d.Port.Address && !slices.Contains(out, e) {
+			out = append(out, e)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Event) int { return int(a.Time - b.Time) })

@@ -354,6 +354,18 @@ func TestKindsOfFaults(t *testing.T) {
 			fn.Driver, f.System.VFIOIDs, f.Guests = "vfio-pci", []string{"15b7:5030"}, Guests{Addresses: []string{"0000:42:00"}}
 		}}, []string{`ok info nvme|41:00\.0 ok`, `vfio-pci\.ids`}, []string{"rescue-nvme"}},
 		{
+			"the port contained a fatal error",
+			situation{release: "6.14.11-4-pve", change: gone("6.14.11-4-pve"), log: found12 + ready12 + "[  700.000000] pcieport 0000:40:01.1: DPC: containment event, status:0x1f01 source:0x0000\n[  700.000100] pcieport 0000:40:01.1: DPC: unmasked uncorrectable error detected\n"},
+			[]string{`nvme.missing`, `DPC: unmasked`, `cause:.*errors on the PCIe link`},
+			nil,
+		},
+		{
+			"a line about the port that nobody knows",
+			situation{release: "6.14.11-4-pve", log: "[    1.000000] pcieport 0000:40:01.1: the hamster fell off\n"},
+			[]string{`evidence:.*hamster`, `not known to labd`},
+			[]string{"no line"},
+		},
+		{
 			"a retrained link",
 			situation{release: "6.12.96+deb13-amd64", change: gone("6.12.96+deb13-amd64"), log: "[    1.000000] pci 0000:40:01.1: broken device, retraining non-functional downstream link at 2.5GT/s\n[    1.100000] pci 0000:40:01.1: retraining failed\n"},
 			[]string{`nvme.missing`, `retraining failed`, `link .*does not come up`},
