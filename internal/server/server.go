@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -148,7 +149,10 @@ func classify(err error) *apiError {
 		}
 		return &apiError{http.StatusConflict, apiv1.ErrorRefused, err.Error(), hint}
 	case errors.As(err, &changed):
-		return &apiError{http.StatusPreconditionFailed, apiv1.ErrorChanged, err.Error(), "nothing was touched; look at the new plan and try again"}
+		if hint == "" {
+			hint = "nothing was touched; look at the new plan and try again"
+		}
+		return &apiError{http.StatusPreconditionFailed, apiv1.ErrorChanged, err.Error(), hint}
 	case errors.Is(err, pve.ErrUnauthenticated), errors.Is(err, pve.ErrNotPermitted):
 		return &apiError{http.StatusForbidden, apiv1.ErrorNotPermitted, err.Error(), strings.TrimPrefix(hint+"; labctl setup pve mends labd's access to PVE", "; ")}
 	case errors.Is(err, plan.ErrBusy):
@@ -200,6 +204,9 @@ func decodeBody[T any](r *http.Request) (body T, err error) {
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&body); err != nil {
 		return body, fmt.Errorf("%w: body: %w", ErrBadRequest, err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return body, fmt.Errorf("%w: body: something stands behind the JSON object", ErrBadRequest)
 	}
 	return body, nil
 }
