@@ -23,6 +23,8 @@ type surroundings struct {
 	// states are those of these pools that are not well: DEGRADED, FAULTED, SUSPENDED, …
 	states map[string]string
 	at     time.Time
+	// slow says that the link of the function is slower than both ends can do, so that it matters whether it works.
+	slow bool
 }
 
 // surroundings reads what the host does with disks. Without the mount table only the users of drives are unknown.
@@ -89,9 +91,11 @@ func (o *Observer) namespace(l surroundings, controllerDir, name string) Namespa
 	ns.SizeBytes = a.number(dir, "size") * 512 // sysfs counts in 512 bytes whatever the block size
 	ns.LogicalBlockSize = int(a.number(dir, "queue/logical_block_size"))
 	ns.EUI, ns.NGUID, ns.UUID = a.get(dir, "eui"), a.get(dir, "nguid"), a.get(dir, "uuid")
-	for text := range strings.FieldsSeq(a.get(dir, "inflight")) {
-		n, _ := strconv.ParseInt(text, 10, 64)
-		ns.InFlight += n
+	if l.slow {
+		for text := range strings.FieldsSeq(a.get(dir, "inflight")) {
+			n, _ := strconv.ParseInt(text, 10, 64)
+			ns.InFlight += n
+		}
 	}
 	children := a.names(dir)
 	if slices.Contains(children, "diag") {

@@ -194,7 +194,7 @@ type Namespace struct {
 	// LogicalBlockSize is in bytes.
 	LogicalBlockSize int
 	ReadOnly         bool
-	// InFlight is how many reads and writes were under way.
+	// InFlight is how many reads and writes were under way; 0 where the link runs as fast as it can, since nobody asks then.
 	InFlight int64
 	WWID     string
 	// EUI, NGUID and UUID are ids of its own; none where the drive has none or the kernel cleared them.

@@ -323,12 +323,17 @@ func longAddress(text string) string {
 
 // hasAddress reports, fast, whether a text may hold a PCI address.
 func hasAddress(text string) bool {
-	for i := 5; i+1 < len(text); i++ {
-		if text[i] == '.' && (text[i-3] == ':' || text[i-3] == 'x') && text[i+1] >= '0' && text[i+1] <= '7' {
+	for at := 0; ; {
+		i := strings.IndexByte(text[at:], '.')
+		if i < 0 {
+			return false
+		}
+		i += at
+		if i >= 5 && i+1 < len(text) && (text[i-3] == ':' || text[i-3] == 'x') && text[i+1] >= '0' && text[i+1] <= '7' {
 			return true
 		}
+		at = i + 1
 	}
-	return false
 }
 
 func hexDigits(text string) bool {

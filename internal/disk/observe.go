@@ -243,6 +243,7 @@ func (o *Observer) readFunction(address string, l surroundings) *Function {
 		}
 	}
 	fn.Port = o.port(a, dir)
+	l.slow = fn.slow()
 	for _, name := range a.names(dir, "nvme") {
 		if controllerName.MatchString(name) {
 			fn.Controllers = append(fn.Controllers, o.controller(l, filepath.Join(dir, "nvme", name), name))

@@ -77,6 +77,9 @@ func (p *dmesgParser) line(line string) (KernelRecord, lineForm) {
 		return KernelRecord{}, lineOther
 	}
 	rec := KernelRecord{Level: -1}
+	if line[0] == '[' { // by far the most
+		return p.bracketed(rec, line)
+	}
 	if rest, found := strings.CutPrefix(line, "<"); found {
 		number, rest, _ := strings.Cut(rest, ">")
 		prio, err := strconv.ParseUint(number, 10, 32)
@@ -113,19 +116,28 @@ func (p *dmesgParser) bracketed(rec KernelRecord, line string) (KernelRecord, li
 	if !found || !closed {
 		return rec, lineUnread
 	}
-	if at, err := time.Parse(time.ANSIC, strings.TrimSpace(stamp)); err == nil {
+	number, _, _ := strings.Cut(strings.TrimSpace(stamp), " ")
+	seconds, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		at, err := time.Parse(time.ANSIC, strings.TrimSpace(stamp))
+		if err != nil {
+			return rec, lineUnread
+		}
 		rec.Time, rec.Text = p.since(at), strings.TrimPrefix(text, " ")
 		return rec, lineRecord
 	}
-	number, _, _ := strings.Cut(strings.TrimSpace(stamp), " ")
-	seconds, err := strconv.ParseFloat(number, 64)
-	if err != nil || !(seconds >= 0 && seconds <= 1e9) { // also refuses NaN
+	if !(seconds >= 0 && seconds <= 1e9) { // also refuses NaN
 		return rec, lineUnread
 	}
 	rec.Time = time.Duration(seconds*1e6) * time.Microsecond
-	text = strings.TrimPrefix(text[len(callerField.FindString(text)):], " ")
-	if m := journalName.FindStringSubmatch(text); m != nil && m[1] == "kernel" {
-		text = text[len(m[0]):]
+	if strings.HasPrefix(text, "[") {
+		text = text[len(callerField.FindString(text)):]
+	}
+	text = strings.TrimPrefix(text, " ")
+	if strings.Contains(text, " kernel") {
+		if m := journalName.FindStringSubmatch(text); m != nil && m[1] == "kernel" {
+			text = text[len(m[0]):]
+		}
 	}
 	rec.Text = text
 	return rec, lineRecord
