@@ -86,7 +86,7 @@ func (p *planner) permitted(ctx context.Context, build func() (*plan.Plan, error
 	return out, nil
 }
 
-// StoragePlan returns the plan of one storage from the facts of the last report.
-func (*planner) StoragePlan(report *storage.Report, id string) (*plan.Plan, error) {
-	return storage.PlanRemoval(report.Facts(), report, []string{id}, storage.Options{})
+// StoragePlan returns the one plan of some storages from the facts of the last report.
+func (*planner) StoragePlan(report *storage.Report, ids ...string) (*plan.Plan, error) {
+	return storage.PlanRemoval(report.Facts(), report, ids, storage.Options{})
 }

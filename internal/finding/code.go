@@ -45,6 +45,8 @@ const (
 	StorageUnsupported  Code = "storage.unsupported"
 	StorageUnitLeft     Code = "storage.unit-left"
 	StorageConfigHazard Code = "storage.config-hazard"
+	StorageMisplaced    Code = "storage.misplaced"
+	StorageBootBlocked  Code = "storage.boot-blocked"
 	PVEAccess           Code = "pve.access"
 	StorageUnknown      Code = "storage.unknown"
 )
@@ -127,6 +129,8 @@ func Defs() []Def {
 		{StorageVGGone, Fail, "The volume group or thin pool of the storage does not exist, nor any disk of it."},
 		{StoragePoolGone, Fail, "The ZFS pool or dataset of the storage does not exist, and cannot be imported."},
 		{StorageUnitLeft, Warn, "A mount unit or line of fstab waits at every boot for a disk that is gone, and no storage uses it."},
+		{StorageMisplaced, Warn, "The storage is restricted to nodes that are not in the cluster, and what it lies on is on this node."},
+		{StorageBootBlocked, Fail, "A line of fstab without nofail names a disk that is gone: the next boot ends in emergency mode."},
 		{PVEAccess, Warn, "PVE does not let labd change storages: its token is not taken, or lacks rights."},
 		{StorageConfigHazard, Warn, "storage.cfg holds something that PVE ignores and drops with its next write."},
 		{StorageDown, Warn, "The storage is not usable now, but nothing says that it is gone."},
