@@ -51,7 +51,7 @@ func (d *diagnosis) hostFilter(n *Network, l subnetPath) {
 				result := rules.Walk(hook, p)
 				switch {
 				case result.Outcome == walk.Dropped, result.Outcome == walk.Partly && result.Place.Drops:
-					d.find(hostFirewallFinding(n.Subject(), result.Place, source, l.reach))
+					d.find(HostFirewallFinding(n.Subject(), result.Place, rules, uplink, l.route.Dev, source, l.reach))
 					n.worsen(VerdictUnreachable, "the host's packet filter drops what is forwarded to it: "+result.Place.String())
 					return
 				case result.Outcome == walk.Unknown:
@@ -62,32 +62,36 @@ func (d *diagnosis) hostFilter(n *Network, l subnetPath) {
 	}
 }
 
-func hostFirewallFinding(subject finding.Subject, at walk.Place, source, dest netip.Prefix) finding.Finding {
+// HostFirewallFinding says that a place in the host's packet filter drops what one of the host's interfaces forwards to
+// another, from a source to a subnet. The commands hold until the next boot where they are not PVE's.
+func HostFirewallFinding(subject finding.Subject, at walk.Place, rules *walk.Ruleset, in, out string, source, dest netip.Prefix) finding.Finding {
 	f := finding.Finding{
 		Code: finding.NetHostFirewall, Severity: finding.Warn, Subject: subject, Title: "the host's own packet filter drops what is forwarded to it", Confidence: finding.Certain,
 		Cause:    "a rule or policy of the host's, which labd does not change: an accept of labd's elsewhere would not override it",
-		Evidence: []finding.Evidence{{Source: "packet filter of the host", Text: at.String()}},
+		Evidence: []finding.Evidence{{Source: "host", Text: at.String()}},
 	}
-	program := "iptables"
-	if dest.Addr().Is6() {
-		program = "ip6tables"
-	}
-	switch table := string(at.Table); {
-	case strings.Contains(table, "proxmox-firewall"), strings.HasPrefix(at.Name, "PVEFW"):
+	program, _, iptables := strings.Cut(string(at.Table), " -t ")
+	switch {
+	case strings.Contains(string(at.Table), "proxmox-firewall") || strings.HasPrefix(at.Name, "PVEFW"):
 		f.Remedies = []finding.Remedy{{
 			Title: "let it through in PVE's firewall of the datacenter, direction forward", Risk: finding.RiskLow,
 			Commands: []string{fmt.Sprintf("pvesh create /cluster/firewall/rules --type forward --action ACCEPT --enable 1 --source %s --dest %s", source, dest)},
 		}}
-	case strings.HasPrefix(table, "ip") && at.Name == "FORWARD":
+	case iptables:
+		chain := "FORWARD"
+		if rules.Chains[walk.ChainKey{Table: walk.Table(program + " -t filter"), Name: "DOCKER-USER"}] != nil {
+			chain = "DOCKER-USER"
+		}
 		f.Remedies = []finding.Remedy{{
-			Title: "let it through before that; a Docker on the host leaves DOCKER-USER for this, and such a rule has to be made again at each boot", Risk: finding.RiskLow,
+			Title: "let it and its answers through before that rule; after a reboot, too, where you put these lines behind 'post-up' in /etc/network/interfaces", Risk: finding.RiskLow,
 			Commands: []string{
-				fmt.Sprintf("%s -I FORWARD 1 -s %s -d %s -j ACCEPT", program, source, dest),
-				fmt.Sprintf("%s -I FORWARD 1 -s %s -d %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", program, dest, source),
+				fmt.Sprintf("%s -I %s 1 -i %s -o %s -s %s -d %s -j ACCEPT", program, chain, in, out, source, dest),
+				fmt.Sprintf("%s -I %s 1 -i %s -o %s -s %s -d %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", program, chain, out, in, dest, source),
 			},
 		}}
 	default:
-		f.Remedies = []finding.Remedy{{Title: fmt.Sprintf("let %s through to %s where that rule comes from: firewalld, ufw, or a script of your own", source, dest), Risk: finding.RiskLow}}
+		place := fmt.Sprintf("%s, chain %s", at.Table, at.Name)
+		f.Remedies = []finding.Remedy{{Title: fmt.Sprintf("let %s through to %s in %s, where that rule is, or by the program that made it: firewalld, ufw, a script of your own", source, dest, place), Risk: finding.RiskLow}}
 	}
 	return f
 }
