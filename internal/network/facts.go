@@ -17,6 +17,8 @@ type Facts struct {
 	At         time.Time
 	Host       Host
 	Containers []Container
+	// Stopped are the containers of this node that do not run.
+	Stopped []int
 	// Switch is what labctl net on or off stored: "on", "off" or "" for neither.
 	Switch string
 	// Owners had a prefix first, Gone are those of their containers that do not exist any more.

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -25,6 +27,7 @@ type snapshot struct {
 	at      time.Time // of the host
 	host    Host
 	running []int
+	stopped []int
 	gone    map[int]bool
 	// containers are those that run, looked when each was looked into.
 	containers map[int]Container
@@ -86,11 +89,11 @@ func (o *Observer) lookAtHost(ctx context.Context) (fresh []int, err error) {
 	if err != nil {
 		return nil, err
 	}
-	gone := o.gone()
+	gone, stopped := o.gone(), o.stopped(running)
 	o.mu.Lock()
 	s := &o.seen
-	s.change(!reflect.DeepEqual(s.host, h) || !slices.Equal(s.running, running) || !maps.Equal(s.gone, gone))
-	s.at, s.host, s.running, s.gone = at, h, running, gone
+	s.change(!reflect.DeepEqual(s.host, h) || !slices.Equal(s.running, running) || !maps.Equal(s.gone, gone) || !slices.Equal(s.stopped, stopped))
+	s.at, s.host, s.running, s.gone, s.stopped = at, h, running, gone, stopped
 	for _, id := range running {
 		if _, known := s.containers[id]; !known {
 			fresh = append(fresh, id)
@@ -111,6 +114,23 @@ func hostAddresses(h Host) []netip.Addr {
 	for _, a := range h.Addresses {
 		out = append(out, a.Prefix.Addr())
 	}
+	return out
+}
+
+// stopped returns the containers of this node that do not run. PVE makes the directory with a container and takes it away when
+// the container is destroyed or migrated (PVE::LXC, destroy_lxc_container).
+func (o *Observer) stopped(running []int) []int {
+	entries, err := os.ReadDir(o.host.LXC)
+	if err != nil {
+		return nil // then only those that run are known
+	}
+	var out []int
+	for _, e := range entries {
+		if id, err := strconv.Atoi(e.Name()); err == nil && id > 0 && e.IsDir() && !slices.Contains(running, id) {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 
@@ -200,7 +220,7 @@ func (o *Observer) Facts() (*Facts, error) {
 	s.change(stamp != s.state || !slices.Equal(contentions, s.contentions))
 	s.state, s.contentions = stamp, contentions
 	f := &Facts{
-		At: s.at, Host: s.host, Switch: stored, Owners: owners, Gone: s.gone, ForwardingSet: forwarding, Approved: approved,
+		At: s.at, Host: s.host, Stopped: s.stopped, Switch: stored, Owners: owners, Gone: s.gone, ForwardingSet: forwarding, Approved: approved,
 		Looked: maps.Clone(s.looked), Contentions: contentions, Version: s.version, Repairs: repairs, Containers: make([]Container, 0, len(s.containers)),
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.containers)) {
