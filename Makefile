@@ -11,9 +11,9 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 
 # Debian 12 packages. What runs labd's jobs, what the lab is made of, and what only the tests need.
 DEMO_PACKAGES := docker.io iptables nftables iproute2 iputils-ping lxc uidmap busybox-static e2fsprogs pci.ids util-linux mount systemd
-TEST_PACKAGES := $(DEMO_PACKAGES) lvm2 curl procps gcc libc6-dev debootstrap prometheus shellcheck lintian qemu-system-x86 cpio xz-utils postfix frr dnsmasq-base radvd udhcpc dhcpcd-base isc-dhcp-client chromium
+TEST_PACKAGES := $(DEMO_PACKAGES) ipset lvm2 curl procps gcc libc6-dev debootstrap prometheus shellcheck lintian qemu-system-x86 cpio xz-utils postfix frr dnsmasq-base radvd udhcpc dhcpcd-base isc-dhcp-client chromium
 
-.PHONY: build deb demo test test-full lint unit soak bench screenshots mutants fuzz packages-demo packages-test clean
+.PHONY: build deb demo test test-full lint unit soak soak-hosts bench screenshots mutants fuzz packages-demo packages-test clean
 
 build: ## static binaries in bin/
 	@mkdir -p bin
@@ -54,9 +54,14 @@ screenshots: packages-demo build ## the pictures of docs/img, from the demo lab 
 	@test/screenshots.sh
 
 SOAK ?= 30m
-soak: packages-demo build ## labd for SOAK (30m) on a lab that never rests: memory, files and goroutines must stay flat
+soak: packages-demo build ## labd for SOAK (30m) on a lab that never rests: memory, files and goroutines must stay flat; then soak-hosts
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/soak ./test/soak
 	@bin/soak -duration $(SOAK)
+	@$(MAKE) --no-print-directory soak-hosts
+
+HOSTS ?= 1000000
+soak-hosts: ## labd is asked about HOSTS (1000000) made-up hosts: no plan may touch what lives
+	@$(GO) test ./test/hostmodel -run TestNoPlanTouchesWhatLives -hosts $(HOSTS) -timeout 0 -v
 
 BENCH_PACKAGES := $(TEST_PACKAGES) prometheus-node-exporter
 

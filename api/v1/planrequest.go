@@ -13,6 +13,7 @@ const (
 	ActionNetworkApply   = "network.apply"
 	ActionNetworkOn      = "network.on"
 	ActionNetworkOff     = "network.off"
+	ActionNetworkApprove = "network.approve"
 	ActionSetupPVE       = "setup.pve"
 	ActionUndo           = "journal.undo"
 )
@@ -40,7 +41,8 @@ func (RescueMethod) Values() []RescueMethod {
 type PlanRequest struct {
 	Action string `json:"action"`
 	// IDs are what to act on: the PCI address for nvme.rescue, storage ids for storage.remove and storage.disable (none means
-	// every dead storage whose time has come), the id of a journal entry for journal.undo.
+	// every dead storage whose time has come), prefixes for network.approve (none means every one that waits), the id of a
+	// journal entry for journal.undo.
 	IDs []string `json:"ids,omitempty"`
 	// Method is how: reprobe, bind or new-id of nvme.rescue, rotate of setup.pve. Empty takes what fits.
 	Method string `json:"method,omitempty"`
@@ -78,6 +80,10 @@ type ApplyNetworksRequest struct {
 // NetworksOffRequest asks to take away every route, chain and table of labd.
 type NetworksOffRequest struct{}
 
+// ApproveNetworksRequest asks to let Docker networks with subnets outside the pools have routes: those prefixes, or all that
+// wait.
+type ApproveNetworksRequest struct{ Prefixes []string }
+
 // SetupPVERequest asks for labd's own access to PVE.
 type SetupPVERequest struct {
 	// Rotate replaces a token that works.
@@ -114,6 +120,11 @@ func (r ApplyNetworksRequest) PlanRequest() PlanRequest {
 func (NetworksOffRequest) PlanRequest() PlanRequest { return PlanRequest{Action: ActionNetworkOff} }
 
 // PlanRequest returns the envelope.
+func (r ApproveNetworksRequest) PlanRequest() PlanRequest {
+	return PlanRequest{Action: ActionNetworkApprove, IDs: r.Prefixes}
+}
+
+// PlanRequest returns the envelope.
 func (r SetupPVERequest) PlanRequest() PlanRequest {
 	if r.Rotate {
 		return PlanRequest{Action: ActionSetupPVE, Method: MethodRotate}
@@ -148,6 +159,8 @@ func (p PlanRequest) Open() (Request, error) {
 		r = ApplyNetworksRequest{Keep: p.Action == ActionNetworkOn}
 	case ActionNetworkOff:
 		r = NetworksOffRequest{}
+	case ActionNetworkApprove:
+		r = ApproveNetworksRequest{Prefixes: p.IDs}
 	case ActionSetupPVE:
 		if p.Method != "" && p.Method != MethodRotate {
 			return nil, fmt.Errorf("%s has no method but %s", p.Action, MethodRotate)
@@ -174,7 +187,7 @@ func takes(action string) string {
 		return "ids and method"
 	case ActionStorageRemove:
 		return "ids and fixRefs"
-	case ActionStorageDisable, ActionUndo:
+	case ActionStorageDisable, ActionNetworkApprove, ActionUndo:
 		return "ids"
 	case ActionSetupPVE:
 		return "method"

@@ -18,6 +18,7 @@ func TestPlanRequests(t *testing.T) {
 		`{"action":"network.apply"}`:                                        ApplyNetworksRequest{},
 		`{"action":"network.on"}`:                                           ApplyNetworksRequest{Keep: true},
 		`{"action":"network.off"}`:                                          NetworksOffRequest{},
+		`{"action":"network.approve","ids":["10.118.0.0/24"]}`:              ApproveNetworksRequest{Prefixes: []string{"10.118.0.0/24"}},
 		`{"action":"setup.pve"}`:                                            SetupPVERequest{},
 		`{"action":"setup.pve","method":"rotate"}`:                          SetupPVERequest{Rotate: true},
 		`{"action":"journal.undo","ids":["7"]}`:                             UndoEntryRequest{ID: "7"},

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +41,11 @@ loss: it detaches CD images, removes snippets and unused volumes, and switches o
 			ctx := cmd.Context()
 			return a.with(ctx, func(c *client) error {
 				var report apiv1.Envelope[apiv1.StorageItem]
-				if err := c.get(ctx, "/v1/storage?fresh=1", &report); err != nil {
+				query := url.Values{"fresh": {"1"}}
+				if o.dryRun && len(ids) > 1 {
+					query["id"] = ids // one plan for all of them
+				}
+				if err := c.get(ctx, "/v1/storage?"+query.Encode(), &report); err != nil {
 					return err
 				}
 				if err := selectStorages(&report, ids); err != nil {
@@ -175,8 +180,14 @@ func isDue(item apiv1.StorageItem) bool {
 	return item.CandidateAt != nil && !item.CandidateAt.After(time.Now())
 }
 
+// codeClusterDown is the finding with which nothing is known of storages, so that nothing may be changed.
+const codeClusterDown = "pve.cluster-filesystem"
+
 // fixStorages carries out one plan for the storages that ids name, or for those whose grace is over.
 func (a *app) fixStorages(ctx context.Context, c *client, report apiv1.Envelope[apiv1.StorageItem], ids []string, o storageOptions) error {
+	if i := slices.IndexFunc(report.Findings, func(f apiv1.Finding) bool { return f.Code == codeClusterDown }); i >= 0 {
+		return &Error{apiv1.ErrorRefused, report.Findings[i].Title, "systemctl status pve-cluster; labctl explain " + codeClusterDown}
+	}
 	var chosen []string
 	for _, item := range report.Items {
 		if len(ids) > 0 || item.Plan != nil && isDue(item) {

@@ -29,6 +29,7 @@ func (a *app) netCommand() *cobra.Command {
 		a.netChangeCommand("apply", "Make the routes and rules once", apiv1.ApplyNetworksRequest{}),
 		a.netChangeCommand("on", "Make the routes and rules, and restore them whenever they change", apiv1.ApplyNetworksRequest{Keep: true}),
 		a.netChangeCommand("off", "Take every route, chain and table of labd away, until labctl net on", apiv1.NetworksOffRequest{}),
+		a.netApproveCommand(),
 	)
 	return cmd
 }

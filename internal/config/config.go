@@ -60,6 +60,8 @@ type Listen struct {
 	Metrics string `toml:"metrics"`
 	// API answers the reports of the API on that port too, to anyone who reaches it; never plans, journal or changes.
 	API bool `toml:"api"`
+	// WebConfigFile gives that port TLS and passwords, in the form of Prometheus' exporters; empty for neither.
+	WebConfigFile string `toml:"web_config_file"`
 	// Hosts are names that the Host header of a request may carry, besides localhost and any IP address.
 	Hosts []string `toml:"hosts"`
 }
@@ -244,6 +246,9 @@ func (c Config) validate() error {
 	case u.User != nil:
 		// The address is shown in logs and by labctl config; a secret has no place in it.
 		return policy.Wrong("pve.api", "a user or password has no place in the address; name a file in pve.token_file")
+	}
+	if file := c.Listen.WebConfigFile; file != "" && !filepath.IsAbs(file) {
+		return policy.Wrong("listen.web_config_file", "%q is not an absolute path", file)
 	}
 	if c.Listen.Metrics != "" {
 		if _, _, err := net.SplitHostPort(c.Listen.Metrics); err != nil {

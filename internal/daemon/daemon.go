@@ -75,8 +75,8 @@ func buildDaemon(life context.Context, end context.CancelFunc, cfg config.Config
 			return nil, err
 		}
 	}
-	d.telemetry = server.NewTelemetry(d.metrics, d, cfg.Listen.Hosts, api, page)
-	return d, nil
+	d.telemetry, err = server.Telemetry{Node: cfg.PVE.Node, Version: s.version, Metrics: d.metrics, Health: d, Hosts: cfg.Listen.Hosts, API: api, Page: page}.Handler()
+	return d, err
 }
 
 // startLoops starts the loops. stop ends them and waits until none is in a pass any more.

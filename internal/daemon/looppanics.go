@@ -11,12 +11,11 @@ import (
 // panicked returns what a loop tells its panics to: each is a finding until the loop has worked without for a while.
 func (s *service) panicked(loop string) func(*reconcile.Panic) {
 	return func(p *reconcile.Panic) {
-		source := "loop " + loop
 		if p == nil {
-			s.self.Set(source)
+			s.self.Set(loop)
 			return
 		}
-		s.self.Set(source, panicFinding(loop, p))
+		s.self.Set(loop, panicFinding(loop, p))
 	}
 }
 

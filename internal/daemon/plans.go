@@ -51,6 +51,12 @@ func (p *planner) Plan(ctx context.Context, req apiv1.Request) (*plan.Plan, erro
 			return nil, err
 		}
 		return network.PlanApply(report, req.Keep)
+	case apiv1.ApproveNetworksRequest:
+		report, err := p.jobs.networks.job.Refresh(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return network.PlanApprove(report, req.Prefixes)
 	case apiv1.NetworksOffRequest:
 		if _, err := p.jobs.networks.job.Refresh(ctx); err != nil {
 			return nil, err
@@ -80,7 +86,7 @@ func (p *planner) permitted(ctx context.Context, build func() (*plan.Plan, error
 	return out, nil
 }
 
-// StoragePlan returns the plan of one storage from the facts of the last report.
-func (*planner) StoragePlan(report *storage.Report, id string) (*plan.Plan, error) {
-	return storage.PlanRemoval(report.Facts(), report, []string{id}, storage.Options{})
+// StoragePlan returns the one plan of some storages from the facts of the last report.
+func (*planner) StoragePlan(report *storage.Report, ids ...string) (*plan.Plan, error) {
+	return storage.PlanRemoval(report.Facts(), report, ids, storage.Options{})
 }

@@ -88,7 +88,7 @@ func (r *running) reload() error {
 	}()
 	stopPort := r.stopPort
 	if cfg.Listen.Metrics != old.cfg.Listen.Metrics {
-		if stopPort, err = r.openPort(cfg.Listen.Metrics); err != nil {
+		if stopPort, err = r.openPort(cfg.Listen); err != nil {
 			return err
 		}
 	}
@@ -116,6 +116,7 @@ func checkFixed(old, cfg config.Config) error {
 	for _, key := range []struct{ name, old, value string }{
 		{"paths.state", old.Paths.State, cfg.Paths.State},
 		{"paths.run", old.Paths.Run, cfg.Paths.Run},
+		{"listen.web_config_file", old.Listen.WebConfigFile, cfg.Listen.WebConfigFile},
 	} {
 		if key.old != key.value {
 			return fmt.Errorf("key %q: %s in place of %s takes a restart: systemctl restart labd", key.name, key.value, key.old)

@@ -15,7 +15,7 @@ import (
 // whichever comes anew; when the drive is back, the storage stands alone.
 func TestPlacementsInAnyOrder(t *testing.T) {
 	config := pve.ParseStorageConfig([]byte("lvmthin: fast\n\tvgname nvme\n\tthinpool data\n\tcontent images\n"), pve.StorageConfigOptions{})
-	onStorage := storage.Diagnose(&storage.Facts{Node: "pve1", Config: config, LVM: storage.LVM{Asked: true}, ZFS: storage.ZFS{Asked: true}}, storage.DefaultPolicy())
+	onStorage := storage.Diagnose(&storage.Facts{Node: "pve1", Config: config, Blocks: storage.Blocks{Asked: true}, LVM: storage.LVM{Asked: true}, ZFS: storage.ZFS{Asked: true}}, storage.DefaultPolicy())
 	drive := disk.Drive{Function: disk.Function{Address: "0000:01:00.0"}, Missing: true, Known: &disk.Known{Serial: "S1", Contents: []layer.Layer{{Kind: layer.VolumeGroup, Name: "nvme"}}}}
 	missing := finding.Finding{Code: finding.NVMeMissing, Severity: finding.Fail, Subject: drive.Subject(), Title: "gone"}
 	onDrives := &disk.Report{Drives: []disk.Drive{drive}, Findings: []finding.Finding{missing}}

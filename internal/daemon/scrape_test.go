@@ -68,7 +68,11 @@ func largeHost(b *testing.B) string {
 	registry := reports.With(&keeper{registry: findings}, newBuildInfo("bench"), newHungReads(func() int { return 0 }), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), loopCollector(nil))
 	reports.Prepare() // as the loops do with each new report
-	srv := httptest.NewServer(server.NewTelemetry(registry, wellHealth{}, nil, nil, nil))
+	handler, err := server.Telemetry{Node: "n1", Metrics: registry, Health: wellHealth{}}.Handler()
+	if err != nil {
+		b.Fatal(err)
+	}
+	srv := httptest.NewServer(handler)
 	b.Cleanup(srv.Close)
 	return srv.URL
 }

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/exporter-toolkit/web"
+
 	"labd/internal/config"
 	"labd/internal/finding"
 	"labd/internal/host"
@@ -32,6 +34,7 @@ type service struct {
 	// findings know what is wrong; keeper lets time pass for them, self is what labd has to say about itself.
 	findings      *finding.Registry
 	keeper        *keeper
+	findingLog    *findingLog
 	self          *selfFindings
 	events        *server.Events
 	notifications *notify.Center
@@ -49,9 +52,10 @@ func newService(parent context.Context, file string, cfg config.Config, version 
 	s := &service{
 		file: file, version: version, log: log, lock: &applyLock{state: cfg.Paths.State}, findings: registry,
 		keeper: &keeper{registry: registry, log: log}, self: &selfFindings{registry: registry}, reloads: newReloads(time.Now()),
-		events: server.NewEvents(time.Now()),
+		events: server.NewEvents(time.Now()), findingLog: newFindingLog(log),
 	}
 	registry.Listen(s.events.Finding)
+	registry.Listen(s.findingLog.note)
 	s.notifications = newNotifications(s, cfg)
 	d, err := newDaemon(parent, cfg, host.New(cfg.Paths, cfg.Kernel.Release), s)
 	if err != nil {
@@ -82,13 +86,44 @@ func (s *service) telemetry(w http.ResponseWriter, r *http.Request) {
 	s.current.Load().telemetry.ServeHTTP(w, r)
 }
 
-// serve answers on listener until ctx ends.
-func (s *service) serve(ctx context.Context, listener net.Listener, handler http.HandlerFunc, name string) error {
-	// Requests end when labd stops: a plan then finishes its step and says interrupted.
-	srv := &http.Server{
+// How long one who may be anybody may take: to send a request, to take an answer (an event stream sets this anew for each
+// event), and to say nothing between two.
+const (
+	readHeaderTimeout = 5 * time.Second
+	publicRead        = 15 * time.Second
+	publicWrite       = 30 * time.Second
+	idleTimeout       = time.Minute
+)
+
+// publicLimits bound the TCP port: a scraper or two, a page, some people with curl.
+var publicLimits = server.Limits{Connections: 128, PerAddress: 32}
+
+// httpServer returns a server for handler. Its requests end when ctx ends: a plan then finishes its step and says interrupted.
+func (s *service) httpServer(ctx context.Context, handler http.HandlerFunc) *http.Server {
+	return &http.Server{
 		Handler: handler, ConnContext: server.ConnContext, BaseContext: func(net.Listener) context.Context { return ctx },
-		ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+}
+
+// serve answers on the unix socket until ctx ends.
+func (s *service) serve(ctx context.Context, listener net.Listener, handler http.HandlerFunc, name string) error {
+	srv := s.httpServer(ctx, handler)
+	return s.until(ctx, srv, func() error { return srv.Serve(listener) }, name)
+}
+
+// servePublic answers on the TCP port until ctx ends, with TLS and passwords where webConfig, a file of the Prometheus
+// exporters' kind, asks for them.
+func (s *service) servePublic(ctx context.Context, listener net.Listener, webConfig string) error {
+	srv := s.httpServer(ctx, s.telemetry)
+	srv.ReadTimeout, srv.WriteTimeout, srv.MaxHeaderBytes = publicRead, publicWrite, 16<<10
+	limited := server.Limit(listener, publicLimits)
+	quiet := slog.New(slog.DiscardHandler) // labd says itself where it listens
+	return s.until(ctx, srv, func() error { return web.Serve(limited, srv, &web.FlagConfig{WebConfigFile: &webConfig}, quiet) }, "metrics")
+}
+
+// until runs srv by run until ctx ends.
+func (s *service) until(ctx context.Context, srv *http.Server, run func() error, name string) error {
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -99,7 +134,7 @@ func (s *service) serve(ctx context.Context, listener net.Listener, handler http
 			_ = srv.Close()
 		}
 	})
-	err := srv.Serve(listener)
+	err := run()
 	if !stop() {
 		<-stopped
 	}
@@ -130,16 +165,20 @@ func (r *running) start(task func() error) {
 }
 
 // openPort listens for scrapes; an empty address opens no port.
-func (r *running) openPort(address string) (stop func(), err error) {
+func (r *running) openPort(listen config.Listen) (stop func(), err error) {
+	address := listen.Metrics
 	if address == "" {
 		return func() {}, nil
+	}
+	if err := web.Validate(listen.WebConfigFile); err != nil {
+		return nil, fmt.Errorf("key %q: %s: %w", "listen.web_config_file", listen.WebConfigFile, err)
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for metrics (listen.metrics): %w", err)
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
-	r.start(func() error { return r.serve(ctx, listener, r.telemetry, "metrics") })
+	r.start(func() error { return r.servePublic(ctx, listener, listen.WebConfigFile) })
 	return cancel, nil
 }
 
@@ -157,13 +196,15 @@ func (s *service) run(parent context.Context, hangups <-chan os.Signal) error {
 		return err
 	}
 	r := &running{service: s, ctx: ctx, fail: cancel}
-	if r.stopPort, err = r.openPort(d.cfg.Listen.Metrics); err != nil {
+	if r.stopPort, err = r.openPort(d.cfg.Listen); err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	r.start(func() error { return s.serve(ctx, listener, s.api, "the API") })
 	r.stopLoops = d.startLoops(ctx)
 	r.start(func() error { s.watchdog(ctx); return nil })
 	r.start(func() error { s.keeper.run(ctx); return nil })
+	r.start(func() error { s.findingLog.run(ctx); return nil })
+	s.startWell(d)
 	s.notifications.Start(ctx)
 	s.log.Info("labd serves", "version", s.version, "node", d.cfg.PVE.Node, "socket", listener.Addr().String(), "metrics", d.cfg.Listen.Metrics)
 	s.notifyReady()
@@ -182,6 +223,19 @@ func (s *service) run(parent context.Context, hangups <-chan os.Signal) error {
 		return cause
 	}
 	return nil
+}
+
+// startWell ends what was said of labd itself before it was started: its configuration is in force, and its loops are new.
+func (s *service) startWell(d *daemon) {
+	s.self.Set("config")
+	for _, loop := range d.loops {
+		s.self.Set(loop.Name)
+	}
+	var targets []string
+	for _, status := range s.notifications.Statuses() {
+		targets = append(targets, status.Name)
+	}
+	s.self.setAside(targets)
 }
 
 // runPrivate serves one labctl: no loops, no port, and the end comes with the end of standard input.

@@ -33,12 +33,17 @@ func newStorages(life context.Context, cfg config.Config, h *host.Host, s *servi
 	edit := func(ctx context.Context, change func([]byte) ([]byte, error)) error {
 		return pve.StorageFile{Root: h.PVE, Major: versions.installed()}.Edit(ctx, change)
 	}
+	var last *storage.Report // the last one that could read storage.cfg
 	return storages{
 		applier: storage.NewApplier(in, connect, edit), access: access,
 		job: &job[*storage.Facts, storage.Report]{
 			life: life, observe: observer.Observe,
 			diagnose: func(f *storage.Facts) *storage.Report {
 				r := storage.Diagnose(f, cfg.Storage)
+				if r.Readable {
+					last = r
+				}
+				r.Keep(last)
 				finding.Sort(r.Findings)
 				return r
 			},

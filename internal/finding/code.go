@@ -45,6 +45,8 @@ const (
 	StorageUnsupported  Code = "storage.unsupported"
 	StorageUnitLeft     Code = "storage.unit-left"
 	StorageConfigHazard Code = "storage.config-hazard"
+	StorageMisplaced    Code = "storage.misplaced"
+	StorageBootBlocked  Code = "storage.boot-blocked"
 	PVEAccess           Code = "pve.access"
 	StorageUnknown      Code = "storage.unknown"
 )
@@ -56,6 +58,8 @@ const (
 	NetRawDrop           Code = "net.raw-drop"
 	NetOverlap           Code = "net.overlap"
 	NetOutsidePool       Code = "net.outside-pool"
+	NetApproval          Code = "net.approval"
+	NetLANClash          Code = "net.lan-clash"
 	NetUserDrop          Code = "net.user-drop"
 	NetDockerUnreachable Code = "net.docker-unreachable"
 	NetHostile           Code = "net.hostile"
@@ -125,6 +129,8 @@ func Defs() []Def {
 		{StorageVGGone, Fail, "The volume group or thin pool of the storage does not exist, nor any disk of it."},
 		{StoragePoolGone, Fail, "The ZFS pool or dataset of the storage does not exist, and cannot be imported."},
 		{StorageUnitLeft, Warn, "A mount unit or line of fstab waits at every boot for a disk that is gone, and no storage uses it."},
+		{StorageMisplaced, Warn, "The storage is restricted to nodes that are not in the cluster, and what it lies on is on this node."},
+		{StorageBootBlocked, Fail, "A line of fstab without nofail names a disk that is gone: the next boot ends in emergency mode."},
 		{PVEAccess, Warn, "PVE does not let labd change storages: its token is not taken, or lacks rights."},
 		{StorageConfigHazard, Warn, "storage.cfg holds something that PVE ignores and drops with its next write."},
 		{StorageDown, Warn, "The storage is not usable now, but nothing says that it is gone."},
@@ -139,7 +145,9 @@ func Defs() []Def {
 		{NetRawDrop, Warn, "Docker drops directly routed packets in the container's raw table."},
 		{NetOverlap, Warn, "The Docker subnet overlaps an address, a route or another container's network."},
 		{NetOutsidePool, Warn, "The Docker subnet lies outside the pools that the operator allows."},
-		{NetUserDrop, Warn, "A DROP or REJECT of the user's own in DOCKER-USER meets the subnet; labd respects it."},
+		{NetApproval, Warn, "The Docker subnet lies outside the pools and waits for labctl net approve."},
+		{NetLANClash, Warn, "A Docker network has the addresses of the LAN, so its container cannot answer the LAN."},
+		{NetUserDrop, Warn, "A rule of the user's own in the container closes the subnet, or a part of it; labd respects it."},
 		{NetDockerUnreachable, Warn, "The container's Docker did not answer within its deadline."},
 		{NetHostile, Warn, "The container's Docker answered something that no Docker answers."},
 		{NetPVEFirewall, Warn, "PVE's firewall of the container drops what comes for the Docker subnet."},

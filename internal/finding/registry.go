@@ -110,6 +110,12 @@ func (r *Registry) Listen(f func(Change)) {
 // Update tells the registry which findings there are now. kinds are the kinds of subject for which fs is
 // complete: what is missing of those is gone.
 func (r *Registry) Update(now time.Time, fs []Finding, kinds ...Kind) {
+	r.UpdateWhere(now, fs, func(s Subject) bool { return slices.Contains(kinds, s.Kind()) })
+}
+
+// UpdateWhere tells the registry which findings there are now about the subjects for which complete is true; what is missing of
+// those is gone.
+func (r *Registry) UpdateWhere(now time.Time, fs []Finding, complete func(Subject) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	present := make(map[Ref]bool, len(fs))
@@ -130,7 +136,7 @@ func (r *Registry) Update(now time.Time, fs []Finding, kinds ...Kind) {
 		e.record.Severity, e.record.Title, e.record.Last = fs[i].Severity, fs[i].Title, now
 	}
 	for ref, e := range r.entries {
-		if !present[ref] && e.away.IsZero() && slices.ContainsFunc(kinds, ref.Subject.IsKind) {
+		if !present[ref] && e.away.IsZero() && complete(ref.Subject) {
 			e.away = now
 		}
 	}

@@ -285,3 +285,18 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Part returns size bytes of a file or block device from an offset on, or fewer where it ends.
+func (r *Reader) Part(path string, offset int64, size int) ([]byte, error) {
+	value, err := r.run(path, func() (any, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		data, err := io.ReadAll(io.NewSectionReader(f, offset, int64(size)))
+		return data, err
+	})
+	data, _ := value.([]byte)
+	return data, err
+}

@@ -104,7 +104,8 @@ func (c *Controller) Ops() plan.Ops {
 				return locked(c, c.undoRules)(ctx, former)
 			},
 		},
-		opSysctl: c.sysctlOp(),
+		opSysctl:  c.sysctlOp(),
+		opApprove: c.approveOp(),
 		opCleanup: plan.Typed[struct{}, struct{}]{
 			DoFunc:     func(ctx context.Context, _ struct{}) error { return c.Cleanup(ctx) },
 			VerifyFunc: func(ctx context.Context, _ struct{}) error { return c.verifyCleanup(ctx) },

@@ -3,6 +3,7 @@ package network
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"labd/internal/docker"
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/netfilter/walk"
 	"labd/internal/route"
 )
 
@@ -113,6 +115,7 @@ func Diagnose(f *Facts, p Policy) *Report {
 		facts: f, pools: slices.Concat(p.Pools, p.AliasPools), At: f.At, Switch: f.Switch, Active: p.Active(f.Switch), RoutesPresent: len(f.Host.Own), Repairs: f.Repairs,
 		Want: Desired{Rules: map[int]netfilter.Rules{}, Owners: f.standing(p)},
 	}}
+	d.refused = map[int]int{}
 	d.own, d.wanted = make(map[route.Route]bool, 2*len(f.Host.Own)), map[int]int{}
 	for _, r := range f.Host.Own {
 		d.own[r], d.own[route.Route{Dst: r.Dst, Via: r.Via}] = true, true
@@ -143,6 +146,11 @@ func Diagnose(f *Facts, p Policy) *Report {
 	d.reversePath()
 	d.contention()
 	d.forwarding()
+	for _, id := range slices.Sorted(maps.Keys(d.refused)) {
+		if n := d.refused[id] - maxRefusals; n > 0 {
+			d.report.Notes = append(d.report.Notes, fmt.Sprintf("container %d: why %d more of its subnets have no route stands with each in labctl net list", id, n))
+		}
+	}
 	slices.SortFunc(d.report.Networks, func(a, b Network) int {
 		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Name, b.Name))
 	})
@@ -164,14 +172,21 @@ func Diagnose(f *Facts, p Policy) *Report {
 	return d.report
 }
 
+// maxRefusals bounds the findings about subnets of one container that have no route: how many networks it has is its own to
+// choose.
+const maxRefusals = 64
+
 type diagnosis struct {
 	facts   *Facts
 	policy  Policy
 	sources []netip.Prefix
 	report  *Report
 	own     map[route.Route]bool // labd's routes that are there; without table and interface, those in any table
+	refused map[int]int          // how many subnets have no route, by container
 	wanted  map[int]int          // how many networks are wanted, by container
-	taken   []netip.Prefix       // what no alias may overlap, beside what is owned
+	// walks are the iptables rules of containers, taken apart for walking.
+	walks map[*netfilter.Ruleset]*walk.Ruleset
+	taken []netip.Prefix // what no alias may overlap, beside what is owned
 	// owned are the prefixes that are or were owned, sorted, ownedBy the same by owner: a host may have thousands.
 	owned   []netip.Prefix
 	ownedBy map[Owner][]netip.Prefix
@@ -302,10 +317,12 @@ func (d *diagnosis) path(n *Network, l subnetPath) {
 		}
 		n.worsen(verdict, refusal.Title)
 		refusal.Subject = n.Subject()
-		d.find(*refusal)
+		if d.refused[n.Container]++; d.refused[n.Container] <= maxRefusals {
+			d.find(*refusal)
+		}
 		return
 	}
-	l.route, l.rules = d.routeOf(l), l.rulesOf(d.sourcesOf(l.family))
+	l.route, l.rules = d.routeOf(l), d.rulesOf(l)
 	n.paths[len(n.paths)-1] = l
 	n.Routes, n.Rules = append(n.Routes, l.route), n.Rules.Append(l.rules)
 	if l.mode == ModeAlias {
@@ -330,9 +347,11 @@ func (d *diagnosis) judge(n *Network) {
 			continue
 		}
 		d.state(n, l)
+		d.lanClash(n, l)
 		if closed := d.firewall(n, l); closed != "" {
 			n.worsen(VerdictUnreachable, closed)
 		}
+		d.userNarrow(n, l)
 		d.beyond(n, l)
 	}
 }

@@ -80,8 +80,8 @@ func TestDiagnose(t *testing.T) {
 		reason  string
 	}{
 		{"nothing made yet", func(*Facts, *Policy) {}, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, "net apply"},
-		{"outside the pools", func(_ *Facts, p *Policy) { p.Pools = prefixes("10.118.0.0/16") }, VerdictRefused, []string{"net.outside-pool"}, ""},
-		{"wider than its pool", func(_ *Facts, p *Policy) { p.Pools = prefixes("172.18.0.0/25") }, VerdictRefused, []string{"net.outside-pool"}, ""},
+		{"outside the pools", func(_ *Facts, p *Policy) { p.Pools = prefixes("10.118.0.0/16") }, VerdictRefused, []string{"net.approval"}, ""},
+		{"wider than its pool", func(_ *Facts, p *Policy) { p.Pools = prefixes("172.18.0.0/25") }, VerdictRefused, []string{"net.approval"}, ""},
 		{"an address of the host", func(f *Facts, _ *Policy) {
 			f.Host.Addresses = append(f.Host.Addresses, route.Address{Interface: "tun0", Prefix: netip.MustParsePrefix("172.18.0.77/32")})
 		}, VerdictRefused, []string{"net.overlap"}, "tun0"},
@@ -127,8 +127,12 @@ func TestDiagnose(t *testing.T) {
 		{"a route to elsewhere", func(f *Facts, _ *Policy) { f.Host.Own = []route.Route{routeTo("172.18.0.0/24", "10.77.0.9")} }, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop"}, ""},
 		{"a user's raw drop", func(f *Facts, _ *Policy) {
 			rs := f.Containers[0].Rules.Tables["raw"]["PREROUTING"]
-			rs.Rules = append(rs.Rules, netfilter.Rule{Args: strings.Fields("-s 192.168.50.66/32 -j DROP")})
+			rs.Rules = append(rs.Rules, netfilter.Rule{Args: strings.Fields("-s 192.168.50.0/24 -j DROP")})
 		}, VerdictRefused, []string{"net.user-drop"}, "PREROUTING"},
+		{"a user's raw drop of one address", func(f *Facts, _ *Policy) {
+			rs := f.Containers[0].Rules.Tables["raw"]["PREROUTING"]
+			rs.Rules = append(rs.Rules, netfilter.Rule{Args: strings.Fields("-s 192.168.50.66/32 -j DROP")})
+		}, VerdictPlanned, []string{"net.forward-drop", "net.no-route", "net.raw-drop", "net.user-drop"}, ""},
 		{"an address of the cluster", func(f *Facts, _ *Policy) {
 			f.Host.Cluster = []ClusterNetwork{{netip.MustParsePrefix("172.18.0.9/32"), "corosync.conf"}}
 		}, VerdictRefused, []string{"net.overlap"}, "corosync.conf"},
@@ -184,7 +188,7 @@ func TestDiagnoseIPv6(t *testing.T) {
 		{"link-local", "fe80::/64", nil, VerdictRefused, []string{"net.outside-pool"}},
 		{"multicast", "ff05::/64", nil, VerdictRefused, []string{"net.outside-pool"}},
 		{"behind a translator", "64:ff9b::/96", nil, VerdictRefused, []string{"net.outside-pool"}},
-		{"outside the pools", "fd18::/64", func(_ *Facts, p *Policy) { p.Pools = prefixes("fd00::/16") }, VerdictRefused, []string{"net.outside-pool"}},
+		{"outside the pools", "fd18::/64", func(_ *Facts, p *Policy) { p.Pools = prefixes("fd00::/16") }, VerdictRefused, []string{"net.approval"}},
 		{"the LAN", "fd50::/64", nil, VerdictRefused, []string{"net.overlap"}},
 		{"a route of the host", "fd18::/64", func(f *Facts, _ *Policy) {
 			f.Host.Routes = append(f.Host.Routes, route.Route{Dst: prefixes("fd18::/48")[0], Dev: "tun0", Table: route.MainTable})

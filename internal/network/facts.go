@@ -1,6 +1,7 @@
 package network
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -20,6 +21,8 @@ type Facts struct {
 	// Owners had a prefix first, Gone are those of their containers that do not exist any more.
 	Owners Owners
 	Gone   map[int]bool
+	// Approved are prefixes outside the pools that a person let have routes.
+	Approved []netip.Prefix
 	// ForwardingSet are the host's interfaces that labd made forward.
 	ForwardingSet []string
 	// Looked is when each container was last looked into, Contentions what was taken away again and again. Version changes with
@@ -50,16 +53,28 @@ type Host struct {
 	// AcceptRA6 are the interfaces that take router advertisements and would stop doing so once the host forwards IPv6
 	// (accept_ra is 1), where their routes are in use.
 	AcceptRA6 []string
-	// Cluster are addresses and networks of PVE's cluster: of its members, of corosync's links, of migration.
+	// Cluster are addresses and networks that the host needs: of PVE's cluster (its members, corosync's links, migration), of
+	// storage servers, of resolvers.
 	Cluster []ClusterNetwork
+	// Seen are machines that the host talks to: its neighbours, and the ends of connections that stand.
+	Seen []ClusterNetwork
 	// RPFilter is rp_filter in force for each interface: 0 off, 1 strict, 2 loose.
 	RPFilter map[string]int
 }
 
-// ClusterNetwork is an address or network of the cluster, with where it was found.
+// ClusterNetwork is an address or network that the host needs, with where it was found.
 type ClusterNetwork struct {
 	Prefix netip.Prefix
 	Source string
+}
+
+// String says what it is: "10.1.2.0/24 of the cluster (datacenter.cfg)".
+func (c ClusterNetwork) String() string {
+	switch c.Source {
+	case ".members", "corosync.conf", "datacenter.cfg":
+		return fmt.Sprintf("%s of the cluster (%s)", c.Prefix, c.Source)
+	}
+	return fmt.Sprintf("%s, %s", c.Prefix.Addr(), c.Source)
 }
 
 // Container is one running LXC container.

@@ -28,13 +28,32 @@ func (d *diagnosis) refuse(l subnetPath) *finding.Finding {
 		return outside("it is a range with a meaning of its own")
 	case subnet.Bits() < widest || subnet.Bits() > narrowest:
 		return outside(fmt.Sprintf("its prefix length is not from %d to %d", widest, narrowest))
-	case l.mode == ModeDirect && !route.Within(d.policy.Pools, subnet):
-		return outside("it lies outside the pools that the operator allows")
 	}
 	if with := d.overlaps(l); with != "" {
 		return overlapFinding(l, with)
 	}
+	if l.mode == ModeDirect && !d.approved(l) {
+		return approvalFinding(l, d.policy.Pools)
+	}
 	return d.refuseContainer(l)
+}
+
+// approved reports whether a subnet may have a route at all: it lies in the pools, a person approved it, or it has one since
+// before that was asked.
+func (d *diagnosis) approved(l subnetPath) bool {
+	return route.Within(d.policy.Pools, l.subnet) || route.Within(d.facts.Approved, l.subnet) || d.facts.Owners[l.reach] == l.owner() && d.partlyRouted(l)
+}
+
+func approvalFinding(l subnetPath, pools []netip.Prefix) *finding.Finding {
+	return &finding.Finding{
+		Code: finding.NetApproval, Severity: finding.Warn, Title: fmt.Sprintf("%s waits for your approval", l.subnet), Confidence: finding.Certain,
+		Cause:    "it lies outside network.pools; a container can name any network as its own, so you are asked once",
+		Evidence: []finding.Evidence{{Source: "Docker API", Text: fmt.Sprintf("subnet %s", l.subnet)}, {Source: "labd.toml", Text: fmt.Sprintf("network.pools = %v", pools)}},
+		Remedies: []finding.Remedy{
+			{Title: "approve it, if nothing else in your networks has these addresses", Risk: finding.RiskLow, Commands: []string{"labctl net approve " + l.subnet.String()}},
+			{Title: "or give the network a subnet inside the pools, or add a pool to labd.toml", Risk: finding.RiskLow, Commands: []string{"labctl net list -o wide"}},
+		},
+	}
 }
 
 // special reports whether an address is of a range with a meaning of its own: loopback, link-local, multicast, 0.0.0.0 and
@@ -84,7 +103,14 @@ func (d *diagnosis) overlaps(l subnetPath) string {
 	}
 	for _, c := range d.facts.Host.Cluster {
 		if c.Prefix.Overlaps(l.reach) {
-			return fmt.Sprintf("%s of the cluster (%s)", c.Prefix, c.Source)
+			return c.String()
+		}
+	}
+	// A machine that the host talks to lies where the container says that its network is. Whoever had the prefix before may
+	// be that machine.
+	for _, c := range d.facts.Host.Seen {
+		if c.Prefix.Overlaps(l.reach) && d.facts.Owners[l.reach] != l.owner() && !d.partlyRouted(l) {
+			return c.String()
 		}
 	}
 	for _, source := range d.sources {
@@ -182,16 +208,9 @@ func (d *diagnosis) refuseContainer(l subnetPath) *finding.Finding {
 	if f := d.refuseBackend(l); f != nil {
 		return f
 	}
-	if drop, ok := d.userDrop(l); ok && !d.policy.OverrideUserDrop {
-		return &finding.Finding{
-			Code: finding.NetUserDrop, Severity: finding.Warn, Title: fmt.Sprintf("a rule of the user's own in %s drops what would come; labd respects it", drop.chain), Confidence: finding.Certain,
-			Cause:    "someone closed this network on purpose",
-			Evidence: []finding.Evidence{{Source: saveTool(l.family, c.container.Backend), Text: fmt.Sprintf("-A %s %s", drop.chain, drop.rule)}},
-			Remedies: []finding.Remedy{
-				{Title: "remove the rule in the container if it is no longer meant", Risk: finding.RiskLow},
-				{Title: "have labd open the network all the same: network.override_user_drop = true in labd.toml", Risk: finding.RiskLow},
-			},
-		}
+	// What runs is not taken away because of a rule that came since: labd's rules leave to it what it closes.
+	if u, closed := d.userClosed(l); closed && !l.nftBackend() && !d.policy.OverrideUserDrop && !d.partlyRouted(l) {
+		return d.userDropFinding(l, u)
 	}
 	if d.wanted[c.container.ID] >= d.policy.MaxNetworks {
 		return hostile(
@@ -204,10 +223,15 @@ func (d *diagnosis) refuseContainer(l subnetPath) *finding.Finding {
 	return nil
 }
 
-// interfaces are addresses as text, each interface before its address.
+// interfaces returns addresses as text, each interface before its address, and at most maxEvidence of them: what a container
+// has is its own to choose.
 func interfaces(list []route.Address) string {
-	texts := make([]string, 0, len(list))
-	for _, a := range list {
+	texts := make([]string, 0, min(len(list), maxEvidence+1))
+	for i, a := range list {
+		if i == maxEvidence {
+			texts = append(texts, fmt.Sprintf("and %d more", len(list)-i))
+			break
+		}
 		texts = append(texts, a.Interface+" "+a.Prefix.String())
 	}
 	return strings.Join(texts, ", ")

@@ -352,6 +352,72 @@ func TestUserDrop(t *testing.T) {
 	b.wantPing("overridden", true)
 }
 
+// A person's rules that come while labd is on win as far as they go, and nothing that runs is taken away because of them.
+func TestUsersRulesWin(t *testing.T) {
+	b := newBed(t, "docker-28.5", netfilter.NFT)
+	b.serve(b.box, "box")
+	b.run(b.planApply(true))
+	b.wantPing("on", true)
+	b.ct.run("ipset", "create", "banned", "hash:ip")
+	b.ct.run("ipset", "add", "banned", "192.168.50.77")
+	rule := func(op string, args string) {
+		t.Helper()
+		b.ct.run("iptables-nft", append([]string{op, "DOCKER-USER"}, strings.Fields(args)...)...)
+		_, r := b.look()
+		if n, err := b.keep(r); n > 1 || err != nil {
+			t.Errorf("%s %s: %d changes, %v", op, args, n, err)
+		}
+		b.reconcile(0)
+		if !strings.Contains(b.host.run("ip", "route", "show", "table", "all", "proto", "176"), "172.18.0.0/24") {
+			t.Errorf("%s %s: the route was taken away", op, args)
+		}
+	}
+	const set = "-m set --match-set banned src -j DROP"
+	rule("-I", set)
+	b.wantPing("another source is in the set", true)
+	b.wantVerdict("another source is in the set", VerdictOK)
+	b.ct.run("ipset", "add", "banned", "192.168.50.2")
+	b.wantPing("the source is in the set", false)
+	b.ct.run("ipset", "del", "banned", "192.168.50.2")
+	b.wantPing("out of the set again", true)
+	rule("-D", set)
+
+	const invalid = "-m conntrack --ctstate INVALID -j DROP"
+	rule("-I", invalid)
+	b.wantPing("what is invalid is dropped", true)
+	b.wantVerdict("what is invalid is dropped", VerdictOK)
+
+	for port, want := range map[string]string{"5432": "box", "80": "exit status"} {
+		match := "-p tcp -m tcp --dport " + port + " -j REJECT"
+		rule("-I", match)
+		if got := b.ask(boxAddr); !strings.Contains(got, want) {
+			t.Errorf("port 80 while %s is closed: %q, want %q", port, got, want)
+		}
+		b.wantPing("a port is closed", true)
+		b.wantVerdict("a port is closed", VerdictOK)
+		rule("-D", match)
+	}
+	if got := b.ask(boxAddr); got != "box" {
+		t.Errorf("opened again: %q", got)
+	}
+
+	const all = "-s " + lanPrefix + " -j DROP"
+	rule("-I", all)
+	b.wantPing("closed", false)
+	b.wantVerdict("closed", VerdictUnreachable)
+	rule("-D", all)
+	b.wantPing("opened again", true)
+	b.wantVerdict("opened again", VerdictOK)
+
+	// ufw-docker's block, and then an allow for the LAN before it.
+	b.ct.run("iptables-nft", "-A", "DOCKER-USER", "-d", "172.16.0.0/12", "-p", "tcp", "-m", "tcp", "--tcp-flags", "FIN,SYN,RST,ACK", "SYN", "-j", "DROP")
+	rule("-I", "-s 192.168.0.0/16 -j RETURN")
+	if got := b.ask(boxAddr); got != "box" {
+		t.Errorf("allowed before the block: %q", got)
+	}
+	b.wantVerdict("allowed before the block", VerdictOK)
+}
+
 // Facts from before a change are no ground to act on.
 func TestReconcileIgnoresOldFacts(t *testing.T) {
 	b := newBed(t, "docker-20.10", netfilter.NFT)

@@ -23,7 +23,7 @@ const (
 type Policy struct {
 	// Mode is observe (routes and rules are planned and shown) or reconcile (they are made and kept).
 	Mode string `toml:"mode"`
-	// Pools are the prefixes that a Docker subnet must lie in.
+	// Pools are the prefixes in which a Docker subnet is believed. One elsewhere waits for labctl net approve.
 	Pools []netip.Prefix `toml:"pools"`
 	// From are the sources that may reach the containers; empty means the prefixes that the uplink is connected to.
 	From []netip.Prefix `toml:"from"`
@@ -71,11 +71,12 @@ func limits(f netfilter.Family) (widest, narrowest int) {
 	return widestPrefix, narrowestPrefix
 }
 
-// DefaultPolicy observes only. Its pools are the ranges that Docker takes its subnets from by default.
+// DefaultPolicy observes only. Its pools are the ranges that Docker and Podman take their first subnets from; 192.168.0.0/16,
+// which Docker takes when those are used up, is where home networks are.
 func DefaultPolicy() Policy {
 	return Policy{
 		Mode:        ModeObserve,
-		Pools:       []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16")},
+		Pools:       []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("10.88.0.0/16"), netip.MustParsePrefix("10.89.0.0/16")},
 		From:        []netip.Prefix{},
 		DefaultMode: ModeDirect,
 		Modes:       map[string]string{},

@@ -161,9 +161,9 @@ func (c *Controller) take(t paceKey, why string) error {
 	defer c.progress.mu.Unlock()
 	bucket := c.progress.pace[t]
 	if bucket == nil {
-		bucket = &reconcile.Bucket{Burst: changeBurst, Every: changeEvery}
+		bucket = reconcile.NewBucket(changeBurst, changeEvery)
 		if t.lost {
-			bucket = &reconcile.Bucket{Burst: repairBurst, Every: repairEvery}
+			bucket = reconcile.NewBucket(repairBurst, repairEvery)
 		}
 		c.progress.pace[t] = bucket
 	}

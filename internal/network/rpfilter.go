@@ -59,3 +59,31 @@ func (d *diagnosis) asymmetric(c *Container) {
 		return
 	}
 }
+
+// lanClash finds an interface in the container, beside its uplink, that has the addresses of a source: the container then
+// looks for its clients there, and no network of it answers them.
+func (d *diagnosis) lanClash(n *Network, l subnetPath) {
+	c := l.container
+	for _, source := range d.sourcesOf(l.family) {
+		for _, a := range c.Interfaces {
+			if a.Interface == c.Uplink || a.Interface == "lo" || !a.Prefix.Masked().Overlaps(source) || a.Prefix.Addr().IsLinkLocalUnicast() {
+				continue
+			}
+			n.worsen(VerdictUnreachable, fmt.Sprintf("the container answers %s by %s, which has the same addresses", source, a.Interface))
+			f := finding.Finding{
+				Code: finding.NetLANClash, Severity: finding.Warn, Subject: finding.LXC(strconv.Itoa(c.ID)), Confidence: finding.Certain,
+				Title:    fmt.Sprintf("its interface %s has the addresses of your network %s, so none of its Docker networks can answer that", a.Interface, source),
+				Cause:    "a Docker network was given the addresses of the LAN, and the container looks for the LAN's machines there",
+				Evidence: []finding.Evidence{{Source: "netlink in the container", Text: fmt.Sprintf("%s on %s", a.Prefix, a.Interface)}},
+				Remedies: []finding.Remedy{{
+					Title: "make that network again with other addresses, and give Docker a range that is not the LAN's in /etc/docker/daemon.json (default-address-pools)", Risk: finding.RiskHigh,
+					Commands: []string{fmt.Sprintf("pct exec %d -- docker network ls", c.ID), fmt.Sprintf("pct exec %d -- editor /etc/docker/daemon.json", c.ID)},
+				}},
+			}
+			if !slices.ContainsFunc(d.report.Findings, func(o finding.Finding) bool { return o.Code == f.Code && o.Subject == f.Subject }) {
+				d.find(f)
+			}
+			return
+		}
+	}
+}

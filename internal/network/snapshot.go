@@ -180,7 +180,7 @@ func (o *Observer) Facts() (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	owners, forwarding := o.state.owners(), o.state.forwarding()
+	owners, forwarding, approved := o.state.owners(), o.state.forwarding(), o.state.approved()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := &o.seen
@@ -190,7 +190,7 @@ func (o *Observer) Facts() (*Facts, error) {
 	s.change(stamp != s.state || !slices.Equal(contentions, s.contentions))
 	s.state, s.contentions = stamp, contentions
 	f := &Facts{
-		At: s.at, Host: s.host, Switch: stored, Owners: owners, Gone: s.gone, ForwardingSet: forwarding,
+		At: s.at, Host: s.host, Switch: stored, Owners: owners, Gone: s.gone, ForwardingSet: forwarding, Approved: approved,
 		Looked: maps.Clone(s.looked), Contentions: contentions, Version: s.version, Repairs: repairs, Containers: make([]Container, 0, len(s.containers)),
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.containers)) {

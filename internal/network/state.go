@@ -93,6 +93,7 @@ const (
 	switchFile     = "network-switch"
 	ownersFile     = "network-owners.json"
 	forwardingList = "network-forwarding.json"
+	approvedFile   = "network-approved.json"
 )
 
 // Switch is "on", "off" or "". What cannot be understood is "off": it must not turn anything on.
@@ -182,7 +183,7 @@ func (s *State) stamp() string {
 	s.mu.Lock()
 	fmt.Fprint(&out, s.writes, " ")
 	s.mu.Unlock()
-	for _, name := range []string{switchFile, ownersFile, forwardingList} {
+	for _, name := range []string{switchFile, ownersFile, forwardingList, approvedFile} {
 		if info, err := os.Stat(s.file(name)); err == nil {
 			stat, _ := info.Sys().(*syscall.Stat_t)
 			fmt.Fprint(&out, stat.Ino, ":", info.ModTime().UnixNano())
@@ -203,6 +204,11 @@ func (s *State) save(name string, value any) error {
 func (s *State) owners() Owners { return load[Owners](s, ownersFile) }
 
 func (s *State) setOwners(owners Owners) error { return s.save(ownersFile, owners) }
+
+// approved are the prefixes outside the pools that a person let have routes, sorted.
+func (s *State) approved() []netip.Prefix { return load[[]netip.Prefix](s, approvedFile) }
+
+func (s *State) setApproved(prefixes []netip.Prefix) error { return s.save(approvedFile, prefixes) }
 
 // forwarding are the host's interfaces that labd made forward, sorted.
 func (s *State) forwarding() []string { return load[[]string](s, forwardingList) }

@@ -135,11 +135,12 @@ func (l subnetPath) mark() (netfilter.Mark, bool) {
 }
 
 // rulesOf returns the rules of a subnet, one of each kind for each source.
-func (l subnetPath) rulesOf(sources []netip.Prefix) netfilter.Rules {
+func (d *diagnosis) rulesOf(l subnetPath) netfilter.Rules {
+	sources := d.sourcesOf(l.family)
 	if l.nftBackend() {
 		return netfilter.Rules{Table: l.tableRules(sources)}
 	}
-	chains := l.chainRules(sources)
+	chains := d.chainRules(l, sources)
 	if l.family == netfilter.IPv6 {
 		return netfilter.Rules{IPv6: chains}
 	}
@@ -150,26 +151,66 @@ func (l subnetPath) comment() string {
 	return fmt.Sprintf("labd:%d:%s", l.container.ID, l.network.Name)
 }
 
-// chainRules are the rules for a Docker that uses iptables. Behind an alias only what came for the alias is accepted, so
-// that the subnet itself is no more open than before.
-func (l subnetPath) chainRules(sources []netip.Prefix) netfilter.Chains {
+// chainRules returns the rules for a Docker that uses iptables. Behind an alias only what came for the alias is accepted, so
+// that the subnet itself is no more open than before. What a person's rules close is left to them.
+func (d *diagnosis) chainRules(l subnetPath, sources []netip.Prefix) netfilter.Chains {
 	var out netfilter.Chains
-	comment := []string{"-m", "comment", "--comment", l.comment()}
-	accept := slices.Concat(comment, []string{"-j", "ACCEPT"})
 	for _, source := range sources {
 		match := func(to netip.Prefix) []string {
 			return []string{"-s", source.String(), "-d", to.String(), "-i", l.container.Uplink}
 		}
-		forward := append(match(l.target), "-o", l.network.Bridge)
-		if l.mode == ModeAlias {
-			forward = append(forward, "-m", "conntrack", "--ctorigdst", l.reach.String())
-			out.NAT = append(out.NAT, netfilter.Rule{Args: slices.Concat(match(l.reach), comment, []string{"-j", "NETMAP", "--to", l.target.String()})})
-		} else {
-			out.Raw = append(out.Raw, netfilter.Rule{Args: slices.Concat(match(l.reach), accept)})
+		var forward, raw userRules
+		if !d.policy.OverrideUserDrop {
+			forward, raw = d.userForward(l, source), d.userRaw(l, source)
 		}
-		out.Forward = append(out.Forward, netfilter.Rule{Args: slices.Concat(forward, accept)})
+		through := append(match(l.target), "-o", l.network.Bridge)
+		if l.mode == ModeAlias {
+			through = append(through, "-m", "conntrack", "--ctorigdst", l.reach.String())
+			out.NAT = append(out.NAT, l.rule(match(l.reach), "NETMAP", "--to", l.target.String()))
+		} else {
+			out.Raw = append(out.Raw, l.accepts(match(l.reach), raw)...)
+		}
+		out.Forward = append(out.Forward, l.accepts(through, forward)...)
 	}
 	return out
+}
+
+// rule is one rule with labd's comment.
+func (l subnetPath) rule(match []string, target ...string) netfilter.Rule {
+	return netfilter.Rule{Args: slices.Concat(match, []string{"-m", "comment", "--comment", l.comment(), "-j"}, target)}
+}
+
+// accepts returns the rules that accept what meets a match, but for what a person's rules close: that returns to them.
+func (l subnetPath) accepts(match []string, user userRules) []netfilter.Rule {
+	var out []netfilter.Rule
+	for _, m := range user.returns {
+		out = append(out, l.rule(joinMatch(m, match), "RETURN"))
+	}
+	for _, m := range user.accepts {
+		out = append(out, l.rule(joinMatch(m, match), "ACCEPT"))
+	}
+	if user.closed {
+		out = append(out, l.rule(match, "RETURN"))
+	}
+	if len(user.accepts) == 0 {
+		out = append(out, l.rule(match, "ACCEPT"))
+	}
+	return out
+}
+
+// joinMatch joins a person's match with labd's own. Where both ask for the same, an iptables rule can hold the person's
+// alone.
+func joinMatch(person, own []string) []string {
+	var out []string
+	for i := 0; i+1 < len(own); i += 2 {
+		switch option := own[i]; {
+		case option == "-m" && slices.Contains(person, "conntrack"), option == "--ctorigdst" && slices.Contains(person, option):
+		case option != "-m" && slices.Contains(person, option):
+		default:
+			out = append(out, option, own[i+1])
+		}
+	}
+	return append(out, person...)
 }
 
 // tableRules are the rules for a Docker that programs nftables.

@@ -19,7 +19,8 @@ func TestRootCauses(t *testing.T) {
 		"dir: backup\n\tpath /mnt/pve/backup\n\tcontent backup\n\tis_mountpoint 1\n\n"+
 		"dir: other\n\tpath /mnt/pve/other\n\tcontent backup\n\tis_mountpoint 1\n\n"), pve.StorageConfigOptions{})
 	f := &storage.Facts{
-		Node: "pve1", Config: config, Devices: map[string]storage.Device{},
+		Blocks: storage.Blocks{Asked: true},
+		Node:   "pve1", Config: config, Devices: map[string]storage.Device{},
 		Sources: map[string]storage.Source{
 			"/mnt/pve/backup": {What: "UUID=AAAA-1", Point: "/mnt/pve/backup"},
 			"/mnt/pve/other":  {What: "/dev/disk/by-uuid/BBBB-2", Point: "/mnt/pve/other"},

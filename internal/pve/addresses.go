@@ -58,3 +58,36 @@ func ClusterPrefixes(name string, data []byte) []netip.Prefix {
 	}
 	return out
 }
+
+// StorageServer is the address of a server that a storage is on.
+type StorageServer struct {
+	Storage string
+	Address netip.Addr
+}
+
+// StorageServers returns the servers that storage.cfg names by address: of shares, PBS, iSCSI portals, Ceph monitors
+// (PVE::Storage::*Plugin). Names of hosts are left out.
+func StorageServers(data []byte) []StorageServer {
+	var out []StorageServer
+	for _, s := range ParseSections(data) {
+		for _, p := range s.Properties {
+			switch p.Key {
+			case "server", "server2", "portal", "monhost":
+			default:
+				continue
+			}
+			for text := range strings.FieldsFuncSeq(p.Value, func(r rune) bool { return r == ' ' || r == ',' || r == ';' }) {
+				addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
+				if err != nil {
+					port, err := netip.ParseAddrPort(text)
+					if err != nil {
+						continue
+					}
+					addr = port.Addr()
+				}
+				out = append(out, StorageServer{s.ID, addr.Unmap().WithZone("")})
+			}
+		}
+	}
+	return out
+}

@@ -2,6 +2,7 @@ package pve
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -30,4 +31,30 @@ func FuzzClusterPrefixes(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestStorageServers(t *testing.T) {
+	const config = `nfs: nas
+	server 192.168.20.10
+	export /tank
+	path /mnt/pve/nas
+
+iscsi: san
+	portal 192.168.30.1:3260
+	target iqn.x
+
+rbd: ceph
+	monhost 10.5.0.1 10.5.0.2,[fd00::3]
+
+cifs: named
+	server nas.example
+`
+	var got []string
+	for _, s := range StorageServers([]byte(config)) {
+		got = append(got, s.Storage+" "+s.Address.String())
+	}
+	want := []string{"nas 192.168.20.10", "san 192.168.30.1", "ceph 10.5.0.1", "ceph 10.5.0.2", "ceph fd00::3"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
 }

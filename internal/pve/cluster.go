@@ -58,7 +58,8 @@ func (c Cluster) Member(name string) (Member, bool) {
 	return Member{}, false
 }
 
-// ReadCluster reads the cluster facts. Not mounted is no error. A member is
+// ReadCluster reads the cluster facts. Not mounted is no error, and a copy of
+// /etc/pve, which lacks the link that pmxcfs makes, still names its members. A member is
 // every node that .members or corosync.conf lists; directories below nodes/
 // prove nothing, since they outlive a removed node.
 //
@@ -68,22 +69,19 @@ func (c Cluster) Member(name string) (Member, bool) {
 func ReadCluster(fsys FS) (Cluster, error) {
 	var c Cluster
 	info, err := fsys.Lstat("local")
-	if errors.Is(err, fs.ErrNotExist) {
-		return c, nil
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
 		return c, fmt.Errorf("read cluster state: %w", err)
+	case info.Mode()&fs.ModeSymlink != 0:
+		target, err := fsys.ReadLink("local")
+		if err != nil {
+			return c, fmt.Errorf("read cluster state: %w", err)
+		}
+		c.Mounted = true
+		c.Node = target[strings.LastIndexByte(target, '/')+1:]
+		c.Quorate = info.Mode()&0o200 != 0
 	}
-	if info.Mode()&fs.ModeSymlink == 0 {
-		return c, nil
-	}
-	target, err := fsys.ReadLink("local")
-	if err != nil {
-		return c, fmt.Errorf("read cluster state: %w", err)
-	}
-	c.Mounted = true
-	c.Node = target[strings.LastIndexByte(target, '/')+1:]
-	c.Quorate = info.Mode()&0o200 != 0
 
 	members := map[string]Member{}
 	data, err := fsys.ReadFile(".members")

@@ -33,6 +33,16 @@ func InstalledVersion(ctx context.Context, h *host.Host) (Version, error) {
 	return ParseVersionModule(data)
 }
 
+// Installed reports whether PVE is installed on the host, by the files of its
+// packages, whether or not they tell the version.
+func Installed(ctx context.Context, h *host.Host) bool {
+	if h.Moved() && h.Usr == host.DefaultPaths().Usr {
+		return false
+	}
+	_, err := h.ReadFile(ctx, filepath.Join(h.Usr, versionModule))
+	return err == nil
+}
+
 // ParseVersionModule reads what sub version_info of PVE::pvecfg returns, which
 // is also the answer to GET /version.
 func ParseVersionModule(data []byte) (Version, error) {

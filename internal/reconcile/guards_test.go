@@ -95,7 +95,7 @@ func TestAskedAt(t *testing.T) {
 
 func TestBucket(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	b := &Bucket{Burst: 3, Every: time.Second}
+	b := NewBucket(3, time.Second)
 	for i := range 3 {
 		if wait := b.Take(now); wait != 0 {
 			t.Errorf("token %d of the burst: wait %v", i, wait)

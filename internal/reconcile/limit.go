@@ -2,47 +2,32 @@ package reconcile
 
 import (
 	"math/rand/v2"
-	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
-// Bucket is a token bucket: Burst at once, then one every Every. The zero value is not of use; it is safe for concurrent
-// use.
-type Bucket struct {
-	Burst int
-	Every time.Duration
+// Bucket is a token bucket: some tokens at once, then one in each interval. It is safe for concurrent use.
+type Bucket struct{ limiter *rate.Limiter }
 
-	mu sync.Mutex
-	// full is when the bucket will be full again; the tokens that are missing are those of the time until then.
-	full time.Time
+// NewBucket returns a full bucket of burst tokens.
+func NewBucket(burst int, every time.Duration) *Bucket {
+	return &Bucket{rate.NewLimiter(rate.Every(every), burst)}
 }
 
 // Take takes a token and returns 0, or takes none and returns how long it will be until there is one.
 func (b *Bucket) Take(now time.Time) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	wait := b.wait(now)
-	if wait <= 0 {
-		b.full = b.full.Add(b.Every)
+	reservation := b.limiter.ReserveN(now, 1)
+	wait := reservation.DelayFrom(now).Round(time.Microsecond) // it counts in floating point
+	if wait > 0 {
+		reservation.CancelAt(now)
 	}
-	return max(wait, 0)
+	return wait
 }
 
 // Reserve takes a token in any case, and returns how long to wait before it may be used.
 func (b *Bucket) Reserve(now time.Time) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	wait := b.wait(now)
-	b.full = b.full.Add(b.Every)
-	return max(wait, 0)
-}
-
-// wait is how long it will be until there is a token; negative where there are more.
-func (b *Bucket) wait(now time.Time) time.Duration {
-	if b.full.Before(now) {
-		b.full = now
-	}
-	return b.full.Add(b.Every).Sub(now) - time.Duration(b.Burst)*b.Every
+	return b.limiter.ReserveN(now, 1).DelayFrom(now).Round(time.Microsecond)
 }
 
 const (

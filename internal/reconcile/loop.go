@@ -35,7 +35,7 @@ type Loop struct {
 
 	once    sync.Once
 	queue   *queue
-	retries Bucket
+	retries *Bucket
 	// spread is jitter; tests that want to know the very moment leave it out.
 	spread func(time.Duration) time.Duration
 
@@ -49,7 +49,7 @@ func (l *Loop) init() {
 	l.once.Do(func() {
 		l.queue = newQueue()
 		l.queue.rest = l.Rest
-		l.retries = Bucket{Burst: retryBurst, Every: retryEvery}
+		l.retries = NewBucket(retryBurst, retryEvery)
 		l.keys = map[string]*KeyStatus{}
 		// From a quiet look to a pass that takes all its time.
 		l.status.Work = NewHistogram(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)

@@ -155,3 +155,21 @@ func CountMarked() (int, error) {
 	routes, err2 := marked()
 	return len(rules) + len(routes), errors.Join(err1, err2)
 }
+
+// ListNeighbours returns the addresses of the host's neighbours that have answered (ip-neighbour(8)).
+func ListNeighbours() ([]netip.Addr, error) {
+	var out []netip.Addr
+	for _, family := range families {
+		list, err := dump(func() ([]netlink.Neigh, error) { return Host().NeighList(0, family) })
+		if err != nil {
+			return nil, fmt.Errorf("list neighbours: %w", err)
+		}
+		for _, n := range list {
+			const answered = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE | netlink.NUD_PERMANENT
+			if addr, ok := netip.AddrFromSlice(n.IP); ok && n.State&answered != 0 {
+				out = append(out, addr.Unmap())
+			}
+		}
+	}
+	return out, nil
+}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"time"
 
 	apiv1 "labd/api/v1"
@@ -17,7 +18,7 @@ func findingsToAPI(fs []finding.Finding) []apiv1.Finding {
 	for _, f := range fs {
 		item := apiv1.Finding{
 			Code: string(f.Code), Severity: apiv1.Severity(f.Severity.String()), Subject: string(f.Subject), Title: f.Title, Cause: f.Cause,
-			Confidence: apiv1.Confidence(f.Confidence), State: apiv1.State(f.State), Evidence: []apiv1.Evidence{}, Remedies: []apiv1.Remedy{},
+			Confidence: apiv1.Confidence(cmp.Or(f.Confidence, finding.Unknown)), State: apiv1.State(f.State), Evidence: []apiv1.Evidence{}, Remedies: []apiv1.Remedy{},
 		}
 		if f.Behind != nil {
 			item.Behind = &apiv1.FindingRef{Code: string(f.Behind.Code), Subject: string(f.Behind.Subject)}

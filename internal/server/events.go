@@ -16,7 +16,10 @@ import (
 
 // Limits of the event stream.
 const (
-	maxEventClients = 16
+	// Clients of the unix socket and of the TCP port have places of their own, and one address has few of these.
+	maxEventClients   = 16
+	maxPublicClients  = 16
+	maxAddressClients = 4
 	// eventBacklog is how many events a client may be behind before it is dropped, and eventMemory how many are kept
 	// for clients that come back.
 	eventBacklog = 64
@@ -45,6 +48,8 @@ type event struct {
 }
 
 type eventClient struct {
+	// from is the address of a client that came by TCP; empty for one of the unix socket.
+	from  string
 	queue chan event
 	// slow is closed when the client is dropped since it is too far behind.
 	slow chan struct{}
@@ -84,15 +89,32 @@ func (e *Events) Finding(c finding.Change) {
 	e.Publish("finding."+string(c.Kind), findingsToAPI([]finding.Finding{c.Finding})[0])
 }
 
+// room reports whether one more client may come: by TCP from an address, or by the unix socket where that is empty.
+func (e *Events) room(from string) bool {
+	public, same := 0, 0
+	for c := range e.clients {
+		if c.from != "" {
+			public++
+		}
+		if c.from == from {
+			same++
+		}
+	}
+	if from == "" {
+		return same < maxEventClients
+	}
+	return public < maxPublicClients && same < maxAddressClients
+}
+
 // join adds a client that has seen all up to lastID. missed are the events since then; complete says that there are
 // no others.
-func (e *Events) join(lastID string) (c *eventClient, missed []event, complete, ok bool) {
+func (e *Events) join(lastID, from string) (c *eventClient, missed []event, complete, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.clients) >= maxEventClients {
+	if !e.room(from) {
 		return nil, nil, false, false
 	}
-	c = &eventClient{queue: make(chan event, eventBacklog), slow: make(chan struct{})}
+	c = &eventClient{from: from, queue: make(chan event, eventBacklog), slow: make(chan struct{})}
 	e.clients[c] = true
 	if lastID == "" {
 		return c, nil, true, true
@@ -131,7 +153,11 @@ func (e *Events) id() string {
 
 // serve sends events until the client goes, falls behind or the server stops.
 func (e *Events) serve(w http.ResponseWriter, r *http.Request, log *slog.Logger) bool {
-	client, missed, complete, ok := e.join(r.Header.Get("Last-Event-ID"))
+	from := ""
+	if identity(r.Context()).public {
+		from = hostOnly(r.RemoteAddr)
+	}
+	client, missed, complete, ok := e.join(r.Header.Get("Last-Event-ID"), from)
 	if !ok {
 		return false
 	}
@@ -193,6 +219,6 @@ func (e *Events) serve(w http.ResponseWriter, r *http.Request, log *slog.Logger)
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	if !s.Events.serve(w, r, s.Log) {
 		w.Header().Set("Retry-After", "30")
-		s.fail(w, &apiError{http.StatusServiceUnavailable, apiv1.ErrorBusy, fmt.Sprintf("%d clients follow the events already", maxEventClients), "try again when one has left"})
+		s.fail(w, &apiError{http.StatusServiceUnavailable, apiv1.ErrorBusy, "as many clients as may follow the events already", "try again when one has left"})
 	}
 }

@@ -150,7 +150,14 @@ func TestEventsLimits(t *testing.T) {
 		if got := public(); strings.Contains(got, "plan") || !strings.Contains(got, "finding.cleared") {
 			t.Errorf("over TCP:\n%s", got)
 		}
-		for s.Events.Clients() < maxEventClients {
+		// One address by TCP has few places, all of TCP some, and none of them is one of the unix socket's.
+		for range maxAddressClients - 1 {
+			follow(ctx, s, "", nil, caller{mayRead: true, public: true})
+		}
+		if rec := ask(t, s, caller{mayRead: true, public: true}, "GET", "/v1/events", "", nil); rec.Code != http.StatusServiceUnavailable {
+			t.Errorf("one more client of the same address: %d", rec.Code)
+		}
+		for s.Events.Clients() < maxEventClients+maxAddressClients {
 			follow(ctx, s, "", nil, reader)
 		}
 		rec := ask(t, s, reader, "GET", "/v1/events", "", nil)
@@ -163,7 +170,7 @@ func TestEventsLimits(t *testing.T) {
 // The stream works over a real connection, also through http.Server's own buffers, and ends with the server.
 func TestEventsOverHTTP(t *testing.T) {
 	s := testServer(t)
-	srv := httptest.NewServer(NewTelemetry(prometheus.NewRegistry(), well{}, nil, s.Public(), nil))
+	srv := httptest.NewServer(telemetryOf(t, s))
 	resp, err := http.Get(srv.URL + "/v1/events")
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +194,7 @@ func TestEventsOverHTTP(t *testing.T) {
 // The TCP port answers reports without plans, and nothing that changes or tells secrets.
 func TestPublicRoutes(t *testing.T) {
 	s := testServer(t)
-	srv := httptest.NewServer(NewTelemetry(prometheus.NewRegistry(), well{}, nil, s.Public(), nil))
+	srv := httptest.NewServer(telemetryOf(t, s))
 	defer srv.Close()
 	status := func(method, path string) int {
 		req, err := http.NewRequestWithContext(t.Context(), method, srv.URL+path, nil)
@@ -227,4 +234,14 @@ func TestPublicRoutes(t *testing.T) {
 	if public < 5 {
 		t.Errorf("only %d public routes", public)
 	}
+}
+
+// telemetryOf is the TCP port of a server.
+func telemetryOf(t *testing.T, s *Server) http.Handler {
+	t.Helper()
+	handler, err := Telemetry{Node: "n1", Version: "v", Metrics: prometheus.NewRegistry(), Health: well{}, API: s.Public()}.Handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return handler
 }

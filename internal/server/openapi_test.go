@@ -336,6 +336,7 @@ func (b *spec) envelope(kind string, item reflect.Type) yaml.MapSlice {
 		name = kind + "Answer"
 	}
 	properties := b.object(reflect.TypeFor[apiv1.Envelope[struct{}]](), b.docs["Envelope"])
+	delete(b.schemas, "") // of struct{}, in whose place the item comes
 	for i, p := range properties {
 		if p.Key != "properties" {
 			continue

@@ -68,8 +68,12 @@ func (s *Server) storage(w http.ResponseWriter, r *http.Request) {
 	placed := s.Placement()
 	report := placed.Storages
 	items := make([]apiv1.StorageItem, 0, len(report.Entries))
+	together := s.planTogether(report, r.URL.Query()["id"])
 	for _, e := range report.Entries {
 		item := s.entryToAPI(report, e)
+		if p, named := together[e.ID]; named {
+			item.Plan, item.Refusal = p, ""
+		}
 		if identity(r.Context()).public {
 			item.Plan = nil // plans are for those whom the kernel vouches for
 		}
@@ -92,7 +96,7 @@ func (s *Server) entryToAPI(report *storage.Report, e storage.Entry) apiv1.Stora
 		since := e.GoneSince.UTC()
 		item.GoneSince = &since
 	}
-	if plannable(e) {
+	if e.Plannable() {
 		if p, err := s.Planner.StoragePlan(report, e.ID); err == nil {
 			shown := planToAPI(p)
 			item.Plan = &shown
@@ -103,13 +107,23 @@ func (s *Server) entryToAPI(report *storage.Report, e storage.Entry) apiv1.Stora
 	return item
 }
 
-// plannable tells the entries for which fix-storage has a plan.
-func plannable(e storage.Entry) bool {
-	switch e.Verdict {
-	case storage.VerdictGone, storage.VerdictOrphanNode, storage.VerdictMalformed, storage.VerdictUnsupported:
-		return e.Refusal == "" && !e.Ignored
+// planTogether returns the one plan for several storages that a caller names, at the first of them: two on one disk stand in
+// each other's way only while one of them is to stay. It returns none where they cannot go together.
+func (s *Server) planTogether(report *storage.Report, ids []string) map[string]*apiv1.Plan {
+	if len(ids) < 2 {
+		return nil
 	}
-	return false
+	p, err := s.Planner.StoragePlan(report, ids...)
+	if err != nil {
+		return nil
+	}
+	out := map[string]*apiv1.Plan{}
+	for _, id := range ids {
+		out[id] = nil
+	}
+	shown := planToAPI(p)
+	out[ids[0]] = &shown
+	return out
 }
 
 func referencesToAPI(references []storage.Reference) []apiv1.Reference {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -42,7 +43,7 @@ type Planner interface {
 	// Plan builds the plan of a request. It fails with a *plan.RefusedError or ErrBadRequest.
 	Plan(ctx context.Context, req apiv1.Request) (*plan.Plan, error)
 	// StoragePlan is what a removal of one dead storage would do, from facts already observed.
-	StoragePlan(report *storage.Report, id string) (*plan.Plan, error)
+	StoragePlan(report *storage.Report, ids ...string) (*plan.Plan, error)
 }
 
 // Config is what a Server works with.
@@ -146,7 +147,10 @@ func classify(err error) *apiError {
 		}
 		return &apiError{http.StatusConflict, apiv1.ErrorRefused, err.Error(), hint}
 	case errors.As(err, &changed):
-		return &apiError{http.StatusPreconditionFailed, apiv1.ErrorChanged, err.Error(), "nothing was touched; look at the new plan and try again"}
+		if hint == "" {
+			hint = "nothing was touched; look at the new plan and try again"
+		}
+		return &apiError{http.StatusPreconditionFailed, apiv1.ErrorChanged, err.Error(), hint}
 	case errors.Is(err, pve.ErrUnauthenticated), errors.Is(err, pve.ErrNotPermitted):
 		return &apiError{http.StatusForbidden, apiv1.ErrorNotPermitted, err.Error(), strings.TrimPrefix(hint+"; labctl setup pve mends labd's access to PVE", "; ")}
 	case errors.Is(err, plan.ErrBusy):
@@ -198,6 +202,9 @@ func decodeBody[T any](r *http.Request) (body T, err error) {
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&body); err != nil {
 		return body, fmt.Errorf("%w: body: %w", ErrBadRequest, err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return body, fmt.Errorf("%w: body: something stands behind the JSON object", ErrBadRequest)
 	}
 	return body, nil
 }

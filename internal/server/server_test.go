@@ -34,7 +34,7 @@ func (noPlans) Plan(context.Context, apiv1.Request) (*plan.Plan, error) {
 	return nil, &plan.RefusedError{Reason: "nothing to plan here"}
 }
 
-func (noPlans) StoragePlan(*storage.Report, string) (*plan.Plan, error) {
+func (noPlans) StoragePlan(*storage.Report, ...string) (*plan.Plan, error) {
 	return nil, &plan.RefusedError{Reason: "nothing to plan here"}
 }
 

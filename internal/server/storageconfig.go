@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -34,8 +35,15 @@ func (s *Server) ownStorageConfig(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.writeStorageConfig(w, r, apiv1.StorageConfigRequest{File: "storage.cfg", Data: data, Major: major}, len(bytes.TrimSpace(data)) == 0)
+	// Who may read reports need not see a secret that somebody wrote into the file.
+	s.writeStorageConfig(w, r, apiv1.StorageConfigRequest{File: "storage.cfg", Data: hideSecrets(data), Major: major}, len(bytes.TrimSpace(data)) == 0)
 }
+
+var secretLine = regexp.MustCompile(`(?m)^([ \t]+(?:password|encryption-key|keyring|key|secret)[ \t]+)(\S.*)$`)
+
+// hideSecrets replaces the values of secret properties. PVE keeps these in files of their own (PVE::Storage::Plugin,
+// sensitive-properties), but takes a file that has them.
+func hideSecrets(data []byte) []byte { return secretLine.ReplaceAll(data, []byte("${1}(hidden)")) }
 
 // storageConfig answers POST /v1/storage-config: PVE's reading of any file.
 func (s *Server) storageConfig(w http.ResponseWriter, r *http.Request) {

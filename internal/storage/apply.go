@@ -193,7 +193,7 @@ func (a *Applier) checkDead(ctx context.Context, id string, p deadParams) error 
 		return nil
 	}
 	e, ok := NewObserver(a.Inputs).Again(ctx, id)
-	if !ok || e.Verdict != VerdictGone || e.volume != p.Volume || e.source.What != p.What {
+	if !ok || !e.isLost() || e.volume != p.Volume || e.source.What != p.What {
 		return &plan.ChangedError{What: "storage " + id + " is not gone any more: " + e.Reason}
 	}
 	return nil

@@ -46,47 +46,39 @@ func linkName(label string) string {
 	return b.String()
 }
 
-// isAssembled tells a name of a device that something has to put together first: it is missing while an encrypted disk
-// is locked, a volume group inactive or an array stopped, with all disks in place.
-func isAssembled(what string) bool {
-	for _, prefix := range []string{"/dev/mapper/", "/dev/dm-", "/dev/md", "/dev/zvol/", "/dev/disk/by-id/dm-", "/dev/disk/by-id/md-", "/dev/disk/by-id/lvm-"} {
-		if strings.HasPrefix(what, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
-// isFileSystemName tells a name that lies inside what is mounted. While an encrypted disk is locked, nobody can read it.
-func isFileSystemName(what string) bool {
-	for _, prefix := range []string{"UUID=", "LABEL=", "/dev/disk/by-uuid/", "/dev/disk/by-label/"} {
-		if strings.HasPrefix(what, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
 // isKernelName tells a name that may be another disk's after the next boot, or the next time it is plugged in.
 func isKernelName(what string) bool {
 	return strings.HasPrefix(what, "/dev/") && !strings.HasPrefix(what, "/dev/disk/") || strings.HasPrefix(what, "/dev/disk/by-path/")
 }
 
-// deviceFinder tells whether devices are there. It lists each directory of links once.
+// deviceFinder tells whether the names of devices are there. It lists each directory once.
 type deviceFinder struct {
 	reader *host.Reader
 	paths  host.Paths
-	locked bool
-	names  map[string][]string
+	names  map[string]directoryNames
 }
 
-// newDeviceFinder returns a finder; locked says that an encrypted disk is there and not unlocked.
-func newDeviceFinder(reader *host.Reader, paths host.Paths, locked bool) *deviceFinder {
-	return &deviceFinder{reader: reader, paths: paths, locked: locked, names: map[string][]string{}}
+type directoryNames struct {
+	names []string
+	err   error
 }
 
-// find tells whether a device is there. It is gone only when the directory it should be in can be read and lacks it: a
-// missing /dev/disk/by-uuid says nothing about a disk.
+func newDeviceFinder(reader *host.Reader, paths host.Paths) *deviceFinder {
+	return &deviceFinder{reader: reader, paths: paths, names: map[string]directoryNames{}}
+}
+
+func (d *deviceFinder) list(dir string) ([]string, error) {
+	out, known := d.names[dir]
+	if !known {
+		out.names, out.err = d.reader.Names(dir)
+		d.names[dir] = out
+	}
+	return out.names, out.err
+}
+
+// find reports whether the name of a device is there. It is missing only when the directory it should be in can be read and
+// lacks it. udev makes a directory of links with its first link, so one that does not exist says that there is no such link
+// where udev has made others, and nothing where it has made none. That a name is missing does not say that the device is.
 func (d *deviceFinder) find(what string) Device {
 	file := devicePath(d.paths.Dev, what)
 	if file == "" || strings.Contains(what, "%") { // systemd.unit(5), specifiers
@@ -94,17 +86,16 @@ func (d *deviceFinder) find(what string) Device {
 	}
 	if _, err := d.reader.Stat(file); err == nil {
 		return DevicePresent
-	} else if !errors.Is(err, fs.ErrNotExist) || isAssembled(what) {
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return DeviceUnknown
 	}
 	dir := filepath.Dir(file)
-	names, known := d.names[dir]
-	if !known {
-		var err error
-		if names, err = d.reader.Names(dir); err != nil {
-			return DeviceUnknown
-		}
-		d.names[dir] = names
+	names, err := d.list(dir)
+	if errors.Is(err, fs.ErrNotExist) && d.hasOtherLinks(dir) {
+		return DeviceGone
+	}
+	if err != nil {
+		return DeviceUnknown
 	}
 	base := filepath.Base(file)
 	for _, name := range names {
@@ -115,13 +106,25 @@ func (d *deviceFinder) find(what string) Device {
 	return DeviceGone
 }
 
-// source is find for what should be mounted. A file system that may lie in a locked disk is not gone.
-func (d *deviceFinder) source(what string) Device {
-	device := d.find(what)
-	if device == DeviceGone && isFileSystemName(what) && d.locked {
-		return DeviceUnknown
+// hasOtherLinks reports whether a directory that does not exist would, if anything belonged into it: udev made links beside
+// it, or it is one of the directories that a group, an array or a pool makes below /dev.
+func (d *deviceFinder) hasOtherLinks(dir string) bool {
+	links := filepath.Join(d.paths.Dev, "disk")
+	if !isBelow(dir, links) {
+		_, err := d.list(d.paths.Dev)
+		return err == nil
 	}
-	return device
+	kinds, err := d.list(links)
+	return err == nil && slices.ContainsFunc(kinds, func(kind string) bool {
+		names, err := d.list(filepath.Join(links, kind))
+		return err == nil && len(names) > 0
+	})
+}
+
+// links returns the names in a directory of links of udev.
+func (d *deviceFinder) links(kind string) []string {
+	names, _ := d.list(filepath.Join(d.paths.Dev, "disk", kind))
+	return names
 }
 
 // removable tells whether a device is seen to be one that people take along: on USB, or with a medium that can be taken
@@ -159,25 +162,6 @@ func hintsRemovable(s Source) bool {
 func (s Source) hasOption(names ...string) bool {
 	for option := range strings.SplitSeq(s.Options, ",") {
 		if slices.Contains(names, strings.TrimSpace(option)) {
-			return true
-		}
-	}
-	return false
-}
-
-// hasLockedDisk tells whether a disk of crypttab(5) is there, or may be, and not unlocked.
-func hasLockedDisk(reader *host.Reader, paths host.Paths) bool {
-	data, err := reader.File(filepath.Join(paths.Etc, "crypttab"))
-	if err != nil {
-		return !errors.Is(err, fs.ErrNotExist)
-	}
-	devices := newDeviceFinder(reader, paths, false)
-	for line := range strings.Lines(string(data)) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 || strings.HasPrefix(fields[0], "#") {
-			continue
-		}
-		if _, err := reader.Stat(filepath.Join(paths.Dev, "mapper", fields[0])); err != nil && devices.find(fields[1]) != DeviceGone {
 			return true
 		}
 	}

@@ -18,6 +18,7 @@ const (
 	VerdictGone        = "gone"
 	VerdictMasked      = "masked"
 	VerdictOrphanNode  = "orphan-node"
+	VerdictMisplaced   = "misplaced"
 	VerdictMalformed   = "malformed"
 	VerdictUnsupported = "unsupported"
 	VerdictDisabled    = "disabled"
@@ -26,7 +27,7 @@ const (
 
 // Verdicts are all verdicts.
 func Verdicts() []string {
-	return []string{VerdictOK, VerdictDown, VerdictGone, VerdictMasked, VerdictOrphanNode, VerdictMalformed, VerdictUnsupported, VerdictDisabled, VerdictUnknown}
+	return []string{VerdictOK, VerdictDown, VerdictGone, VerdictMasked, VerdictOrphanNode, VerdictMisplaced, VerdictMalformed, VerdictUnsupported, VerdictDisabled, VerdictUnknown}
 }
 
 // TypeUnit is the type of an item that is no entry of storage.cfg but a mount unit that outlived its one.
@@ -36,8 +37,10 @@ const TypeUnit = "unit"
 type Report struct {
 	At   time.Time
 	Node string
-	// Readable says that storage.cfg could be read.
+	// Readable says that storage.cfg could be read. Where it could not, Kept is when it last was: entries and findings are
+	// those of then.
 	Readable bool
+	Kept     time.Time
 	// NoPVE says that this is no PVE host.
 	NoPVE    bool
 	Entries  []Entry
@@ -82,6 +85,10 @@ type Entry struct {
 	// removable says that its disk is, or was, one that people take along.
 	removable bool
 	evidence  []finding.Evidence
+	// watch is how long it has been found dead.
+	watch watch
+	// proof is what is known of its device, or of the disks that it may lie on.
+	proof proof
 }
 
 func (e *Entry) set(verdict, reason string, args ...any) {
@@ -94,6 +101,26 @@ func (e *Entry) saw(source, text string, args ...any) {
 
 // isDead tells the verdicts with which an entry may be removed.
 func (e *Entry) isDead() bool { return e.Verdict == VerdictGone || e.Verdict == VerdictOrphanNode }
+
+// name is the name of what an entry lies on, "" for a plain directory.
+func (e *Entry) name() string { return strings.TrimSpace(e.source.What + " " + e.volume) }
+
+// isLost reports whether what an entry lies on is gone, whether PVE knows it or writes to the file system below.
+func (e *Entry) isLost() bool {
+	return e.Verdict == VerdictGone || e.Verdict == VerdictMasked && e.proof.state == DeviceGone
+}
+
+// Plannable reports whether fix-storage has a plan for an entry.
+func (e *Entry) Plannable() bool {
+	switch e.Verdict {
+	case VerdictOrphanNode, VerdictMalformed, VerdictUnsupported:
+	default:
+		if !e.isLost() {
+			return false
+		}
+	}
+	return e.Refusal == "" && !e.Ignored
+}
 
 // fingerprint tells an entry from another one that takes its name later.
 func (e *Entry) fingerprint() string {
@@ -171,6 +198,11 @@ func Diagnose(f *Facts, p Policy) *Report {
 		switch e.Verdict {
 		case VerdictGone, VerdictOrphanNode:
 			r.wait(f, p, &e)
+		case VerdictMasked:
+			if e.isLost() {
+				e.Refusal = refusal(f, &e, Options{})
+				e.Waits = "PVE writes to the file system below its mount point, and it is taken only by its name"
+			}
 		case VerdictMalformed, VerdictUnsupported:
 			e.Refusal = refusal(f, &e, Options{})
 		}
@@ -183,6 +215,27 @@ func Diagnose(f *Facts, p Policy) *Report {
 	r.Findings = append(r.Findings, access(f)...)
 	finding.Sort(r.Findings)
 	return r
+}
+
+// Keep takes over the entries and findings of the last report that could read storage.cfg, where this one could not: what was
+// wrong with storages is so until it is seen not to be.
+func (r *Report) Keep(last *Report) {
+	if r.Readable || last == nil {
+		return
+	}
+	r.Kept = last.At
+	r.Notes = append(r.Notes, "what is said of storages is from "+last.At.Local().Format(time.DateTime)+", when storage.cfg could last be read")
+	r.Entries = slices.Clone(last.Entries)
+	for i := range r.Entries {
+		r.Entries[i].CandidateAt = time.Time{}
+		r.Entries[i].Refusal = "storage.cfg cannot be read now"
+	}
+	for _, x := range last.Findings {
+		if x.Subject.IsKind(finding.KindStorage) {
+			r.Findings = append(r.Findings, x)
+		}
+	}
+	finding.Sort(r.Findings)
 }
 
 // access says that labd could find what is dead and not remove it.
@@ -201,12 +254,19 @@ func access(f *Facts) []finding.Finding {
 // minUptime is how long a host must be up before what it does not see counts: disks and mounts may still come.
 const minUptime = 15 * time.Minute
 
+// minChecks is how often an entry must have been found dead before its grace can be over.
+const minChecks = 3
+
 // wait finds since when an entry is dead, and when a bare fix-storage may take it.
 func (r *Report) wait(f *Facts, p Policy, e *Entry) {
 	e.GoneSince = f.At
 	seen := f.Seen[e.ID]
-	if !seen.Dead.IsZero() && seen.Of == e.fingerprint() && !seen.Dead.After(f.At) {
-		e.GoneSince = seen.Dead
+	e.watch = watch{Checks: 1, Boot: f.Boot, Uptime: f.Uptime}
+	if !seen.Dead.IsZero() && seen.Of == e.fingerprint() {
+		e.GoneSince, e.watch = seen.Dead, seen.since(f)
+	}
+	if e.GoneSince.After(f.At) {
+		e.GoneSince = f.At // the clock was set back
 	}
 	e.removable = e.removable || seen.Removable || hintsRemovable(e.source)
 	e.Refusal = refusal(f, e, Options{})
@@ -214,15 +274,25 @@ func (r *Report) wait(f *Facts, p Policy, e *Entry) {
 	case e.Refusal != "" || e.Ignored:
 	case e.removable:
 		e.Waits = "its disk is a removable one, which may just be elsewhere"
+	case e.proof.moves:
+		e.Waits = "its name is one that the kernel gives in the order of discovery, so the disk may be here under another name"
 	case e.Type == "zfspool":
 		e.Waits = "a pool is taken only by its name: it may be exported, or wait for its key"
 	case kindOf(e.Type).remote():
 		e.Waits = "a network storage is taken only by its name"
+	case e.Verdict == VerdictGone && seen.Present != e.name():
+		e.Waits = "labd has never seen its disk here, so it may be one that comes and goes"
+	case !f.UptimeKnown && p.Grace > 0:
+		e.Waits = "the time since the boot cannot be read, and the clock alone does not end the grace time"
 	default:
-		e.CandidateAt = e.GoneSince.Add(time.Duration(p.Grace))
-		if ready := f.At.Add(minUptime - f.Uptime); f.UptimeKnown && f.Uptime < minUptime && ready.After(e.CandidateAt) {
-			e.CandidateAt = ready
+		left := time.Duration(p.Grace) - e.watch.Waited
+		if p.Grace > 0 {
+			left = max(left, time.Duration(minChecks-e.watch.Checks)*time.Duration(p.Resync))
 		}
+		if f.UptimeKnown {
+			left = max(left, minUptime-f.Uptime)
+		}
+		e.CandidateAt = f.At.Add(max(left, 0))
 	}
 }
 
@@ -243,8 +313,16 @@ func judgeAll(f *Facts) []Entry {
 	}
 	follow(f, out)
 	for _, s := range f.Stray {
-		e := Entry{ID: strayID(f, s), Type: TypeUnit, Path: s.Point, point: s.Point, source: s, code: finding.StorageUnitLeft}
-		e.set(VerdictGone, "%s names %s for %s, which does not exist, and no storage uses it: every boot waits for it", where(s), s.What, s.Point)
+		e := Entry{ID: strayID(f, s), Type: TypeUnit, Path: s.Point, point: s.Point, source: s, code: finding.StorageUnitLeft, proof: f.prove(s)}
+		if e.proof.state != DeviceGone {
+			continue
+		}
+		e.evidence = e.proof.evidence
+		wait := "every boot waits for it"
+		if s.endsBoot() {
+			e.code, wait = finding.StorageBootBlocked, "the next boot ends in emergency mode"
+		}
+		e.set(VerdictGone, "%s names %s for %s, which does not exist, and no storage uses it: %s", where(s), s.What, s.Point, wait)
 		out = append(out, e)
 	}
 	return out
@@ -267,11 +345,11 @@ func judge(f *Facts, s *pve.StorageSection) (e Entry, ok bool) {
 		e.set(VerdictMalformed, "PVE rejects its section: %s", s.Malformed)
 		return e, true
 	case !s.OnNode(f.Node):
-		if !onMember(f, s) {
-			e.set(VerdictOrphanNode, "it is restricted to %s, and none of them is in the cluster", strings.Join(s.Nodes(), ", "))
-			return e, true
+		if onMember(f, s) {
+			return e, false
 		}
-		return e, false
+		judgeOrphan(f, &e)
+		return e, true
 	case s.Disabled() && kindOf(s.Type).remote():
 	default:
 		kindOf(s.Type).judge(f, &e)
@@ -282,6 +360,42 @@ func judge(f *Facts, s *pve.StorageSection) (e Entry, ok bool) {
 		e.evidence = nil
 	}
 	return e, true
+}
+
+// judgeOrphan judges an entry whose nodes are all no members of the cluster. The host may have been renamed, or storage.cfg
+// may come from another one: what is alive here is misplaced, and only an entry of which nothing is here is an orphan.
+func judgeOrphan(f *Facts, e *Entry) {
+	nodes := strings.Join(e.section.Nodes(), ", ")
+	kindOf(e.Type).judge(f, e)
+	here, reason := e.Verdict, e.Reason
+	switch {
+	case kindOf(e.Type).remote():
+		// Its data are elsewhere, and so are safe from here; but what is mounted is in use.
+		if _, mounted := mountedAt(f.Mounts, e.Path); !mounted || e.Path == "" {
+			here = VerdictGone
+		} else {
+			here = VerdictOK
+		}
+	case isDirectory(e.Type) && e.source.What == "" && !e.mounted:
+		// A plain directory: what counts is whether anything lies in it.
+		dir, known := f.Directories[e.Path]
+		if known && dir.Err == nil && dir.Entries == 0 {
+			here = VerdictGone
+		}
+	}
+	switch here {
+	case VerdictOK, VerdictDown, VerdictMasked:
+		if e.proof.state == DeviceUnknown && e.proof.reason != "" {
+			e.set(VerdictUnknown, "it is restricted to %s, which is not in the cluster, and whether it is on this node cannot be told: %s", nodes, reason)
+			return
+		}
+		e.set(VerdictMisplaced, "it is restricted to %s, which is not in the cluster, and what it lies on is here: %s", nodes, reason)
+	case VerdictUnknown:
+		e.set(VerdictUnknown, "it is restricted to %s, which is not in the cluster, and whether it is on this node cannot be told: %s", nodes, reason)
+	default:
+		e.code = ""
+		e.set(VerdictOrphanNode, "it is restricted to %s, and none of them is in the cluster", nodes)
+	}
 }
 
 // onMember tells whether an entry is meant for any member of the cluster. Where the members are not known nothing is

@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"labd/internal/finding"
 	"labd/internal/pve"
@@ -45,14 +46,11 @@ func (r *Report) explain(f *Facts, e Entry) finding.Finding {
 	case VerdictGone:
 		x.gone()
 	case VerdictMasked:
-		x.kind(finding.StorageMasked, finding.Fail, "the entry lacks is_mountpoint, so PVE makes the directory anew and fills the file system below")
-		if e.source.What == "" {
-			x.Cause = "what its directory lies in is not mounted, so PVE makes the directory anew and fills the file system below"
-		}
-		x.remedy(finding.RiskLow, "tell PVE what must be mounted, then look at what was written below it", "pvesm set "+e.ID+" --is_mountpoint "+mountFlag(&e))
-		x.remedy(finding.RiskLow, "or switch it off for now, which ends the writing", "labctl fix-storage --disable "+e.ID)
+		x.masked()
 	case VerdictDown:
 		x.down()
+	case VerdictMisplaced:
+		x.misplaced()
 	case VerdictMalformed:
 		x.kind(finding.StorageMalformed, finding.Fail, "while this section is so, PVE refuses every change to any storage")
 		x.remedy(finding.RiskNone, "see how PVE reads the file", "labctl lint-storage")
@@ -63,6 +61,7 @@ func (r *Report) explain(f *Facts, e Entry) finding.Finding {
 		x.remedyOfFix("take the section out if nothing needs it any more")
 	case VerdictUnknown:
 		x.kind(finding.StorageUnknown, finding.Warn, "")
+		x.Remedies = append(x.Remedies, e.proof.ways...)
 		x.remedy(finding.RiskNone, "see what PVE says of it", "pvesm status --storage "+e.ID)
 		x.remedy(finding.RiskNone, "where labd can never tell, have it leave the storage alone: ignore in section [storage] of labd.toml", "labctl config")
 	case VerdictOrphanNode:
@@ -87,6 +86,63 @@ func (x *explanation) remedyOfFix(title string) {
 	}
 }
 
+func (x *explanation) masked() {
+	e := x.e
+	x.kind(finding.StorageMasked, finding.Fail, "the entry lacks is_mountpoint, so PVE makes the directory anew and fills the file system below")
+	if e.source.What == "" {
+		x.Cause = "what its directory lies in is not mounted, so PVE makes the directory anew and fills the file system below"
+	}
+	x.remedy(finding.RiskLow, "tell PVE what must be mounted, then look at what was written below it", "pvesm set "+e.ID+" --is_mountpoint "+mountFlag(e))
+	x.remedy(finding.RiskLow, "or switch it off for now, which ends the writing", "labctl fix-storage --disable "+e.ID)
+	if e.proof.state == DeviceGone {
+		x.mountEvidence()
+		x.bootEvidence()
+		x.remedyOfFix("or, if the disk is gone for good, remove the storage with all leftovers; what lies below the mount point stays")
+	}
+}
+
+// mountEvidence says what is at the mount point of a device that is gone.
+func (x *explanation) mountEvidence() {
+	e := x.e
+	if e.point == "" {
+		return
+	}
+	state := " is not mounted"
+	if e.mounted {
+		state = " is still mounted"
+	}
+	x.evidence("mount table", e.point+state)
+	if d := x.f.Directories[e.point]; !e.mounted && d.Entries > 0 {
+		x.evidence(e.point, fmt.Sprintf("%d entries lie below the mount point, on the file system under it; labd does not touch them", d.Entries))
+	}
+}
+
+// bootEvidence says that the next boot ends in emergency mode, where it does.
+func (x *explanation) bootEvidence() {
+	e := x.e
+	if !e.source.endsBoot() || e.proof.state != DeviceGone {
+		return
+	}
+	line := e.source.Line
+	if line == "" {
+		line = e.source.File + " is required by local-fs.target"
+	}
+	x.evidence(e.source.File, line+" (no nofail: the next boot waits 90 seconds and ends in emergency mode)")
+	if e.code != finding.StorageBootBlocked {
+		x.Title += "; the next boot ends in emergency mode"
+	}
+	x.remedy(finding.RiskLow, "before the next boot, add nofail to the options of the line, or comment it out", "editor /etc/fstab", "systemctl daemon-reload")
+}
+
+// misplaced explains an entry that is for other nodes and alive here.
+func (x *explanation) misplaced() {
+	e := x.e
+	x.kind(finding.StorageMisplaced, finding.Warn, "this host was renamed, or storage.cfg comes from another one")
+	x.Confidence = finding.Likely
+	x.evidence("storage.cfg", "nodes "+strings.Join(e.section.Nodes(), ","))
+	x.remedy(finding.RiskLow, "give the entry to this node; nothing is removed", "pvesm set "+e.ID+" --nodes "+x.f.Node)
+}
+
 func (x *explanation) gone() {
 	e := x.e
 	code := e.code
@@ -94,23 +150,20 @@ func (x *explanation) gone() {
 		code = finding.StorageDeviceGone
 	}
 	x.kind(code, finding.Fail, "its disk was taken out, or died")
-	if code == finding.StorageUnitLeft {
+	switch code {
+	case finding.StorageUnitLeft:
 		x.Severity, x.Cause = finding.Warn, "the storage was removed and PVE left its mount behind, and its disk is gone"
+	case finding.StorageBootBlocked:
+		x.Cause = "the disk is gone and its line of fstab stayed, without nofail"
 	}
-	if isKernelName(e.source.What) {
+	if spare := x.f.Blocks.spare(); len(spare) > 0 && e.proof.state == DeviceGone {
+		x.Cause, x.Confidence = x.Cause+"; or it was formatted anew, or its file system is damaged: nothing uses "+strings.Join(spare[:min(len(spare), 6)], ", "), finding.Likely
+	}
+	if e.proof.moves {
 		x.Cause, x.Confidence = "its disk was taken out or died, or has another name now, since the kernel gives such names in the order of discovery", finding.Likely
 	}
-	if e.point != "" {
-		state := " is not mounted"
-		if e.mounted {
-			state = " is still mounted"
-		}
-		x.evidence("mount table", e.point+state)
-		x.evidence("/dev", e.source.What+" does not exist")
-		if d := x.f.Directories[e.point]; !e.mounted && d.Entries > 0 {
-			x.evidence(e.point, fmt.Sprintf("%d entries lie below the mount point, on the file system under it; labd does not touch them", d.Entries))
-		}
-	}
+	x.mountEvidence()
+	x.bootEvidence()
 	if e.removable {
 		x.Cause, x.Confidence = "its disk is a removable one and not here", finding.Likely
 	}
@@ -129,7 +182,7 @@ func (x *explanation) gone() {
 // putDiskBack names the way back that costs nothing.
 func (x *explanation) putDiskBack() {
 	if unit := x.e.source.Unit; unit != "" {
-		x.remedy(finding.RiskNone, "put the disk back and start its unit", "systemctl start "+unit)
+		x.remedy(finding.RiskNone, "put the disk back and start its unit", "systemctl start "+shellWord(unit))
 		return
 	}
 	x.remedy(finding.RiskNone, "put the disk back; PVE finds it by itself then")
@@ -138,8 +191,11 @@ func (x *explanation) putDiskBack() {
 func (x *explanation) down() {
 	e := x.e
 	x.kind(finding.StorageDown, finding.Warn, "")
-	if own, ok := kindOf(e.Type).(explainer); ok {
-		own.explainDown(x)
+	x.Remedies = append(x.Remedies, e.proof.ways...)
+	if e.proof.reason == "" || kindOf(e.Type).remote() {
+		if own, ok := kindOf(e.Type).(explainer); ok {
+			own.explainDown(x)
+		}
 	}
 	if e.section != nil && !e.section.Disabled() {
 		x.remedy(finding.RiskLow, "switch the entry off until it is back", "labctl fix-storage --disable "+e.ID)

@@ -14,7 +14,8 @@ func TestFindingsBesideEntries(t *testing.T) {
 	text := "dir: local\n\tpath /var/lib/vz\n\tcontent iso\n\tcontent backup\n"
 	f := &Facts{
 		Node: "pve1", Text: []byte(text), Config: pve.ParseStorageConfig([]byte(text), pve.StorageConfigOptions{}),
-		Stray: []Source{{What: "UUID=AAAA-1", Point: "/mnt/pve/usb1"}},
+		Stray:   []Source{{What: "UUID=AAAA-1", Point: "/mnt/pve/usb1"}},
+		Devices: map[string]Device{"UUID=AAAA-1": DeviceGone}, Blocks: Blocks{Asked: true},
 	}
 	found := map[finding.Code]finding.Finding{}
 	for _, x := range Diagnose(f, DefaultPolicy()).Findings {

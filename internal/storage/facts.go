@@ -34,14 +34,20 @@ type Facts struct {
 	Devices map[string]Device
 	// Directories are the storage directories on local file systems, by path.
 	Directories map[string]Directory
-	// LockedDisk says that an encrypted disk is there, or may be, and not unlocked: what lies in it cannot be seen.
-	LockedDisk bool
-	LVM        LVM
-	ZFS        ZFS
+	// Blocks are the block devices of the host, looked at where a name is missing.
+	Blocks Blocks
+	// Links are the names in the directories of udev's links, by "by-id" and so on.
+	Links map[string][]string
+	LVM   LVM
+	ZFS   ZFS
 	// Servers are the servers of network storages, by id.
 	Servers map[string]Server
 	// Stray are mount units and lines of fstab below /mnt/pve that no storage uses.
 	Stray []Source
+	// Traces are the volume groups of which LVM keeps a copy of the metadata: they were here once.
+	Traces map[string]bool
+	// NoMonitors says that neither ceph.conf nor a part of it names a monitor: no Ceph cluster is set up here.
+	NoMonitors bool
 	// References are the places that name a storage, by id, of those that may be removed; ReferencesErr says that they
 	// may be incomplete.
 	References    map[string][]pve.Reference
@@ -58,6 +64,8 @@ type Facts struct {
 	// Uptime is the time since boot; UptimeKnown is false where it cannot be read.
 	Uptime      time.Duration
 	UptimeKnown bool
+	// Boot is the id of this boot, "" where it cannot be read.
+	Boot string
 	// Removable are the storages, by id, whose disk is seen to be a removable one right now.
 	Removable map[string]bool
 	// Text is storage.cfg as it is.
@@ -85,10 +93,14 @@ type Source struct {
 	// is gone. Line is that line, FstabWhat what it names.
 	InFstab         bool
 	Line, FstabWhat string
+	// Twice says that fstab has another line for the point, which names another device.
+	Twice bool
 	// Type is the file system's type and Options are the mount's, as written.
 	Type, Options string
 	// Wants are the links that enable the unit.
 	Wants []string
+	// Needs are the units that the unit file names in Requires, BindsTo, Wants and After.
+	Needs []string
 }
 
 // Device is whether a device is there.
@@ -192,4 +204,15 @@ func (f *Facts) sectionText(line int) (text string, ok bool) {
 		}
 	}
 	return b.String(), true
+}
+
+// endsBoot reports whether a boot ends in emergency mode while a source's device is missing: local-fs.target requires what
+// fstab does not mark as nofail, noauto or of the network (systemd-fstab-generator(8)).
+func (s Source) endsBoot() bool {
+	for _, link := range s.Wants {
+		if strings.HasSuffix(path.Dir(link), "local-fs.target.requires") {
+			return true
+		}
+	}
+	return path.Base(s.File) == "fstab" && !s.hasOption("nofail", "noauto", "_netdev", "x-systemd.automount")
 }

@@ -63,7 +63,7 @@ func fixOf(f *Facts, e *Entry, r Reference) (out fix, ok bool) {
 			g.New = withoutParts(r.Value, e.ID)
 		case "unused":
 			// PVE frees the volume, which it can only do where the storage is, unless it has no such storage at all.
-			if e.Verdict == VerdictGone && len(otherNodes(f, e)) > 0 {
+			if e.isLost() && len(otherNodes(f, e)) > 0 {
 				return fix{}, false
 			}
 			// Only on the guest's own node can its file be locked.

@@ -28,6 +28,11 @@ type explainer interface {
 	explainDown(x *explanation)
 }
 
+// witness is a kind that can say whether what an entry lies on is seen on this host, working or not.
+type witness interface {
+	isHere(f *Facts, e *Entry) bool
+}
+
 // noter is a kind of which something harmless stays when an entry is removed.
 type noter interface {
 	leaves(e *Entry) []string

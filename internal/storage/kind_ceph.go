@@ -44,3 +44,6 @@ func monitorsOf(conf []byte) []string {
 	}
 	return out
 }
+
+// usesCeph reports whether an entry is on a Ceph cluster.
+func (e *Entry) usesCeph() bool { return e.Type == "cephfs" || e.Type == "rbd" }

@@ -32,15 +32,25 @@ func (directory) judge(f *Facts, e *Entry) {
 	e.point, e.source = point, source
 	mount, mounted := mountedAt(f.Mounts, point)
 	e.mounted, e.automount = mounted, mount.Type == "autofs"
+	device := f.Devices[source.What]
+	if hasSource && device != DevicePresent && devicePath("/dev", source.What) != "" {
+		e.proof = f.prove(source)
+		device = e.proof.state
+	}
 	switch {
-	case hasSource && f.Devices[source.What] == DeviceGone && mounted:
+	case hasSource && device != DevicePresent && source.Twice && !mounted:
+		e.set(VerdictUnknown, "fstab has two lines for %s, which name different devices", point)
+	case hasSource && device == DeviceGone && mounted:
 		judgeMountWithoutDevice(f, e, mount)
-	case hasSource && f.Devices[source.What] == DeviceGone:
+	case hasSource && device == DeviceGone:
+		e.evidence = append(e.evidence, e.proof.evidence...)
 		if insists(f, e) {
 			e.set(VerdictGone, "%s, which %s names for %s, does not exist", source.What, where(source), point)
 			return
 		}
 		e.set(VerdictMasked, "%s does not exist, and PVE writes to the file system below %s instead", source.What, point)
+	case hasSource && device == DeviceUnknown && mounted && e.proof.reason != "" && f.isMissing(mount.Source):
+		e.set(VerdictUnknown, "%s, which is mounted at %s, is not there; whether it is gone cannot be told: %s", mount.Source, point, e.proof.reason)
 	case mounted && s.Type == "btrfs" && mount.Type != "btrfs":
 		e.set(VerdictDown, "%s is a %s file system, and PVE wants btrfs", point, mount.Type)
 	case mounted && (s.MountPoint() != "" || point == path.Clean(s.Path())):
@@ -49,15 +59,25 @@ func (directory) judge(f *Facts, e *Entry) {
 		judgePlainDirectory(f, e)
 	case hasSource && devicePath("/dev", source.What) == "":
 		judgeUnmounted(f, e, "is not mounted")
-	case hasSource && f.Devices[source.What] == DevicePresent:
+	case hasSource && device == DevicePresent:
 		judgeUnmounted(f, e, "is there and not mounted")
+	case hasSource && e.proof.down:
+		e.evidence = append(e.evidence, e.proof.evidence...)
+		judgeUnmounted(f, e, "is not there: "+e.proof.reason)
 	case hasSource:
-		e.set(VerdictUnknown, "whether %s exists cannot be told", source.What)
+		e.evidence = append(e.evidence, e.proof.evidence...)
+		e.set(VerdictUnknown, "whether %s exists cannot be told: %s", source.What, e.proof.reason)
 	case s.MountPoint() != "":
 		e.set(VerdictDown, "%s is not mounted, and neither a unit nor fstab says what should be", point)
 	default:
 		judgePlainDirectory(f, e)
 	}
+}
+
+// isMissing reports whether what is mounted is a device whose name is not there.
+func (f *Facts) isMissing(device string) bool {
+	state, known := f.Devices[device]
+	return known && state != DevicePresent
 }
 
 // insists tells whether PVE leaves a storage alone while nothing is mounted: because the entry says so, or because it
@@ -73,8 +93,16 @@ func insists(f *Facts, e *Entry) bool {
 // judgeMountWithoutDevice judges what is mounted where the device that should be is gone.
 func judgeMountWithoutDevice(f *Facts, e *Entry, mount host.Mount) {
 	what := e.source.What
-	switch device, known := f.Devices[mount.Source]; {
+	device, known := f.Devices[mount.Source]
+	if known && device == DeviceGone {
+		device = f.prove(Source{What: mount.Source}).state
+		if isKernelName(mount.Source) && !isVolumeName(mount.Source) {
+			device = DeviceGone // the kernel's name of what is mounted does not move
+		}
+	}
+	switch {
 	case known && device == DeviceGone:
+		e.evidence = append(e.evidence, e.proof.evidence...)
 		e.set(VerdictGone, "%s does not exist any more; its mount at %s lives on without it", what, e.point)
 	case known && device == DeviceUnknown:
 		e.set(VerdictUnknown, "%s does not exist; whether %s, which is mounted at %s, does cannot be told", what, mount.Source, e.point)
@@ -118,11 +146,15 @@ func where(s Source) string {
 	return "unit " + s.Unit
 }
 
+func (directory) isHere(f *Facts, e *Entry) bool {
+	return e.source.What != "" && f.Devices[e.source.What] == DevicePresent
+}
+
 func (directory) explainGone(x *explanation) { x.putDiskBack() }
 
 func (directory) explainDown(x *explanation) {
 	if x.e.source.Unit != "" && x.e.source.What != "" {
-		x.remedy(finding.RiskNone, "mount it", "systemctl start "+x.e.source.Unit, "journalctl -b -u "+x.e.source.Unit)
+		x.remedy(finding.RiskNone, "mount it", "systemctl start "+shellWord(x.e.source.Unit), "journalctl -b -u "+shellWord(x.e.source.Unit))
 	}
 }
 

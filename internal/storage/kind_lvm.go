@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,12 +60,12 @@ func findGroup(f *Facts, e *Entry, name string) (VolumeGroup, bool) {
 		e.set(VerdictDown, "volume group %s is not seen here; it is a shared one, so its disk is on the network", name)
 	case slices.Contains(f.LVM.Hidden, name):
 		e.set(VerdictDown, "volume group %s is there, and LVM's filter or devices file keeps it from view", name)
-	case f.LockedDisk:
-		e.set(VerdictUnknown, "volume group %s is not seen, and may lie in an encrypted disk that is locked", name)
 	default:
-		e.code = finding.StorageVGGone
-		e.set(VerdictGone, "there is no volume group %s, nor any disk of one", name)
-		e.saw("vgs, pvs", "no volume group and no physical volume of %s, also without LVM's filters", name)
+		if e.lost(f, "volume group "+name) {
+			e.code = finding.StorageVGGone
+			e.set(VerdictGone, "there is no volume group %s, nor any disk of one", name)
+			e.saw("vgs, pvs", "no volume group and no physical volume of %s, also without LVM's filters", name)
+		}
 	}
 	return VolumeGroup{}, false
 }
@@ -75,15 +76,70 @@ func (volumeGroup) leaves(e *Entry) []string {
 	return []string{fmt.Sprintf("LVM's copy of the metadata, /etc/lvm/backup/%s, stays. Device nodes of volumes that were active when the disk went stay until a reboot, or: dmsetup ls | grep ^%s-", group, strings.ReplaceAll(group, "-", "--"))}
 }
 
-func (volumeGroup) explainGone(x *explanation) { x.putDiskBack() }
+func (volumeGroup) isHere(f *Facts, e *Entry) bool {
+	_, there := f.LVM.Groups[groupOf(e.volume)]
+	return there
+}
+
+func (volumeGroup) explainGone(x *explanation) {
+	group := groupOf(x.e.volume)
+	if !x.f.Traces[group] && x.f.Seen[x.e.ID].Present != x.e.name() {
+		x.Cause, x.Confidence = "nothing shows that this host ever had the group: LVM keeps no copy of its metadata here. The entry may come from another host, or from an installation without LVM; or the disk was never here since", finding.Likely
+		x.evidence("/etc/lvm/backup", "no file "+group)
+	}
+	for _, name := range slices.Sorted(maps.Keys(x.f.LVM.Groups)) {
+		if same := sameVolumes(x.f, x.e, name); same != "" {
+			x.Cause, x.Confidence = fmt.Sprintf("volume group %s, which is here, has %s; it may be the same under another name", name, same), finding.Likely
+			x.remedy(finding.RiskLow, "if it is the same, give the entry's name back to the group while no guest runs on it", "vgrename "+shellWord(name)+" "+shellWord(group))
+			return
+		}
+	}
+	x.putDiskBack()
+}
+
+// sameVolumes returns what a group has that an entry's lost group had, by the entry's own line: its thin pool, or volumes of
+// guests whose files name the storage.
+func sameVolumes(f *Facts, e *Entry, group string) string {
+	g := f.LVM.Groups[group]
+	if _, pool, ok := strings.Cut(e.volume, "/"); ok {
+		for _, s := range f.Config.Sections {
+			if s.ID != e.ID && s.Get("vgname") == group && s.Get("thinpool") == pool {
+				return "" // another entry's
+			}
+		}
+		if v, there := g.Volumes[pool]; there && v.IsPool() {
+			return "the same thin pool " + pool
+		}
+		return ""
+	}
+	for _, r := range f.References[e.ID] {
+		_, volume, _ := strings.Cut(r.Value, ":")
+		volume, _, _ = strings.Cut(volume, ",")
+		if _, there := g.Volumes[volume]; there && volume != "" {
+			return "the volume " + volume + ", which " + r.File + " names"
+		}
+	}
+	return ""
+}
 
 func (volumeGroup) explainDown(x *explanation) {
 	group := groupOf(x.e.volume)
-	if _, damaged := x.f.LVM.Groups[group]; damaged {
+	_, damaged := x.f.LVM.Groups[group]
+	switch {
+	case damaged:
 		x.Severity = finding.Fail
+		x.remedy(finding.RiskNone, "see what ails the volume group", "vgs -o +vg_missing_pv_count "+shellWord(group), "pvs -o +pv_missing", "lvs -a "+shellWord(group))
+		x.remedy(finding.RiskLow, "put the missing disk back, then activate", "vgchange -ay "+shellWord(group))
+	case slices.Contains(x.f.LVM.Hidden, group):
+		x.remedy(finding.RiskNone, "see which disks LVM leaves out: by its devices file, or by a filter in lvm.conf", "lvmdevices", "lvmconfig devices")
+		for device, of := range x.f.LVM.AllDevices {
+			if of == group {
+				x.remedy(finding.RiskLow, "have LVM use the disk; where a filter in lvm.conf keeps it out, correct that instead", "lvmdevices --adddev "+shellWord(device))
+			}
+		}
+	case x.e.proof.reason == "":
+		x.remedy(finding.RiskNone, "see what LVM has", "vgs", "pvs -a")
 	}
-	x.remedy(finding.RiskNone, "see what ails the volume group", "vgs -o +vg_missing_pv_count "+group, "pvs -o +pv_missing", "lvs -a "+group)
-	x.remedy(finding.RiskLow, "put the missing disk back, then activate", "vgchange -ay "+group)
 }
 
 // groupOf returns the volume group of a thin pool's name, VG/LV, or of a group's own.

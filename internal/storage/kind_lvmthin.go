@@ -1,6 +1,10 @@
 package storage
 
-import "labd/internal/finding"
+import (
+	"strings"
+
+	"labd/internal/finding"
+)
 
 // thinPool is the type whose volumes lie in a thin pool of a volume group.
 type thinPool struct{ volumeGroup }
@@ -36,10 +40,16 @@ func (thinPool) judge(f *Facts, e *Entry) {
 	}
 }
 
-func (thinPool) explainGone(x *explanation) {
+func (thinPool) isHere(f *Facts, e *Entry) bool {
+	group, pool, _ := strings.Cut(e.volume, "/")
+	_, there := f.LVM.Groups[group].Volumes[pool]
+	return there
+}
+
+func (t thinPool) explainGone(x *explanation) {
 	if _, there := x.f.LVM.Groups[groupOf(x.e.volume)]; there {
 		x.Cause, x.Confidence = "the thin pool was removed or renamed", finding.Likely
 		return
 	}
-	x.putDiskBack()
+	t.volumeGroup.explainGone(x)
 }

@@ -35,6 +35,9 @@ func (n network) judge(f *Facts, e *Entry) {
 	case mounts && f.MountsErr != nil:
 		e.set(VerdictUnknown, "the mount table cannot be read: %v", f.MountsErr)
 		return
+	case e.usesCeph() && f.NoMonitors && e.section.Get("monhost") == "" && !mounts:
+		e.set(VerdictDown, "no Ceph cluster is set up here: neither the entry nor ceph.conf names a monitor")
+		return
 	case server.Reach == NotAsked && !mounts:
 		e.set(VerdictUnknown, "its server was not asked")
 		return
@@ -73,5 +76,11 @@ func (e *Entry) sawServer(f *Facts) {
 func (network) explainGone(*explanation) {}
 
 func (network) explainDown(x *explanation) {
+	if x.e.usesCeph() && x.f.NoMonitors && x.e.section.Get("monhost") == "" {
+		x.Cause, x.Confidence = "no Ceph cluster is set up on this host any more: neither the entry nor ceph.conf names a monitor", finding.Likely
+		x.evidence("ceph.conf", "names no monitor")
+		x.remedy(finding.RiskLow, "if Ceph was removed for good, and no guest needs it, remove the entry", "pvesm remove "+x.e.ID)
+		return
+	}
 	x.remedy(finding.RiskNone, "look at the server and the way to it; the storage comes back by itself")
 }

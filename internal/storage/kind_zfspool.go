@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"labd/internal/finding"
@@ -54,12 +56,16 @@ func (pool) judge(f *Facts, e *Entry) {
 		e.saw("zpool import", "%s %s", pool, state)
 	case f.ZFS.ScanErr != nil:
 		e.set(VerdictUnknown, "pool %s is not imported, and whether its disks are there cannot be told: %v", pool, f.ZFS.ScanErr)
-	case f.LockedDisk:
-		e.set(VerdictUnknown, "pool %s is not seen, and may lie in an encrypted disk that is locked", pool)
 	default:
-		e.code = finding.StoragePoolGone
-		e.set(VerdictGone, "there is no pool %s, and no disk has a label of it", pool)
-		e.saw("zpool list, zpool import", "no pool %s, imported or not", pool)
+		if where := f.Blocks.memberOf(pool); where != "" {
+			e.set(VerdictUnknown, "pool %s is not imported, and %s has a label of it", pool, where)
+			return
+		}
+		if e.lost(f, "pool "+pool) {
+			e.code = finding.StoragePoolGone
+			e.set(VerdictGone, "there is no pool %s, and no disk has a label of it", pool)
+			e.saw("zpool list, zpool import", "no pool %s, imported or not", pool)
+		}
 	}
 }
 
@@ -68,20 +74,48 @@ func (pool) leaves(*Entry) []string {
 	return []string{"If the pool is named in /etc/zfs/zpool.cache, that stays; the next import of any pool writes it anew."}
 }
 
+func (pool) isHere(f *Facts, e *Entry) bool {
+	name := poolOf(e.volume)
+	return f.ZFS.Pools[name] != "" && !f.ZFS.Missing[e.volume] || f.ZFS.Importable[name] != ""
+}
+
 func (pool) explainGone(x *explanation) {
-	if x.f.ZFS.Pools[poolOf(x.e.volume)] == "" {
-		x.putDiskBack()
+	if x.f.ZFS.Pools[poolOf(x.e.volume)] != "" {
+		x.Cause, x.Confidence = "the dataset was destroyed or renamed", finding.Likely
+		x.remedy(finding.RiskLow, "make the dataset anew, empty", "zfs create "+shellWord(x.e.volume))
 		return
 	}
-	x.Cause, x.Confidence = "the dataset was destroyed or renamed", finding.Likely
-	x.remedy(finding.RiskLow, "make the dataset anew, empty", "zfs create "+x.e.volume)
+	if others := unnamedPools(x.f); len(others) > 0 {
+		x.Cause, x.Confidence = "pool "+strings.Join(others, ", ")+", which no storage names, is here: it may be the same under another name; else its disks were taken out, or died", finding.Likely
+		x.evidence("zpool list, zpool import", "pools that no storage names: "+strings.Join(others, ", "))
+	}
+	x.putDiskBack()
+}
+
+// unnamedPools are the pools, imported or not, that no entry names: a pool that was renamed is among them.
+func unnamedPools(f *Facts) []string {
+	named := map[string]bool{}
+	for _, s := range f.Config.Sections {
+		if s.Type == "zfspool" {
+			named[poolOf(datasetOf(s))] = true
+		}
+	}
+	names := slices.Concat(slices.Collect(maps.Keys(f.ZFS.Pools)), slices.Collect(maps.Keys(f.ZFS.Importable)))
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return named[name] })
 }
 
 func (pool) explainDown(x *explanation) {
 	name := poolOf(x.e.volume)
-	if x.f.ZFS.Importable[name] != "" {
-		x.remedy(finding.RiskLow, "import the pool", "zpool import "+name)
-		return
+	switch {
+	case x.e.proof.reason != "":
+	case x.f.ZFS.Importable[name] != "":
+		x.remedy(finding.RiskLow, "import the pool", "zpool import "+shellWord(name))
+	case x.f.ZFS.Pools[name] == "SUSPENDED":
+		x.remedy(finding.RiskNone, "see which disk is missing", "zpool status -v "+shellWord(name))
+		x.remedy(finding.RiskLow, "plug the disk in again; this may revive the pool", "zpool clear "+shellWord(name))
+		x.remedy(finding.RiskHigh, "if the disk is lost for good, only a reboot lets go of the pool; after that labctl fix-storage "+x.e.ID+" can take the entry", "reboot")
+	default:
+		x.remedy(finding.RiskNone, "see what ails the pool", "zpool status -v "+shellWord(name))
 	}
-	x.remedy(finding.RiskNone, "see what ails the pool", "zpool status -v "+name)
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +22,59 @@ type LVM struct {
 	Groups map[string]VolumeGroup
 	// Hidden are groups that LVM's filters or its devices file keep from view: their disks are there.
 	Hidden []string
+	// Devices are the disks that LVM shows with their group, "" for one that is in none; AllDevices are those without its
+	// filters. Both are by the name that LVM has for them, "/dev/sdb1".
+	Devices, AllDevices map[string]string
+}
+
+// knows reports whether LVM shows a device, so that what lies on it is in its lists.
+func (l *LVM) knows(d *Block) bool {
+	_, ok := l.Devices["/dev/"+d.Name]
+	if _, mapped := l.Devices["/dev/mapper/"+d.Mapper]; mapped && d.Mapper != "" {
+		ok = true
+	}
+	return ok && l.Asked && l.Err == nil
+}
+
+// resolve adds the kernel's names of the devices that LVM calls otherwise, as /dev/disk/by-id/… or /dev/md/….
+func (l LVM) resolve(h *host.Host) LVM {
+	reader := h.NewReader(0)
+	defer reader.Close()
+	for _, devices := range []map[string]string{l.Devices, l.AllDevices} {
+		for _, name := range slices.Collect(maps.Keys(devices)) {
+			rest, ok := strings.CutPrefix(name, "/dev/")
+			if target, err := reader.Link(filepath.Join(h.Dev, rest)); ok && err == nil && !strings.HasPrefix(rest, "mapper/") {
+				devices["/dev/"+path.Base(target)] = devices[name]
+				delete(devices, name)
+			}
+		}
+	}
+	return l
+}
+
+// obstacles are what LVM has and does not show, or has not made active. Volumes of guests are made active when the guest
+// starts, and hold what is the guest's.
+func (l *LVM) obstacles() (out []obstacle) {
+	if !l.Asked {
+		return nil
+	}
+	if l.Err != nil {
+		return []obstacle{{"the disks", fmt.Sprintf("LVM cannot be asked (%v)", l.Err), "vgs, pvs, lvs", ""}}
+	}
+	for _, device := range slices.Sorted(maps.Keys(l.AllDevices)) {
+		if _, seen := l.Devices[device]; !seen {
+			out = append(out, obstacle{device, fmt.Sprintf("LVM's filter or devices file keeps %s from view", device), "pvs", "lvmdevices --adddev " + device})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Groups)) {
+		g := l.Groups[name]
+		for _, volume := range slices.Sorted(maps.Keys(g.Volumes)) {
+			if v := g.Volumes[volume]; !v.Active() && v.holdsData() && !isGuestVolume(volume) {
+				out = append(out, obstacle{name + "/" + volume, fmt.Sprintf("volume %s of group %s is not active%s", volume, name, lacking(g)), "lvs", "lvchange -ay " + name + "/" + volume})
+			}
+		}
+	}
+	return out
 }
 
 // VolumeGroup is one volume group.
@@ -31,8 +86,11 @@ type VolumeGroup struct {
 	Volumes map[string]Volume
 }
 
-// Volume is one logical volume by its lv_attr (lvs(8)).
-type Volume struct{ Attr string }
+// Volume is one logical volume by its lv_attr (lvs(8)). Pool is the thin pool that it is in.
+type Volume struct{ Attr, Pool string }
+
+// holdsData reports whether a volume is one of its own, and no part of another: by the first letter of lv_attr.
+func (v Volume) holdsData() bool { return !strings.ContainsRune("tTeiIldDC", rune(v.flag(0))) }
 
 func (v Volume) flag(i int) byte {
 	if i < len(v.Attr) {
@@ -120,7 +178,7 @@ func groupsOf(vgs, pvs, lvs []lvmRow) map[string]VolumeGroup {
 	}
 	for _, row := range lvs {
 		if g, ok := groups[row["vg_name"]]; ok && row["lv_name"] != "" {
-			g.Volumes[strings.Trim(row["lv_name"], "[]")] = Volume{Attr: row["lv_attr"]}
+			g.Volumes[strings.Trim(row["lv_name"], "[]")] = Volume{Attr: row["lv_attr"], Pool: row["pool_lv"]}
 		}
 	}
 	return groups
@@ -132,9 +190,9 @@ const (
 	zfsTimeout = 10 * time.Second
 )
 
-// readLVM asks LVM. wanted are the groups that entries name: where one is not seen, LVM is asked once more without its
-// filters and its devices file.
-func readLVM(ctx context.Context, h *host.Host, wanted []string) LVM {
+// readLVM asks LVM. wanted are the groups that entries name: where one is not seen, or all is wanted, LVM is asked once
+// more without its filters and its devices file.
+func readLVM(ctx context.Context, h *host.Host, wanted []string, all bool) LVM {
 	out := LVM{Asked: true}
 	report := func(kind string, args ...string) []lvmRow {
 		if out.Err != nil {
@@ -151,16 +209,21 @@ func readLVM(ctx context.Context, h *host.Host, wanted []string) LVM {
 	}
 	vgs := report("vg", "-o", "vg_name,vg_attr")
 	pvs := report("pv", "-o", "pv_name,vg_name,pv_missing")
-	lvs := report("lv", "-o", "vg_name,lv_name,lv_attr")
+	lvs := report("lv", "-o", "vg_name,lv_name,lv_attr,pool_lv")
 	if out.Err != nil {
 		return out
 	}
 	out.Groups = groupsOf(vgs, pvs, lvs)
-	if !slices.ContainsFunc(wanted, func(name string) bool { _, seen := out.Groups[name]; return !seen }) {
+	out.Devices, out.AllDevices = map[string]string{}, map[string]string{}
+	for _, row := range pvs {
+		out.Devices[row["pv_name"]] = row["vg_name"]
+	}
+	if !all && !slices.ContainsFunc(wanted, func(name string) bool { _, seen := out.Groups[name]; return !seen }) {
 		return out
 	}
 	for _, row := range report("pv", "-o", "pv_name,vg_name", "--config", `devices { filter=["a|.*|"] global_filter=["a|.*|"] use_devicesfile=0 }`) {
-		if _, seen := out.Groups[row["vg_name"]]; !seen && row["vg_name"] != "" {
+		out.AllDevices[row["pv_name"]] = row["vg_name"]
+		if _, seen := out.Groups[row["vg_name"]]; !seen && row["vg_name"] != "" && !slices.Contains(out.Hidden, row["vg_name"]) {
 			out.Hidden = append(out.Hidden, row["vg_name"])
 		}
 	}
@@ -186,4 +249,10 @@ func lvmKey(reader *host.Reader, paths host.Paths) string {
 		}
 	}
 	return b.String()
+}
+
+// isVolumeName reports whether a name may be a logical volume's: /dev/mapper/NAME, /dev/GROUP/VOLUME.
+func isVolumeName(what string) bool {
+	dir, _, ok := strings.Cut(strings.TrimPrefix(what, "/dev/"), "/")
+	return ok && strings.HasPrefix(what, "/dev/") && !slices.Contains([]string{"disk", "md", "zvol", "bcache", "drbd", "rbd", "nbd", "etherd", "block"}, dir)
 }

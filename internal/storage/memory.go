@@ -23,6 +23,44 @@ type Seen struct {
 	Of   string    `json:"of,omitempty"`
 	// Removable says that its disk was a removable one when it was last here.
 	Removable bool `json:"removable,omitempty"`
+	// Present is the name of what it lay on when that was last seen here.
+	Present string `json:"present,omitempty"`
+	watch
+}
+
+// watch is how long an entry has been found dead: not by the clock, which may be set, but by the time since the boot. The time
+// in which the host was off does not count.
+type watch struct {
+	Waited time.Duration `json:"waited,omitzero"`
+	// Checks is how often it was found so. Boot and Uptime are those of the last time.
+	Checks int           `json:"checks,omitzero"`
+	Boot   string        `json:"boot,omitempty"`
+	Uptime time.Duration `json:"uptime,omitzero"`
+}
+
+// since returns the watch with one more look.
+func (w watch) since(f *Facts) watch {
+	out := watch{Waited: w.Waited, Checks: w.Checks + 1, Boot: f.Boot, Uptime: f.Uptime}
+	switch {
+	case !f.UptimeKnown:
+		out.Uptime = w.Uptime
+	case w.Checks == 0: // of the version before, which counted by the clock
+	case w.Boot == f.Boot && f.Uptime >= w.Uptime:
+		out.Waited += f.Uptime - w.Uptime
+	default:
+		out.Waited += f.Uptime
+	}
+	return out
+}
+
+// saveEvery is how much a watch grows before it is written again: so much is lost at the most when the host goes down.
+const saveEvery = 10 * time.Minute
+
+// same reports whether two memories of a storage differ in nothing that is worth a write.
+func (s Seen) same(o Seen) bool {
+	grown := o.Waited - s.Waited
+	return s.Dead.Equal(o.Dead) && s.Of == o.Of && s.Removable == o.Removable && s.Present == o.Present && s.Boot == o.Boot &&
+		(s.Checks == o.Checks || s.Checks >= minChecks) && grown >= 0 && grown < saveEvery
 }
 
 // Memory remembers since when storages have been dead, across restarts, in storage-seen.json below the state directory.
@@ -31,8 +69,9 @@ type Memory struct {
 	mayWrite func() bool
 	file     *statefile.File
 
-	mu   sync.Mutex
-	seen map[string]Seen
+	mu sync.Mutex
+	// seen is what is known, saved what the file has of it.
+	seen, saved map[string]Seen
 }
 
 // NewMemory returns the memory below dir. mayWrite reports whether this labd may write it; nil may.
@@ -56,6 +95,7 @@ func (m *Memory) load() {
 	if err := m.file.Load(func(_ int, data []byte) error { return json.Unmarshal(data, &m.seen) }); err != nil || m.seen == nil {
 		m.seen = map[string]Seen{}
 	}
+	m.saved = maps.Clone(m.seen)
 }
 
 // Note keeps what a report found dead, since when it was first found so, and forgets what came back or is no entry any
@@ -71,19 +111,24 @@ func (m *Memory) Note(r *Report) error {
 	now := map[string]Seen{}
 	for _, e := range r.Entries {
 		s := Seen{Removable: e.removable}
+		if before := m.seen[e.ID]; before.Present == e.name() || e.Verdict == VerdictUnknown {
+			s.Present = before.Present
+		}
+		if kind, ok := kindOf(e.Type).(witness); ok && e.section != nil && e.section.Malformed == "" && kind.isHere(r.facts, &e) {
+			s.Present = e.name()
+		}
 		if e.isDead() {
-			s.Dead, s.Of = e.GoneSince, e.fingerprint()
+			s.Dead, s.Of, s.watch = e.GoneSince, e.fingerprint(), e.watch
 		}
 		if s != (Seen{}) {
 			now[e.ID] = s
 		}
 	}
-	if maps.EqualFunc(now, m.seen, func(a, b Seen) bool {
-		return a.Dead.Equal(b.Dead) && a.Of == b.Of && a.Removable == b.Removable
-	}) {
+	if len(now) == len(m.seen) && maps.EqualFunc(m.saved, now, Seen.same) {
+		m.seen = now
 		return nil
 	}
-	m.seen = now
+	m.seen, m.saved = now, now
 	if m.mayWrite != nil && !m.mayWrite() {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -47,6 +48,8 @@ type Observer struct {
 	cluster    asyncCache[clusterAnswer]
 	references asyncCache[referencesAnswer]
 	lvm        asyncCache[LVM]
+	blocks     asyncCache[Blocks]
+	allLVM     asyncCache[LVM]
 	zfs        asyncCache[ZFS]
 	servers    asyncCache[map[string]Server]
 }
@@ -99,6 +102,24 @@ func (o *Observer) Again(ctx context.Context, id string) (e Entry, ok bool) {
 	return Entry{}, false
 }
 
+// source looks at one device and mount point anew, right before a step.
+func (o *Observer) source(ctx context.Context, p unitParams) *Facts {
+	reader := o.host.NewReader(0)
+	defer reader.Close()
+	f := &Facts{At: o.Now(), Node: o.Node, Devices: map[string]Device{}}
+	f.Mounts, f.MountsErr = o.host.Mounts(ctx)
+	devices := newDeviceFinder(reader, o.host.Paths)
+	f.Links = map[string][]string{"by-id": devices.links("by-id"), "by-path": devices.links("by-path")}
+	f.Devices[p.What] = devices.find(p.What)
+	if m, ok := mountedAt(f.Mounts, p.Point); ok {
+		f.Devices[m.Source] = devices.find(m.Source)
+	}
+	if f.Devices[p.What] == DeviceGone {
+		o.readBlocks(ctx, f, reader, againDeadline)
+	}
+	return f
+}
+
 // observe reads what the wanted entries need.
 func (o *Observer) observe(ctx context.Context, reader *host.Reader, wait time.Duration, wanted func(*pve.StorageSection) bool) *Facts {
 	f := &Facts{
@@ -111,18 +132,64 @@ func (o *Observer) observe(ctx context.Context, reader *host.Reader, wait time.D
 	f.Mounts, f.MountsErr = o.host.Mounts(ctx)
 	f.Seen = o.Memory.Seen()
 	f.Uptime, f.UptimeKnown = o.host.Uptime()
+	f.Boot = o.host.BootID()
 	if f.Config == nil {
 		return f
 	}
 	q := &questions{}
 	for _, s := range f.Config.Sections {
-		if s.Malformed == "" && s.OnNode(o.Node) && wanted(s) {
+		if s.Malformed == "" && (s.OnNode(o.Node) || !onMember(f, s)) && wanted(s) {
 			q.add(s)
 		}
 	}
 	o.askSlow(ctx, f, reader, q, wait)
 	o.readLocal(f, reader, q)
+	if len(f.Stray) > 0 || slices.ContainsFunc(judgeAll(f), wantsBlocks) {
+		o.readBlocks(ctx, f, reader, wait)
+	}
 	return f
+}
+
+// wantsBlocks reports whether the block devices decide about an entry: something of it is missing.
+func wantsBlocks(e Entry) bool {
+	if e.proof.state == DeviceUnknown && e.proof.reason != "" {
+		return true
+	}
+	switch e.Verdict {
+	case VerdictGone, VerdictUnknown, VerdictMasked, VerdictOrphanNode, VerdictDisabled:
+		return e.Type == TypeUnit || e.section != nil && !kindOf(e.Type).remote()
+	}
+	return false
+}
+
+// blocksAge is how long what was read of block devices counts while none is seen to come or go.
+const blocksAge = time.Minute
+
+// readBlocks looks at the block devices, and asks LVM for all its groups where a device or a name is LVM's.
+func (o *Observer) readBlocks(ctx context.Context, f *Facts, reader *host.Reader, wait time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	var ok bool
+	key := blocksKey(reader, o.host.Paths)
+	if f.Blocks, ok = o.blocks.get(ctx, key, blocksAge, func() Blocks { return readBlocks(context.Background(), o.host, o.Node) }); !ok {
+		f.Blocks = Blocks{Asked: true, Err: errSlow}
+		return
+	}
+	if f.Blocks.Err != nil {
+		o.blocks.forget()
+		return
+	}
+	if !f.LVM.Asked && !f.Blocks.has("LVM2_member") && !slices.ContainsFunc(slices.Collect(maps.Keys(f.Devices)), isVolumeName) {
+		return
+	}
+	lvm, ok := o.allLVM.get(ctx, lvmKey(reader, o.host.Paths), lvmAge, func() LVM { return readLVM(context.Background(), o.host, nil, true).resolve(o.host) })
+	switch {
+	case !ok:
+		lvm = LVM{Asked: true, Err: errSlow}
+	case lvm.Err != nil:
+		o.allLVM.forget()
+	}
+	f.Blocks.LVM = lvm
 }
 
 // questions are what the kinds of entries want to know.
@@ -170,8 +237,7 @@ func (o *Observer) readCluster(ctx context.Context, f *Facts) {
 		answer.err = errPMXCFS
 	}
 	f.Cluster, f.ClusterErr = answer.cluster, answer.err
-	_, notInstalled := pve.InstalledVersion(ctx, o.host)
-	f.NoPVE = answer.noDirectory && notInstalled != nil
+	f.NoPVE = answer.noDirectory && !pve.Installed(ctx, o.host)
 	if f.Config != nil && f.ClusterErr == nil && !f.Cluster.Mounted && o.host.PVE != host.DefaultPaths().PVE {
 		// A copy of /etc/pve elsewhere has its files and not the link that pmxcfs makes.
 		f.Cluster.Mounted, f.Cluster.Quorate = true, true
@@ -181,10 +247,14 @@ func (o *Observer) readCluster(ctx context.Context, f *Facts) {
 // askSlow asks LVM, ZFS and servers, all at once and for a bounded time.
 func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader, q *questions, wait time.Duration) {
 	groups, datasets, servers := q.groups, q.datasets, map[string][]string{}
+	conf, err := reader.File(filepath.Join(o.host.PVE, "ceph.conf"))
+	monitors := monitorsOf(conf)
+	f.NoMonitors = len(monitors) == 0 && (err == nil || errors.Is(err, fs.ErrNotExist))
 	if o.Probe {
-		conf, _ := reader.File(filepath.Join(o.host.PVE, "ceph.conf"))
-		monitors := monitorsOf(conf)
 		for _, s := range q.sections {
+			if !s.OnNode(o.Node) {
+				continue
+			}
 			if at := kindOf(s.Type).endpoints(s, monitors); len(at) > 0 && !s.Disabled() {
 				servers[s.ID] = at
 			}
@@ -198,7 +268,7 @@ func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader, q
 	if len(groups) > 0 {
 		wg.Go(func() {
 			var ok bool
-			if f.LVM, ok = o.lvm.get(ctx, lvmKey, lvmAge, func() LVM { return readLVM(context.Background(), o.host, groups) }); !ok {
+			if f.LVM, ok = o.lvm.get(ctx, lvmKey, lvmAge, func() LVM { return readLVM(context.Background(), o.host, groups, false) }); !ok {
 				f.LVM = LVM{Asked: true, Err: errSlow}
 			} else if f.LVM.Err != nil {
 				o.lvm.forget()
@@ -227,8 +297,8 @@ func (o *Observer) askSlow(ctx context.Context, f *Facts, reader *host.Reader, q
 func (o *Observer) readLocal(f *Facts, reader *host.Reader, q *questions) {
 	found := newSources(reader, o.host.Etc)
 	f.Importers, f.PanelMounts = found.importers(), found.panelMounts()
-	f.LockedDisk = hasLockedDisk(reader, o.host.Paths)
-	devices := newDeviceFinder(reader, o.host.Paths, f.LockedDisk)
+	devices := newDeviceFinder(reader, o.host.Paths)
+	f.Links = map[string][]string{"by-id": devices.links("by-id"), "by-path": devices.links("by-path")}
 	for _, s := range q.directories {
 		if s.Path() == "" {
 			continue
@@ -236,9 +306,9 @@ func (o *Observer) readLocal(f *Facts, reader *host.Reader, q *questions) {
 		found.add(f.Sources, s)
 		point, source, ok := f.sourceOf(s)
 		if ok {
-			f.Devices[source.What] = devices.source(source.What)
+			f.Devices[source.What] = devices.find(source.What)
 			if source.InFstab && source.FstabWhat != source.What {
-				f.Devices[source.FstabWhat] = devices.source(source.FstabWhat)
+				f.Devices[source.FstabWhat] = devices.find(source.FstabWhat)
 			}
 			if f.Devices[source.What] == DevicePresent && devices.removable(source.What) {
 				f.Removable[s.ID] = true
@@ -251,18 +321,32 @@ func (o *Observer) readLocal(f *Facts, reader *host.Reader, q *questions) {
 		}
 		o.readDirectories(f, reader, s.Path(), point)
 	}
-	f.Stray = slices.DeleteFunc(found.stray(f.Config, o.Node, f.PanelMounts), func(s Source) bool {
+	f.Traces = o.readTraces(reader)
+	points := maps.Clone(f.PanelMounts)
+	maps.Copy(points, found.blockingMounts())
+	f.Stray = slices.DeleteFunc(found.stray(f.Config, o.Node, points), func(s Source) bool {
 		// A mount that no boot waits for does no harm.
-		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil || s.hasOption("nofail", "noauto") {
+		if _, mounted := mountedAt(f.Mounts, s.Point); mounted || f.MountsErr != nil || s.hasOption("nofail", "noauto") || s.Twice {
 			return true
 		}
-		f.Devices[s.What] = devices.source(s.What)
+		f.Devices[s.What] = devices.find(s.What)
 		if f.Devices[s.What] != DeviceGone {
 			return true
 		}
 		f.Directories[s.Point] = readDirectory(reader, s.Point)
 		return false
 	})
+}
+
+// readTraces finds the volume groups of which LVM keeps a copy of the metadata: vgremove takes that away, a disk that goes
+// does not (vgcfgbackup(8)).
+func (o *Observer) readTraces(reader *host.Reader) map[string]bool {
+	names, _ := reader.Names(filepath.Join(o.host.Etc, "lvm/backup"))
+	out := map[string]bool{}
+	for _, name := range names {
+		out[name] = true
+	}
+	return out
 }
 
 // How long the answers of LVM and ZFS count while nothing is seen to change.

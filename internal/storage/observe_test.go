@@ -2,17 +2,36 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"labd/internal/finding"
+	"labd/internal/host"
 	"labd/internal/pve"
 )
+
+// seenUSB1 is the memory of a labd that has seen the disk, on a host that is up for long.
+const seenUSB1 = "\n-- proc/uptime --\n360000.00 100.00\n-- seen --\n{\"usb1\":{\"present\":\"/dev/disk/by-uuid/USB1\"}}\n"
+
+// remember puts what a world says was seen into its state directory.
+func remember(t *testing.T, h *host.Host) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(h.Etc), "seen"))
+	if err != nil {
+		return
+	}
+	if err := NewMemory(h.State, nil).file.Save(json.RawMessage(data)); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // What delays a bare fix-storage beyond the grace time, or keeps it off for good.
 func TestWaits(t *testing.T) {
@@ -22,15 +41,21 @@ func TestWaits(t *testing.T) {
 		patches []string
 		want    string // what Waits says; "" for a candidate after 72 h, "uptime" for one that waits for the host
 	}{
-		{"a disk inside", []string{pulled}, ""},
+		{"a disk inside", []string{pulled, seenUSB1}, ""},
+		{"a disk that was never seen here", []string{pulled, "\n-- proc/uptime --\n360000.00 100.00\n"}, "never seen"},
+		{"another disk was seen here", []string{pulled, strings.Replace(seenUSB1, "USB1", "OTHER", 1)}, "never seen"},
+		{"a name of the kernel", []string{pulled, strings.Replace(seenUSB1, "/dev/disk/by-uuid/USB1", "/dev/sdb", 1), unitOf("/dev/sdb")}, "order of discovery"},
+		{"the time since the boot is not known", []string{pulled, seenUSB1, "\n-- proc/uptime -> (gone) --\n"}, "clock"},
 		{"by its options", []string{pulled, strings.Replace(unitOf("/dev/disk/by-uuid/USB1"), "[Mount]\n", "[Mount]\nOptions=noauto,nofail\n", 1)}, "removable"},
 		{"by its name", []string{pulled, unitOf("/dev/disk/by-id/usb-WD_1-part1"), "\n-- dev/disk/by-id/x --\n"}, "removable"},
-		{"the host is just up", []string{pulled, "\n-- proc/uptime --\n60.00 100.00\n"}, ""},
+		{"the host is just up", []string{pulled, seenUSB1, "\n-- proc/uptime --\n60.00 100.00\n"}, ""},
 		{"a pool", []string{cfg("zfspool: usb1\n\tpool tank\n\tnodes pve1\n\n"), zfsTools("", "no pools available to import\n", "")}, "only by its name"},
 		{"a backup server of a removed node", []string{cfg("pbs: usb1\n\tserver a\n\tdatastore d\n\tcontent backup\n\tnodes old\n\n"), "\n-- etc/pve/.members --\n" + members("pve1", "pve2")}, "only by its name"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, r := look(t, world(t, tt.patches...))
+			h := world(t, tt.patches...)
+			remember(t, h)
+			_, r := look(t, h)
 			e, _ := r.Entry("usb1")
 			if !strings.Contains(e.Waits, tt.want) || (tt.want != "") != e.CandidateAt.IsZero() {
 				t.Errorf("waits %q, candidate at %v; %s", e.Waits, e.CandidateAt, e.Refusal)
@@ -66,10 +91,9 @@ func TestWaits(t *testing.T) {
 		t.Errorf("%s, waits %q", e.Verdict, e.Waits)
 	}
 	// A grace time that is over does not count while the host is just up.
-	f, err := NewObserver(Inputs{Host: world(t, pulled), Node: "pve1", Memory: NewMemory(t.TempDir(), nil), Now: func() time.Time { return noon }}).Observe(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	h = world(t, pulled, seenUSB1)
+	remember(t, h)
+	f, _ := look(t, h)
 	f.Uptime, f.UptimeKnown = time.Minute, true
 	p := DefaultPolicy()
 	p.Grace = 0
@@ -268,11 +292,20 @@ func TestCommentOut(t *testing.T) {
 
 // A mount that outlived its storage is found, unless no boot waits for it, something is mounted, or an entry may mean it.
 func TestLeftOverUnits(t *testing.T) {
+	line := func(text string) string { return "\n-- etc/fstab --\nUUID=ROOT / ext4 defaults 0 1\n" + text + "\n" }
 	for _, tt := range []struct {
 		name    string
 		patches []string
 		want    bool
 	}{
+		{"a line of fstab elsewhere", []string{line("UUID=FAR /srv/far ext4 defaults 0 2")}, true},
+		{"a line of fstab elsewhere, with nofail", []string{line("UUID=FAR /srv/far ext4 rw,nofail 0 2")}, false},
+		{"a line of fstab elsewhere, noauto", []string{line("UUID=FAR /srv/far ext4 noauto 0 2")}, false},
+		{"a line of the network", []string{line("UUID=FAR /srv/far ext4 _netdev 0 2")}, false},
+		{"a share", []string{line("nas:/x /srv/far nfs defaults 0 0")}, false},
+		{"swap", []string{line("UUID=FAR none swap sw 0 0")}, false},
+		{"two lines for one point", []string{line("UUID=FAR /srv/far ext4 defaults 0 2\nUUID=ROOT /srv/far ext4 defaults 0 2")}, false},
+		{"the disk may be a locked one", []string{line("UUID=FAR /srv/far ext4 defaults 0 2"), "\n-- etc/crypttab --\nc1 /dev/sdb none luks\n"}, false},
 		{"a unit", []string{pulled, cfg("")}, true},
 		{"its device is there", []string{unmounted, cfg("")}, false},
 		{"mounted all the same", []string{"\n-- dev/disk/by-uuid/USB1 -> (gone) --\n", cfg("")}, false},
@@ -288,6 +321,9 @@ func TestLeftOverUnits(t *testing.T) {
 			found := false
 			for _, e := range r.Entries {
 				found = found || e.Type == TypeUnit
+				if e.Type == TypeUnit && e.source.endsBoot() != slices.Contains(finding.Codes(r.Findings, r.Subject(e)), string(finding.StorageBootBlocked)) {
+					t.Errorf("%s: findings %v", e.Reason, finding.Codes(r.Findings, r.Subject(e)))
+				}
 			}
 			if found != tt.want {
 				t.Errorf("found %v: %+v", found, r.Entries)

@@ -77,11 +77,13 @@ type guards struct {
 
 // builder puts a plan together.
 type builder struct {
-	f      *Facts
-	r      *Report
-	o      Options
-	plan   plan.Plan
-	guards []guards
+	f    *Facts
+	r    *Report
+	o    Options
+	plan plan.Plan
+	// removed are the ids whose steps are in the plan already.
+	removed []string
+	guards  []guards
 }
 
 func (b *builder) add(op string, params any, words plan.Step) error {
@@ -126,6 +128,9 @@ func (b *builder) guard(action string, e *Entry, entry entryParams, unit unitPar
 // that are dead for long enough.
 func PlanRemoval(f *Facts, r *Report, ids []string, o Options) (*plan.Plan, error) {
 	b := &builder{f: f, r: r, o: o}
+	if f.Config == nil {
+		return nil, unreadable(f)
+	}
 	if len(ids) == 0 {
 		ids = r.Candidates()
 		if len(ids) == 0 {
@@ -133,16 +138,17 @@ func PlanRemoval(f *Facts, r *Report, ids []string, o Options) (*plan.Plan, erro
 		}
 	}
 	var titles []string
-	for _, id := range ids {
-		e, err := b.entry(id)
-		if err != nil {
-			return nil, err
-		}
+	entries, err := b.entries(ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
 		title, err := b.remove(e)
 		if err != nil {
 			return nil, err
 		}
 		titles = append(titles, title)
+		b.removed = append(b.removed, e.ID)
 		b.plan.Subjects = append(b.plan.Subjects, r.Subject(*e))
 	}
 	b.plan.Title = strings.Join(titles, "; ")
@@ -160,15 +166,35 @@ func (r *Report) Candidates() []string {
 	return ids
 }
 
+// entries finds the entries of a plan, each once. One whose directory lies in that of another comes before it.
+func (b *builder) entries(ids []string) ([]*Entry, error) {
+	var out []*Entry
+	for _, id := range ids {
+		e, err := b.entry(id)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(b.o.together, e.ID) {
+			at := slices.IndexFunc(out, func(o *Entry) bool { return e.Path != "" && o.Path != "" && isBelow(e.Path, o.Path) })
+			if at < 0 {
+				at = len(out)
+			}
+			out, b.o.together = slices.Insert(out, at, e), append(b.o.together, e.ID)
+		}
+	}
+	return out, nil
+}
+
+// unreadable is the refusal while storage.cfg cannot be read.
+func unreadable(f *Facts) error {
+	return &plan.RefusedError{Reason: f.ConfigErr.Error(), Hint: "systemctl status pve-cluster; labd changes nothing while the cluster file system is down"}
+}
+
 // entry finds an entry for which a plan may be made.
 func (b *builder) entry(id string) (*Entry, error) {
 	e, ok := b.r.Entry(id)
 	if !ok {
-		reason := "this node has no storage of that name"
-		if b.f.Config == nil {
-			reason = b.f.ConfigErr.Error()
-		}
-		return nil, &plan.RefusedError{Subject: finding.Storage(b.r.Node, id), Reason: reason, Hint: "labctl fix-storage --dry-run lists all storages"}
+		return nil, &plan.RefusedError{Subject: finding.Storage(b.r.Node, id), Reason: "this node has no storage of that name", Hint: "labctl fix-storage --dry-run lists all storages"}
 	}
 	if e.Ignored {
 		return nil, &plan.RefusedError{Subject: b.r.Subject(e), Reason: "the configuration says to leave it alone", Hint: "see storage.ignore in labd.toml"}
@@ -182,6 +208,9 @@ func (b *builder) remove(e *Entry) (title string, err error) {
 	switch e.Verdict {
 	case VerdictGone, VerdictOrphanNode, VerdictMalformed, VerdictUnsupported:
 	default:
+		if e.isLost() {
+			break
+		}
 		hint := "labd removes only what is surely dead"
 		switch e.Verdict {
 		case VerdictMasked:
@@ -211,7 +240,7 @@ func (b *builder) remove(e *Entry) (title string, err error) {
 }
 
 func (e *Entry) dead() deadParams {
-	if e.Verdict != VerdictGone {
+	if !e.isLost() {
 		return deadParams{}
 	}
 	return deadParams{Type: e.Type, Volume: e.volume, What: e.source.What, Point: e.point}
@@ -287,18 +316,20 @@ func (b *builder) fix(e *Entry, late bool) error {
 
 // stopUnit adds the end of the mount, once.
 func (b *builder) stopUnit(e *Entry) error {
-	if _, keeps := keepsUnit(b.f, e); e.source.Unit == "" || keeps {
+	if _, keeps := keepsUnit(b.f, e, b.removed); e.source.Unit == "" || keeps {
 		return nil
 	}
 	return b.add(opStopUnit, e.unit(), plan.Step{
-		Title: "Stop its mount unit", How: "systemctl stop " + e.source.Unit, Verified: "nothing is mounted at " + e.point,
+		Title: "Stop its mount unit", How: "systemctl stop " + shellWord(e.source.Unit), Verified: "nothing is mounted at " + e.point,
 		Undone: "start it again if its device is back",
 	})
 }
 
 // hasStop tells whether the plan stops the unit of an entry already.
 func (b *builder) hasStop(e *Entry) bool {
-	return slices.ContainsFunc(b.plan.Steps, func(s plan.Step) bool { return s.Op == opStopUnit && strings.HasSuffix(s.How, " "+e.source.Unit) })
+	return slices.ContainsFunc(b.plan.Steps, func(s plan.Step) bool {
+		return s.Op == opStopUnit && s.How == "systemctl stop "+shellWord(e.source.Unit)
+	})
 }
 
 // importerOf is the enabled unit that imports an entry's pool at boot, unless another entry is on that pool as well.

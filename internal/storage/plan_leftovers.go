@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"labd/internal/plan"
@@ -26,8 +27,10 @@ func (b *builder) leftovers(e *Entry) error {
 		}
 		return nil
 	}
-	if other, keeps := keepsUnit(b.f, e); keeps {
-		b.note(fmt.Sprintf("%s stays: storage %s is on the same mount point.", e.source.Unit, other))
+	if other, keeps := keepsUnit(b.f, e, b.removed); keeps {
+		if !slices.Contains(b.o.together, other) {
+			b.note(fmt.Sprintf("%s stays: storage %s is on the same mount point.", e.source.Unit, other))
+		}
 		return nil
 	}
 	if !b.hasStop(e) {
@@ -47,6 +50,9 @@ func (b *builder) leftovers(e *Entry) error {
 		line := lineFix{File: b.f.FstabFile, Line: e.source.Line, Unit: e.source.Unit}
 		words := commentWords(line)
 		words.Title = "Comment out its line of " + line.File + ", so that no boot waits for it"
+		if e.source.endsBoot() {
+			words.Title = "Comment out its line of " + line.File + ", so that the next boot does not end in emergency mode"
+		}
 		words.How += "; daemon-reload; reset-failed"
 		if err := b.add(opComment, line, words); err != nil {
 			return err
@@ -86,6 +92,9 @@ func (b *builder) lostWithEntry(e *Entry) []string {
 // PlanDisable is what switches storages off: the gentle first move, for what is dead, down or masked.
 func PlanDisable(f *Facts, r *Report, ids []string) (*plan.Plan, error) {
 	b := &builder{f: f, r: r}
+	if f.Config == nil {
+		return nil, unreadable(f)
+	}
 	if len(ids) == 0 {
 		ids = r.Candidates()
 		if len(ids) == 0 {
@@ -136,5 +145,5 @@ func refuseDisable(f *Facts, e *Entry) string {
 	case !e.section.Shared() && e.Verdict != VerdictOrphanNode && len(otherNodes(f, e)) > 0:
 		return "the switch would hold for " + joinNodes(otherNodes(f, e)) + " as well, where it may be well; labctl fix-storage " + e.ID + " takes it from this node alone"
 	}
-	return refuseNeighbours(f, &Entry{ID: e.ID, Type: e.Type, Verdict: VerdictDown, section: e.section})
+	return refuseNeighbours(f, &Entry{ID: e.ID, Type: e.Type, Verdict: VerdictDown, section: e.section}, nil)
 }

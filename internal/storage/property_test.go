@@ -41,7 +41,10 @@ func generate(random *rand.Rand) (*Facts, []truth) {
 	for i := range members {
 		f.Cluster.Members = append(f.Cluster.Members, pve.Member{Name: fmt.Sprintf("pve%d", i+1), Online: i == 0 || one(2)})
 	}
-	f.LockedDisk = one(40)
+	f.Blocks.Asked = true
+	if one(40) {
+		f.Blocks.Locked = []string{"a disk is not unlocked"}
+	}
 	var text strings.Builder
 	text.WriteString("dir: local\n\tpath /var/lib/vz\n\tcontent iso\n\n")
 	var all []truth
@@ -193,7 +196,8 @@ func TestNoPlanTouchesALiveStorage(t *testing.T) {
 		r := Diagnose(f, DefaultPolicy())
 		for _, e := range r.Entries {
 			if seen, ok := f.Seen[e.ID]; ok {
-				seen.Of = e.fingerprint()
+				seen.Of, seen.Present = e.fingerprint(), e.name()
+				seen.watch = watch{Waited: noon.Sub(seen.Dead), Checks: minChecks, Uptime: f.Uptime}
 				f.Seen[e.ID] = seen
 			}
 		}
@@ -243,6 +247,7 @@ func forbidden(f *Facts, x truth, fixRefs bool) string {
 	switch {
 	case !f.Cluster.Mounted || !f.Cluster.Quorate:
 		return "the cluster is not well"
+	case x.state == "masked" && f.Devices["/dev/disk/by-uuid/"+x.id] == DeviceGone && f.Blocks.Locked == nil: // by its name
 	case x.state != "dead" && x.state != "orphan" && x.state != "malformed" && x.state != "unsupported":
 		return "it is " + x.state
 	case x.shared && x.state == "dead":
@@ -251,7 +256,7 @@ func forbidden(f *Facts, x truth, fixRefs bool) string {
 		return "something hangs on it"
 	case x.soft && !fixRefs:
 		return "something names it"
-	case x.state == "dead" && f.LockedDisk && x.kind != "dir" && x.kind != "btrfs":
+	case x.state == "dead" && len(f.Blocks.Locked) > 0 && x.kind != "dir" && x.kind != "btrfs":
 		return "it may lie in a locked disk"
 	}
 	return ""

@@ -79,7 +79,7 @@ func (o *Observer) readReferences(ctx context.Context, f *Facts, reader *host.Re
 	for _, e := range entries {
 		dir := e.Path
 		if e.section != nil {
-			_, keeps := keepsUnit(f, &e)
+			_, keeps := keepsUnit(f, &e, nil)
 			if point := e.section.MountPoint(); point != "" && isBelow(dir, point) && !keeps {
 				dir = point // the whole file system goes away with its unit
 			}
@@ -197,7 +197,7 @@ func (o outside) naming(dir string) []string {
 // referencesOf are the references to an entry, each with what it means for a change on this node.
 func referencesOf(f *Facts, e *Entry) []Reference {
 	var out []Reference
-	others := e.section != nil && e.Verdict == VerdictGone && len(otherNodes(f, e)) > 0
+	others := e.section != nil && e.isLost() && len(otherNodes(f, e)) > 0
 	guests := map[int]bool{}
 	for _, r := range f.References[e.ID] {
 		ref := Reference{Reference: r, Guest: guestOf(r.File)}

@@ -13,14 +13,20 @@ import (
 type Options struct {
 	// FixRefs has the plan take away the references that can be taken away without loss.
 	FixRefs bool
+
+	// together are the ids that one plan removes; they do not stand in each other's way.
+	together []string
 }
 
 // refusal says why an entry must be left alone although it is dead, or broken; "" when a plan may be made for it.
 func refusal(f *Facts, e *Entry, o Options) string {
-	for _, guard := range []func(*Facts, *Entry) string{refuseCluster, refuseKind, refusePlace, refuseNeighbours} {
+	for _, guard := range []func(*Facts, *Entry) string{refuseCluster, refuseKind, refusePlace} {
 		if reason := guard(f, e); reason != "" {
 			return reason
 		}
+	}
+	if reason := refuseNeighbours(f, e, o.together); reason != "" {
+		return reason
 	}
 	return refuseReferences(f, e, o)
 }
@@ -43,7 +49,7 @@ func refuseKind(f *Facts, e *Entry) string {
 	switch {
 	case e.ID == pve.LocalStorage && e.section != nil:
 		return "PVE makes the storage local anew by itself"
-	case e.section != nil && e.Verdict == VerdictGone && e.section.Shared():
+	case e.section != nil && e.isLost() && e.section.Shared():
 		return "it is marked as shared, so this node alone cannot tell that it is gone"
 	case e.Verdict == VerdictUnsupported && len(f.Cluster.Members) > 1:
 		return "another node may have the plug-in for its type"
@@ -72,18 +78,18 @@ func refusePlace(f *Facts, e *Entry) string {
 
 // refuseNeighbours holds while PVE would refuse the change, or lose another section with it, and where another storage
 // is on this one.
-func refuseNeighbours(f *Facts, e *Entry) string {
+func refuseNeighbours(f *Facts, e *Entry, together []string) string {
 	if e.Type == TypeUnit {
 		return "" // storage.cfg is not touched
 	}
 	for _, other := range f.Config.Sections {
 		switch {
-		case other.ID == e.ID:
+		case other.ID == e.ID, slices.Contains(together, other.ID):
 		case other.Malformed != "" && !editsFile(e):
 			return fmt.Sprintf("the section of %s in storage.cfg is malformed, and PVE refuses every change while it is: labctl fix-storage %s first", other.ID, other.ID)
-		case e.Verdict == VerdictGone && isDirectory(e.Type) && other.Path() != "" && isBelow(other.Path(), e.Path):
+		case e.isLost() && isDirectory(e.Type) && other.Path() != "" && isBelow(other.Path(), e.Path):
 			return fmt.Sprintf("storage %s lies below its path or mount point", other.ID)
-		case e.Verdict == VerdictGone && e.mounted && usesPoint(other, e.point):
+		case e.isLost() && e.mounted && usesPoint(other, e.point):
 			return fmt.Sprintf("storage %s is on the same mount point", other.ID)
 		}
 	}
@@ -115,7 +121,7 @@ func refuseReferences(f *Facts, e *Entry, o Options) string {
 	var holding []Reference
 	fixable := 0
 	for _, r := range e.References {
-		if r.Kept {
+		if r.Kept || r.File == "storage.cfg" && slices.Contains(o.together, r.Section) {
 			continue
 		}
 		if r.Lock != "" {
@@ -179,10 +185,10 @@ func otherNodes(f *Facts, e *Entry) []string {
 	return others
 }
 
-// keepsUnit tells whether another entry needs the mount unit of this one.
-func keepsUnit(f *Facts, e *Entry) (other string, keeps bool) {
+// keepsUnit reports whether another entry, that was not removed before, needs the mount unit of this one.
+func keepsUnit(f *Facts, e *Entry, removed []string) (other string, keeps bool) {
 	for _, s := range f.Config.Sections {
-		if s.ID != e.ID && e.point != "" && (s.Malformed != "" || s.OnNode(f.Node)) && usesPoint(s, e.point) {
+		if s.ID != e.ID && !slices.Contains(removed, s.ID) && e.point != "" && (s.Malformed != "" || s.OnNode(f.Node)) && usesPoint(s, e.point) {
 			return s.ID, true
 		}
 	}

@@ -78,14 +78,18 @@ func (s *sources) at(point string) (Source, bool) {
 	unit := host.MountUnitName(point)
 	out := Source{Point: point, Unit: unit, File: s.fstab}
 	for _, l := range s.lines {
-		if filepath.Clean(l.point) == point {
+		switch {
+		case filepath.Clean(l.point) != point || l.fsType == "swap":
+		case out.InFstab: // systemd's generator takes the first line of a point (systemd-fstab-generator)
+			out.Twice = out.Twice || l.what != out.FstabWhat
+		default:
 			out.InFstab, out.Line, out.FstabWhat = true, l.text, l.what
 			out.What, out.Type, out.Options = l.what, l.fsType, l.options
 		}
 	}
 	if s.units[unit] {
 		if own, ok := s.unit(unit); ok && own.Point == point {
-			own.InFstab, own.Line, own.FstabWhat = out.InFstab, out.Line, out.FstabWhat
+			own.InFstab, own.Line, own.FstabWhat, own.Twice = out.InFstab, out.Line, out.FstabWhat, out.Twice
 			return own, true
 		}
 	}
@@ -118,7 +122,11 @@ func (s *sources) parseUnit(name string) Source {
 		return parsed.Value("Mount", key)
 	}
 	where := filepath.Clean(parsed.Value("Mount", "Where"))
-	return Source{What: value("What"), Point: where, Unit: name, File: file, Type: value("Type"), Options: value("Options"), Wants: s.links[name]}
+	var needs []string
+	for _, key := range []string{"Requires", "BindsTo", "Wants", "After", "Requisite"} {
+		needs = append(needs, strings.Fields(strings.Join(parsed["Unit"][key], " "))...)
+	}
+	return Source{Needs: needs, What: value("What"), Point: where, Unit: name, File: file, Type: value("Type"), Options: value("Options"), Wants: s.links[name]}
 }
 
 // dropIn is what the drop-ins of a unit put in the place of a value, or "". They apply in the order of their names
@@ -162,7 +170,27 @@ func (s *sources) panelMounts() map[string]bool {
 	return out
 }
 
-// stray are the mounts below PVE's own directory that no entry of this node has its path at, above or below. What an
+// blockingMounts are the mount points of lines of fstab and of units that a boot cannot do without.
+func (s *sources) blockingMounts() map[string]bool {
+	out := map[string]bool{}
+	for _, l := range s.lines {
+		if point := filepath.Clean(l.point); filepath.IsAbs(point) && l.fsType != "swap" {
+			if source, ok := s.at(point); ok && source.endsBoot() {
+				out[point] = true
+			}
+		}
+	}
+	for name := range s.units {
+		if strings.HasSuffix(name, ".mount") {
+			if source, ok := s.unit(name); ok && source.endsBoot() {
+				out[source.Point] = true
+			}
+		}
+	}
+	return out
+}
+
+// stray are the mounts of these points that no entry of this node has its path at, above or below. What an
 // entry means that PVE rejects or does not know cannot be told, so its name counts as well.
 func (s *sources) stray(config *pve.StorageConfig, node string, points map[string]bool) []Source {
 	paths, above := map[string]bool{}, map[string]bool{}

@@ -175,7 +175,9 @@ func TestVerdicts(t *testing.T) {
 		{"a type PVE does not know", []string{cfg("truenas: usb1\n\tserver a\n\n")}, "unsupported storage.unsupported"},
 		{"a share that is not mounted", []string{cfg("nfs: usb1\n\tserver a\n\texport /x\n\n"), unmounted}, "down storage.down"},
 		{"another node's", []string{"\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg(strings.Replace(usb1, "nodes pve1", "nodes pve2", 1))}, "absent"},
-		{"nobody's", []string{"\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg(strings.Replace(usb1, "nodes pve1", "nodes old", 1))}, "orphan-node storage.orphan-node"},
+		{"nobody's, and its disk is mounted here", []string{"\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg(strings.Replace(usb1, "nodes pve1", "nodes old", 1))}, "misplaced storage.misplaced"},
+		{"nobody's, and its disk is here", []string{unmounted, "\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg(strings.Replace(usb1, "nodes pve1", "nodes old", 1))}, "misplaced storage.misplaced"},
+		{"nobody's", []string{pulled, "\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg(strings.Replace(usb1, "nodes pve1", "nodes old", 1))}, "orphan-node storage.orphan-node"},
 		{"mount table unreadable", []string{"\n-- proc/1/mountinfo -> (gone) --\n"}, "unknown storage.unknown"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -311,11 +313,27 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// uptime is a host that has been up for so long, in its boot of that id.
+func uptime(t *testing.T, h *host.Host, boot string, up time.Duration) {
+	t.Helper()
+	file := filepath.Join(h.Procfs, "sys/kernel/random/boot_id")
+	if err := errors.Join(
+		os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(boot+"\n"), 0o600),
+		os.WriteFile(filepath.Join(h.Procfs, "uptime"), []byte(fmt.Sprintf("%.2f 1.00\n", up.Seconds())), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Grace is counted by the time since the boot, in looks that found the storage dead, and not by the clock.
 func TestGrace(t *testing.T) {
-	h := world(t, pulled)
+	h := world(t)
 	at := noon
-	o := NewObserver(Inputs{Host: h, Node: "pve1", Memory: NewMemory(h.State, nil), Now: func() time.Time { return at }})
-	see := func(o *Observer) Entry {
+	observer := func() *Observer {
+		return NewObserver(Inputs{Host: h, Node: "pve1", Memory: NewMemory(h.State, nil), Now: func() time.Time { return at }})
+	}
+	o := observer()
+	see := func() Entry {
 		t.Helper()
 		f, err := o.Observe(t.Context())
 		if err != nil {
@@ -328,27 +346,55 @@ func TestGrace(t *testing.T) {
 		e, _ := r.Entry("usb1")
 		return e
 	}
-	if e := see(o); !e.CandidateAt.Equal(noon.Add(72 * time.Hour)) {
-		t.Errorf("candidate at %v", e.CandidateAt)
+	link := filepath.Join(h.Dev, "disk/by-uuid/USB1")
+	plug := func(in bool) {
+		t.Helper()
+		table := strings.TrimPrefix(unmounted, "\n-- proc/1/mountinfo --\n")
+		err := os.WriteFile(filepath.Join(h.Procfs, "1/mountinfo"), []byte(table), 0o600)
+		if in {
+			err = errors.Join(err, os.WriteFile(link, nil, 0o600))
+		} else {
+			err = errors.Join(err, os.Remove(link))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	at = noon.Add(100 * time.Hour)
-	o = NewObserver(Inputs{Host: h, Node: "pve1", Memory: NewMemory(h.State, nil), Now: func() time.Time { return at }}) // labd was restarted
-	if e := see(o); !e.GoneSince.Equal(noon) || e.CandidateAt.After(at) {
+	uptime(t, h, "a", time.Hour)
+	see() // it is here, and remembered to be
+	plug(false)
+	if e := see(); !e.CandidateAt.Equal(noon.Add(72 * time.Hour)) {
+		t.Errorf("candidate at %v (%s)", e.CandidateAt, e.Waits)
+	}
+	// The clock jumps, as with a battery that is empty: nothing is due.
+	at = noon.Add(1000 * time.Hour)
+	uptime(t, h, "a", time.Hour+time.Minute)
+	if e := see(); !e.CandidateAt.Equal(at.Add(72*time.Hour - time.Minute)) {
+		t.Errorf("after the clock jumped: candidate at %v", e.CandidateAt)
+	}
+	// The time goes on over restarts of labd, and over a boot, of which only the time since counts.
+	o = observer()
+	uptime(t, h, "a", 41*time.Hour)
+	if e := see(); !e.GoneSince.Equal(noon) || !e.CandidateAt.Equal(at.Add(32*time.Hour)) {
 		t.Errorf("after a restart: gone since %v, candidate at %v", e.GoneSince, e.CandidateAt)
 	}
+	uptime(t, h, "b", 20*time.Hour)
+	if e := see(); !e.CandidateAt.Equal(at.Add(12 * time.Hour)) {
+		t.Errorf("after a boot: candidate at %v", e.CandidateAt)
+	}
+	uptime(t, h, "b", 33*time.Hour)
+	if e := see(); e.CandidateAt.IsZero() || e.CandidateAt.After(at) {
+		t.Errorf("after 72 h: candidate at %v", e.CandidateAt)
+	}
 	// It comes back for a moment: the grace begins anew.
-	link := filepath.Join(h.Dev, "disk/by-uuid/USB1")
-	if err := os.WriteFile(link, nil, 0o600); err != nil {
-		t.Fatal(err)
+	plug(true)
+	see()
+	plug(false)
+	if e := see(); !e.GoneSince.Equal(at) || !e.CandidateAt.Equal(at.Add(72*time.Hour)) {
+		t.Errorf("after it came back: gone since %v, candidate at %v", e.GoneSince, e.CandidateAt)
 	}
-	see(o)
-	if err := os.Remove(link); err != nil {
-		t.Fatal(err)
-	}
-	if e := see(o); !e.GoneSince.Equal(at) {
-		t.Errorf("after it came back: gone since %v, want %v", e.GoneSince, at)
-	}
-	// A torn state file begins the grace anew, and never ends it early, as the copy before it would.
+	// A torn state file begins the grace anew, and never ends it early, as the copy before it would. What was seen here is
+	// not known any more, so the storage has to be named.
 	at = at.Add(time.Hour)
 	file := filepath.Join(h.State, "storage-seen.json")
 	whole, err := os.ReadFile(file)
@@ -358,9 +404,24 @@ func TestGrace(t *testing.T) {
 	if err := errors.Join(os.WriteFile(file, whole[:len(whole)/2], 0o600), os.WriteFile(file+".old", whole, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	o = NewObserver(Inputs{Host: h, Node: "pve1", Memory: NewMemory(h.State, nil), Now: func() time.Time { return at }})
-	if e := see(o); !e.GoneSince.Equal(at) {
-		t.Errorf("after a torn file: gone since %v", e.GoneSince)
+	o = observer()
+	if e := see(); !e.GoneSince.Equal(at) || !e.CandidateAt.IsZero() {
+		t.Errorf("after a torn file: gone since %v, candidate at %v", e.GoneSince, e.CandidateAt)
+	}
+}
+
+// A memory of the version before counted by the clock: its time is not taken over, and what it remembers stays readable.
+func TestMemoryOfTheVersionBefore(t *testing.T) {
+	h := world(t, pulled)
+	uptime(t, h, "a", time.Hour)
+	memory := NewMemory(h.State, nil)
+	if err := memory.file.Save(map[string]any{"usb1": map[string]any{"dead": noon.Add(-500 * time.Hour), "of": "dir /mnt/pve/usb1 /dev/disk/by-uuid/USB1  gone", "removable": true}}); err != nil {
+		t.Fatal(err)
+	}
+	f, r := look(t, h)
+	e, _ := r.Entry("usb1")
+	if !f.Seen["usb1"].Removable || !e.GoneSince.Equal(noon.Add(-500*time.Hour)) || e.watch.Waited != 0 || e.watch.Checks != 1 {
+		t.Errorf("seen %+v, gone since %v, watch %+v", f.Seen["usb1"], e.GoneSince, e.watch)
 	}
 }
 

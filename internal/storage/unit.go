@@ -57,17 +57,14 @@ func (a *Applier) checkGone(ctx context.Context, p unitParams) error {
 	if a.host.ExecPATH() == "" {
 		return &plan.RefusedError{Reason: host.ErrNoPrograms.Error(), Hint: "removing a mount unit needs systemctl"}
 	}
-	reader := a.host.NewReader(0)
-	defer reader.Close()
-	devices := newDeviceFinder(reader, a.host.Paths, hasLockedDisk(reader, a.host.Paths))
-	if devices.source(p.What) != DeviceGone {
+	f := NewObserver(a.Inputs).source(ctx, p)
+	if proof := f.prove(Source{What: p.What}); proof.state != DeviceGone {
 		return &plan.ChangedError{What: p.What + " is there again, or may be"}
 	}
-	mounts, err := a.host.Mounts(ctx)
-	if err != nil {
-		return err
+	if f.MountsErr != nil {
+		return f.MountsErr
 	}
-	if m, mounted := mountedAt(mounts, p.Point); mounted && devices.find(m.Source) != DeviceGone {
+	if m, mounted := mountedAt(f.Mounts, p.Point); mounted && f.Devices[m.Source] != DeviceGone {
 		return &plan.ChangedError{What: fmt.Sprintf("%s is mounted at %s", m.Source, p.Point)}
 	}
 	return nil
@@ -117,7 +114,7 @@ func (a *Applier) stopUnit() plan.Op {
 func (a *Applier) checkStart(_ context.Context, p unitParams, s savedUnit) error {
 	reader := a.host.NewReader(0)
 	defer reader.Close()
-	if s.Active && newDeviceFinder(reader, a.host.Paths, false).find(p.What) != DevicePresent {
+	if s.Active && newDeviceFinder(reader, a.host.Paths).find(p.What) != DevicePresent {
 		return fmt.Errorf("%s is not there; systemctl start '%s' mounts it once it is", p.What, p.Unit)
 	}
 	return nil

@@ -314,8 +314,10 @@ func (h *Host) judge(s *Storage) {
 	}
 	s.Truth, s.Why = Alive, "its disks are in the host, or on the network"
 	switch {
+	case s.Type == "plain" && s.Orphan:
+		s.Truth, s.Why = Dead, "its directory is not here, and none of its nodes is in the cluster"
 	case len(parts) == 0 && s.Orphan:
-		s.Truth, s.Why = Doubtful, "it is on a server or a directory that is not here, and none of its nodes is in the cluster"
+		s.Truth, s.Why = Doubtful, "it is on a server, and none of its nodes is in the cluster"
 	case len(parts) == 0:
 		s.Why = "it is a directory of the system, or on a server"
 	case s.mounted != nil && s.mounted != s.backing:
@@ -328,6 +330,10 @@ func (h *Host) judge(s *Storage) {
 		s.Truth, s.Why = Dead, "none of its disks is in the host"
 	case s.damaged != "":
 		s.Truth, s.Why = Doubtful, s.damaged
+	case s.group != nil && s.group.name != s.group.was:
+		s.Truth, s.Why = Doubtful, "its group has another name"
+	case s.Orphan && s.NoSource && s.mounted == nil:
+		s.Truth, s.Why = Doubtful, "nothing on the host says what is mounted there, and none of its nodes is in the cluster"
 	case detached:
 		s.Truth, s.Why = Doubtful, "it lies in a LUKS volume whose header is elsewhere"
 	}

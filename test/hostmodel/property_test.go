@@ -121,22 +121,44 @@ func faults(h *hostmodel.Host, a *asked, seen bool) (out []string) {
 			}
 		}
 	}
+	out = append(out, leftoverFaults(h, a)...)
 	for _, id := range a.report.Candidates() {
 		s := h.Storage(id)
 		if s == nil {
-			add("a bare fix-storage takes %s, which nobody has", id)
+			add("a bare fix-storage takes %s, which is no entry", id)
 			continue
 		}
 		kernelName := strings.HasPrefix(s.What, "/dev/") && strings.Count(s.What, "/") == 2
 		switch {
 		case s.Truth != hostmodel.Dead:
 			add("a bare fix-storage takes %s, which is %s (%s)", id, s.Truth, s.Why)
-		case kernelName:
+		case kernelName && !s.Orphan:
 			add("a bare fix-storage takes %s, which is known by the kernel's name %s", id, s.What)
 		case s.Type == "zfspool":
 			add("a bare fix-storage takes the pool of %s", id)
 		case !seen && !s.Orphan && (s.Type == "dir" || s.Type == "btrfs"):
 			add("a bare fix-storage takes %s, which labd never saw", id)
+		}
+	}
+	return out
+}
+
+// leftoverFaults are plans for mounts that no entry is said to use, which touch a storage that lives.
+func leftoverFaults(h *hostmodel.Host, a *asked) (out []string) {
+	for _, e := range a.report.Entries {
+		if h.Storage(e.ID) != nil || e.ID == "local" {
+			continue
+		}
+		p, err := storage.PlanRemoval(a.facts, a.report, []string{e.ID}, storage.Options{})
+		if err != nil {
+			continue
+		}
+		for _, step := range p.Steps {
+			for _, s := range h.Storages {
+				if fault := touches(step, s); fault != "" && s.Truth == hostmodel.Alive {
+					out = append(out, fmt.Sprintf("the plan for the left-over %s touches %s, which lives: %s", e.ID, s.ID, fault))
+				}
+			}
 		}
 	}
 	return out

@@ -21,6 +21,7 @@ type Tree struct {
 // Write writes the host down below root, which must be empty or absent: dev, sys, proc, etc, pve, run, usr.
 func (h *Host) Write(root string) error {
 	t := &Tree{Root: root, made: map[string]bool{}}
+	t.fail(os.MkdirAll(root, 0o755))
 	for _, d := range h.devices {
 		if d.Name != "" && d.visible() {
 			h.writeDevice(t, d)
@@ -56,10 +57,17 @@ func (t *Tree) fail(err error) {
 	}
 }
 
+// dir makes a directory and those above it, each once.
 func (t *Tree) dir(name string) {
-	if !t.made[name] {
-		t.made[name] = true
-		t.fail(os.MkdirAll(filepath.Join(t.Root, name), 0o755))
+	if t.made[name] {
+		return
+	}
+	t.made[name] = true
+	if parent := filepath.Dir(name); parent != "." {
+		t.dir(parent)
+	}
+	if err := os.Mkdir(filepath.Join(t.Root, name), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		t.fail(err)
 	}
 }
 

@@ -67,6 +67,9 @@ func (r *Ruleset) AddIPTables(backend netfilter.Backend, saved *netfilter.Rulese
 func fromSave(chain string, number int, from netfilter.Rule, chains map[string]*netfilter.Chain, sets map[string][]netip.Prefix) Rule {
 	rule := Rule{Number: number, Text: "-A " + chain + " " + from.String()}
 	args := from.Args
+	if i := slices.IndexFunc(args, func(a string) bool { return a == "-j" || a == "-g" }); i >= 0 {
+		rule.Match = args[:i]
+	}
 	negate := false
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
@@ -87,6 +90,11 @@ func fromSave(chain string, number int, from netfilter.Rule, chains map[string]*
 			if arg == "-m" && value == "rpfilter" {
 				rule.Conds = append(rule.Conds, Cond{Text: "-m rpfilter"})
 			}
+			continue
+		}
+		if arg == "--physdev-is-bridged" || arg == "--physdev-is-in" {
+			rule.Conds = append(rule.Conds, Cond{Field: FieldPhysIn, Names: []string{"*"}, Negate: negate, Text: arg})
+			negate = false
 			continue
 		}
 		cond, known := optionCond(arg, value)

@@ -66,6 +66,8 @@ type Rule struct {
 	Number int
 	Text   string
 	Conds  []Cond
+	// Match are the conditions as arguments of iptables, where it is a rule of iptables.
+	Match  []string
 	Action Action
 	// Chain is where a jump or goto leads.
 	Chain string

@@ -226,7 +226,7 @@ func judge(h Hop, rules *walk.Ruleset, hook walk.Hook, packet walk.Packet, who s
 	result := rules.Walk(hook, packet)
 	switch result.Outcome {
 	case walk.Dropped:
-		h.State, h.Text, h.Rule = Blocking, fmt.Sprintf("%s drops it, in %s", who, placeName(result.Place)), placeText(result.Place)
+		h.State, h.Text, h.Rule, h.place = Blocking, fmt.Sprintf("%s drops it, in %s", who, placeName(result.Place)), placeText(result.Place), result.Place
 	case walk.Passes:
 		if result.Place.Number > 0 {
 			h.Rule = placeText(result.Place)

@@ -8,6 +8,7 @@ import (
 
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/netfilter/walk"
 )
 
 // State says whether packets pass a place on the way.
@@ -104,6 +105,8 @@ type Hop struct {
 	Counted uint64
 	// Lines are what to put into which file, where the way out is a line in a file: the file first.
 	Lines []string
+	// place is the rule or policy where the packet ends.
+	place walk.Place
 }
 
 // Packet is what became of what labd sent.

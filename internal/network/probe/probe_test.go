@@ -165,6 +165,29 @@ func TestProbeFindsTheDrop(t *testing.T) {
 		}
 		tt.where.Run("nft", "delete table inet proxmox-firewall")
 	}
+	// What the finding says to paste opens the way: behind a Docker on the host, which sets the policy, and without one.
+	for _, chain := range []string{"", "DOCKER-USER"} {
+		b.host.Run("iptables-nft", "-P", "FORWARD", "DROP")
+		if chain != "" {
+			b.host.Run("iptables-nft", "-N", chain)
+			b.host.Run("iptables-nft", "-I", "FORWARD", "-j", chain)
+		}
+		p := b.probe(box)
+		i := slices.IndexFunc(p.Findings, func(f finding.Finding) bool { return f.Code == finding.NetHostFirewall })
+		if p.Verdict != VerdictBlocked || i < 0 {
+			t.Fatalf("policy DROP: %+v", p)
+		}
+		b.host.Shell(strings.Join(p.Findings[i].Remedies[0].Commands, "\n") + "\n")
+		if p := b.probe(box); p.Verdict != VerdictOK {
+			t.Errorf("after the remedy: %+v", p)
+		}
+		if _, err := b.lan.Output("", "ping", "-n", "-c", "2", "-i", "0.3", "-W", "1", boxAddr); err != nil {
+			t.Errorf("the LAN client does not reach it after the remedy (%q): %v", chain, err)
+		}
+		b.host.Run("iptables-nft", "-P", "FORWARD", "ACCEPT")
+		b.host.Run("iptables-nft", "-F")
+		b.host.Run("iptables-nft", "-X")
+	}
 	// A rule that labd cannot judge makes the whole unknown, though its own packets arrive.
 	b.host.Run("iptables-nft", "-I", "FORWARD", "1", "-m", "length", "--length", "0:1500", "-j", "DROP")
 	if p := b.probe(box); p.Verdict != VerdictUnknown || hop(t, p, "host-forward").State != Unknown || finding.Worst(p.Findings) != finding.Warn {

@@ -153,7 +153,7 @@ func isEcho(message []byte, kind icmp, id, seq uint16) bool {
 		binary.BigEndian.Uint16(message[4:]) == id && binary.BigEndian.Uint16(message[6:]) == seq
 }
 
-// echoRequest is an echo request with its checksum (RFC 792, RFC 1071); the kernel makes that of ICMPv6 anew (RFC 3542).
+// echoRequest is an echo request with its checksum (RFC 792, RFC 1071); the kernel makes that of ICMPv6 itself (RFC 3542).
 func echoRequest(kind icmp, id, seq uint16) []byte {
 	b := make([]byte, icmpHeader, icmpHeader+len("labd"))
 	b[0] = kind.request

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"labd/internal/finding"
 	"labd/internal/netfilter"
+	"labd/internal/netfilter/walk"
 )
 
 // noteCounter gives a hop what its rule counted. A drop in the container that counted while nothing was answered is where
@@ -126,7 +128,43 @@ func (p *path) hostFirewallFinding(out *Result, h Hop) finding.Finding {
 		Code: finding.NetHostFirewall, Severity: finding.Warn, Subject: p.subject(out), Title: "the host's own packet filter drops what is forwarded to it",
 		Cause: "a rule or policy of the host's, which labd does not change: an accept of labd's elsewhere would not override it", Confidence: finding.Certain,
 		Evidence: []finding.Evidence{{Source: "host", Text: h.Rule}},
-		Remedies: []finding.Remedy{{Title: "let it through where that rule comes from: PVE's firewall (Datacenter or node, direction forward), a Docker on the host, or a script of your own", Risk: finding.RiskLow}},
+		Remedies: p.hostFirewallRemedies(h),
+	}
+}
+
+// hostFirewallRemedies are the commands that let the client's network through where the drop comes from. They hold until the
+// next boot where they are not PVE's.
+func (p *path) hostFirewallRemedies(h Hop) []finding.Remedy {
+	source := single(p.client)
+	for _, s := range p.report.Sources {
+		if s.Contains(p.client) {
+			source = s
+		}
+	}
+	taken, _ := p.taken()
+	reach, in := p.reach(), p.uplink()
+	program, _, _ := strings.Cut(string(h.place.Table), " -t ")
+	switch {
+	case strings.Contains(string(h.place.Table), "proxmox-firewall") || strings.HasPrefix(h.place.Name, "PVEFW"):
+		return []finding.Remedy{{
+			Title: "let it through in PVE's firewall of the datacenter, direction forward", Risk: finding.RiskLow,
+			Commands: []string{fmt.Sprintf("pvesh create /cluster/firewall/rules --type forward --action ACCEPT --enable 1 --source %s --dest %s", source, reach)},
+		}}
+	case strings.Contains(string(h.place.Table), " -t "):
+		chain := "FORWARD"
+		docker := walk.ChainKey{Table: walk.IPTables(p.family, netfilter.Backend(strings.TrimPrefix(strings.TrimPrefix(program, "ip6tables-"), "iptables-")), "filter"), Name: "DOCKER-USER"}
+		if p.seen.hostFilter.Chains[docker] != nil {
+			chain = "DOCKER-USER"
+		}
+		return []finding.Remedy{{
+			Title: "let it and its answers through before that rule; after a reboot, too, where you put these lines behind 'post-up' in /etc/network/interfaces", Risk: finding.RiskLow,
+			Commands: []string{
+				fmt.Sprintf("%s -I %s 1 -i %s -o %s -s %s -d %s -j ACCEPT", program, chain, in, taken.Dev, source, reach),
+				fmt.Sprintf("%s -I %s 1 -i %s -o %s -s %s -d %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", program, chain, taken.Dev, in, reach, source),
+			},
+		}}
+	default:
+		return []finding.Remedy{{Title: fmt.Sprintf("let %s through to %s in %s, where that rule is, or by the program that made it: firewalld, ufw, a script of your own", source, reach, placeName(h.place)), Risk: finding.RiskLow}}
 	}
 }
 

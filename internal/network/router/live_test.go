@@ -123,6 +123,49 @@ func TestPlainRuns(t *testing.T) {
 	}
 }
 
+// The kernel's default routes, as labd reads them: of several tables and metrics, with one and with two next hops.
+func TestGatewayOfTheKernel(t *testing.T) {
+	spaces.Need(t)
+	host, peer := spaces.Space{T: t}, spaces.New(t)
+	wire(t, host, "eno1", "192.168.50.1/24", peer, "eth0", "192.168.50.254/24")
+	wire(t, host, "wwan0", "10.64.0.2/30", peer, "eth1", "10.64.0.1/30")
+	t.Cleanup(func() {
+		for _, name := range []string{"eno1", "wwan0"} {
+			_, _ = host.Output("", "ip", "link", "del", name)
+		}
+	})
+	for _, tt := range []struct {
+		routes  []string
+		gateway string
+	}{
+		{[]string{"default via 192.168.50.254 dev eno1", "default via 10.64.0.1 dev wwan0 metric 700"}, "192.168.50.254"},
+		{[]string{"default via 192.168.50.254 dev eno1 metric 100", "default via 10.64.0.1 dev wwan0 metric 50"}, ""},
+		{[]string{"default via 192.168.50.254 dev eno1", "default via 192.168.50.77 dev eno1 table 100"}, "192.168.50.254"},
+		{[]string{"default nexthop via 192.168.50.254 dev eno1 nexthop via 192.168.50.253 dev eno1"}, ""},
+		{[]string{"unreachable default metric 4000", "default via 192.168.50.254 dev eno1"}, "192.168.50.254"},
+		{nil, ""},
+	} {
+		for _, r := range tt.routes {
+			host.IP("route add " + r)
+		}
+		names, err := route.LinkNames(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, defaults, err := route.List(route.Host(), names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, why := gateway(network.Host{Defaults: defaults}, netip.MustParsePrefix("192.168.50.1/24"), "eno1")
+		if tt.gateway == "" && (got.IsValid() || why == "") || tt.gateway != "" && got.String() != tt.gateway {
+			t.Errorf("%v: %s, %q; want %s", tt.routes, got, why, tt.gateway)
+		}
+		for _, r := range tt.routes {
+			host.IP("route del " + r)
+		}
+	}
+}
+
 // startFRR starts FRR's daemons in a namespace, with files of their own.
 func startFRR(t *testing.T, s spaces.Space, daemons ...string) {
 	t.Helper()

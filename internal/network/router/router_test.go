@@ -81,7 +81,7 @@ func routerReport(t *testing.T) *network.Report {
 	f := sampleFacts(c, d, e, x)
 	f.Host.Addresses = append(f.Host.Addresses, route.Address{Interface: "eno1", Prefix: netip.MustParsePrefix("fd50::1/64")}, route.Address{Interface: "vmbr0", Prefix: netip.MustParsePrefix("fd77::1/64")})
 	p := network.DefaultPolicy()
-	p.Pools = append(p.Pools, prefixes("fd18::/48")...)
+	p.Pools = append(p.Pools, prefixes("192.168.0.0/16", "fd18::/48")...)
 	p.AliasPools = prefixes("10.99.0.0/16")
 	p.Modes = map[string]string{"lxc/104": network.ModeAlias}
 	return network.Diagnose(f, p)

@@ -88,7 +88,7 @@ func (w *writer) write() {
 	if at, who := sample(w.report); at.IsValid() {
 		w.remark("test, from a client: ping %s (%s)", at, who)
 	}
-	if s.onRouter && len(w.lan.direct) > 0 {
+	if s.onRouter && len(w.direct()) > 0 {
 		w.remark("test once more with one connection that stays open for more than a minute, such as ssh: a router that saw only one")
 		w.remark("direction of it, or whose ICMP redirect the client follows for a while, cuts it after some 30 seconds")
 	}
@@ -118,7 +118,7 @@ func (w *writer) note(format string, args ...any) {
 
 // warn notes what a person may stumble over whatever the router.
 func (w *writer) warn() {
-	direct := join(w.lan.direct)
+	direct := join(w.direct())
 	if w.style.onRouter && direct != "" {
 		w.note("clients in %s ask by way of the router and are answered directly, so the router sees one direction only; a router with a stateful firewall then drops TCP. Give the route to the clients instead (styles dnsmasq-121, openwrt-dhcp, pihole, adguard, client-linux, client-macos, client-windows), or put the containers and this host into a network that the router leads to", direct)
 	}
@@ -132,6 +132,11 @@ func (w *writer) warn() {
 	if len(pools) > 0 {
 		w.note("this host sends packets for addresses of %s that no network has back to the router; this ends that, on this host: %s. After a reboot, too: the same behind 'post-up' below %s in /etc/network/interfaces. labd lets such routes be", strings.Join(pools, ", "), strings.Join(commands, "; "), cmp.Or(w.lan.device, w.lan.device6, "the bridge to the LAN"))
 	}
+}
+
+// direct returns the sources in the LAN itself, of the families that have a route.
+func (w *writer) direct() []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(w.lan.direct), func(s netip.Prefix) bool { return len(w.routes(s.Addr().Is6())) == 0 })
 }
 
 func join(prefixes []netip.Prefix) string {

@@ -33,7 +33,7 @@ var openwrt = style{
 		}
 		w.line("uci commit network")
 		w.line("/etc/init.d/network reload")
-		if len(w.lan.direct) > 0 {
+		if len(w.direct()) > 0 {
 			w.remark("only if 'uci -q get firewall.@defaults[0].drop_invalid' says 1, the firewall drops these connections; this lets them be:")
 			for _, r := range w.advice.Routes {
 				w.remark("  s=firewall.labd_%s; uci set $s=rule; uci set $s.src=lan; uci set $s.dest_ip=%s; uci set $s.proto=all; uci set $s.target=NOTRACK", identifier(r.Prefix), r.Prefix)
@@ -59,7 +59,7 @@ var mikrotik = style{
 		for _, r := range w.advice.Routes {
 			w.line(`%s route add dst-address=%s gateway=%s comment="labd"`, mikrotikPath(r.Prefix), r.Prefix, r.Via)
 		}
-		if len(w.lan.direct) > 0 && len(w.routes(false)) > 0 {
+		if len(w.direct()) > 0 && len(w.routes(false)) > 0 {
 			w.remark("the router's default firewall drops what it takes for invalid, and it sees one direction only; this lets these be:")
 			w.remark(`  /ip firewall raw remove [find comment="labd"]`)
 			for _, r := range w.routes(false) {
@@ -111,7 +111,7 @@ func vyos(name, title string) style {
 			}
 			finish(w)
 			w.remark("networks that are gone: 'show configuration commands | grep next-hop' lists the routes; delete those that you do not need")
-			if len(w.lan.direct) > 0 {
+			if len(w.direct()) > 0 {
 				w.remark("a rule or state-policy of your firewall that drops invalid packets drops these connections: accept the prefixes above before it")
 			}
 		},
@@ -164,7 +164,7 @@ func addOPNsense(w *writer) {
 		w.line("  Network Address: %s; Gateway: %s; Description: labd. Save", r.Prefix, names[r.Via])
 	}
 	w.line("System > Routes > Configuration: Apply")
-	if len(w.lan.direct) > 0 {
+	if len(w.direct()) > 0 {
 		w.line("Firewall > Settings > Advanced")
 		w.line("  Bypass firewall rules for traffic on the same interface: on. Save")
 	}
@@ -185,7 +185,7 @@ func addPfSense(w *writer) {
 		w.line("  Destination network: %s; Gateway: %s; Description: labd. Save", r.Prefix, names[r.Via])
 	}
 	w.line("System > Routing > Static Routes: Apply Changes")
-	if len(w.lan.direct) > 0 {
+	if len(w.direct()) > 0 {
 		w.line("System > Advanced > Firewall & NAT")
 		w.line("  Static route filtering: Bypass firewall rules for traffic on the same interface: on. Save")
 	}
@@ -203,7 +203,7 @@ func addUniFi(w *writer) {
 	for _, r := range w.advice.Routes {
 		w.remark(`  {"enabled":true,"name":"labd %s","type":"static-route","static-route_type":"nexthop-route","static-route_network":"%s","static-route_nexthop":"%s","static-route_distance":1}`, r.Prefix, r.Prefix, r.Via)
 	}
-	if len(w.lan.direct) > 0 {
+	if len(w.direct()) > 0 {
 		w.remark("a policy that blocks invalid traffic inside the LAN's zone drops these connections: switch it off for the networks above")
 	}
 }
