@@ -77,7 +77,12 @@ func NewJudge(pve PVE, major func() int, now func() time.Time) *Judge {
 // May returns nil when PVE grants the caller all that an action asks for. Otherwise it fails with a *DeniedError, with
 // ErrUnauthenticated, or with why PVE cannot be asked: then nothing is granted.
 func (j *Judge) May(ctx context.Context, c Credential, a Action, t Target) error {
-	for _, need := range Needs(a, t, j.major()) {
+	needs := Needs(a, t, j.major())
+	if len(needs) == 0 {
+		_, err := j.privileges(ctx, c, "/")
+		return err
+	}
+	for _, need := range needs {
 		privileges, err := j.privileges(ctx, c, need.Path)
 		if err != nil {
 			return err

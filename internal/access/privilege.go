@@ -26,6 +26,7 @@ const (
 	Rescue       Action = "rescue-nvme"   // bring a drive back
 	Silence      Action = "silence"       // silence findings, forget a drive
 	ChangeNodes  Action = "change-nodes"  // add and remove nodes, set-up
+	ReadVersion  Action = "read-version"  // which labd and kernel run
 	Logs         Action = "logs"
 	PortForward  Action = "port-forward"
 	Exec         Action = "exec"
@@ -89,6 +90,7 @@ func table() map[Action][]right {
 		Rescue:       {modifyNode},
 		Silence:      {modifyNode},
 		ChangeNodes:  {modifyRoot},
+		ReadVersion:  {}, // an account that PVE accepts is enough
 		Logs:         {console},
 		PortForward:  {console},
 		Exec:         {console, unrestricted},

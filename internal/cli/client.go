@@ -27,7 +27,9 @@ const maxAnswer = 64 << 20
 
 // client talks to one labd.
 type client struct {
-	http   *http.Client
+	http *http.Client
+	// base is scheme and host of what is asked.
+	base   string
 	socket string
 	// wait is shown while an answer is waited for; nil shows nothing.
 	wait    func(ctx context.Context) (stop func())
@@ -45,7 +47,7 @@ func newClient(socket string, timeout, changeTimeout time.Duration) *client {
 		},
 		DisableCompression: true,
 	}
-	return &client{http: &http.Client{Transport: transport}, socket: socket, timeout: timeout, changeTimeout: changeTimeout, close: transport.CloseIdleConnections}
+	return &client{http: &http.Client{Transport: transport}, base: "http://labd", socket: socket, timeout: timeout, changeTimeout: changeTimeout, close: transport.CloseIdleConnections}
 }
 
 // absent says that no daemon is there, as opposed to one that does not answer.
@@ -55,6 +57,9 @@ func absent(err error) bool {
 
 // connect finds the labd to talk to: the running one, or a private one when there is none, or when the user asks.
 func (a *app) connect(ctx context.Context) (*client, error) {
+	if a.flags.server != "" {
+		return a.connectServer()
+	}
 	if a.flags.local || a.flags.config != "" {
 		return a.startPrivate(ctx)
 	}
@@ -112,7 +117,7 @@ func (c *client) do(ctx context.Context, method, path string, body, out any) err
 		}
 		reader = bytes.NewReader(data)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://labd"+path, reader)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, reader)
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ func (a *app) logs(ctx context.Context, c *client, targets []target, query strin
 
 func logsOf(ctx context.Context, c *client, t target, query string, out, errOut io.Writer) error {
 	path := t.path("logs")
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://labd"+path+"?"+query, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path+"?"+query, http.NoBody)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,8 @@ type flags struct {
 	config  string
 	local   bool
 	socket  string
+	// server, tokenFile and caFile say which labd elsewhere is asked, and as whom.
+	server, tokenFile, caFile string
 }
 
 // app is one run of labctl.
@@ -148,6 +150,9 @@ plan was made; 130 interrupted.`,
 	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "print only what was asked for, no notes")
 	f.StringVar(&a.flags.config, "config", "", "start a labd of this command's own with the configuration `FILE` (needs root)")
 	f.BoolVar(&a.flags.local, "local", false, "do not ask the running labd: start one for this command only (needs root)")
+	f.StringVar(&a.flags.server, "server", "", "ask the labd at `URL`, such as https://pve1:9718, by your own rights in PVE: exec, logs, port-forward and version")
+	f.StringVar(&a.flags.tokenFile, "token-file", "", "`FILE` with your PVE API token for --server, one line user@realm!name=secret")
+	f.StringVar(&a.flags.caFile, "ca-file", "", "`FILE` with the authority of --server's certificate; PVE's own is /etc/pve/pve-root-ca.pem")
 	f.StringVar(&a.flags.socket, "socket", DefaultSocket, "where the running labd answers")
 	root.AddGroup(groups()...)
 	add := func(id string, commands ...*cobra.Command) {
@@ -169,6 +174,13 @@ plan was made; 130 interrupted.`,
 	root.InitDefaultCompletionCmd()
 	for _, name := range []string{"output", "output-format"} {
 		_ = root.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(formatsOf(name), cobra.ShellCompDirectiveNoFileComp))
+	}
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Short = "Print the script that completes commands and values in a shell"
+			c.Long = "Prints the script for a shell. The package brings those for bash, zsh and fish. Values, such as the names of storages,\ncome from the running labd."
+			c.Example = "  labctl completion bash > /etc/bash_completion.d/labctl"
+		}
 	}
 	a.prepare(root)
 	return root

@@ -45,7 +45,7 @@ type duplex interface {
 
 // upgrade opens a stream. Its end is the caller's to close; ctx ends it too.
 func (c *client) upgrade(ctx context.Context, path, protocol string) (duplex, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://labd"+path, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, http.NoBody)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,12 @@ func (a *app) versionCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := apiv1.Version{Labctl: a.version}
 			c := newClient(a.flags.socket, a.flags.timeout, 0)
+			if a.flags.server != "" {
+				var err error
+				if c, err = a.connectServer(); err != nil {
+					return err
+				}
+			}
 			defer c.close()
 			var daemon apiv1.Version
 			err := c.get(cmd.Context(), "/v1/version", &daemon)

@@ -62,6 +62,8 @@ type Listen struct {
 	API bool `toml:"api"`
 	// WebConfigFile gives that port TLS and passwords, in the form of Prometheus' exporters; empty for neither.
 	WebConfigFile string `toml:"web_config_file"`
+	// LAN is the TLS address for callers from the network, such as ":9718"; empty opens no port.
+	LAN string `toml:"lan"`
 	// Hosts are names that the Host header of a request may carry, besides localhost and any IP address.
 	Hosts []string `toml:"hosts"`
 }
@@ -249,6 +251,11 @@ func (c Config) validate() error {
 	}
 	if file := c.Listen.WebConfigFile; file != "" && !filepath.IsAbs(file) {
 		return policy.Wrong("listen.web_config_file", "%q is not an absolute path", file)
+	}
+	if c.Listen.LAN != "" {
+		if _, _, err := net.SplitHostPort(c.Listen.LAN); err != nil {
+			return policy.Wrong("listen.lan", "%w", err)
+		}
 	}
 	if c.Listen.Metrics != "" {
 		if _, _, err := net.SplitHostPort(c.Listen.Metrics); err != nil {

@@ -43,6 +43,18 @@ func (c lxcContainers) ContainersNamed(ctx context.Context, name string) ([]int,
 	return ids, nil
 }
 
+// Privileged reports whether root in a container is the host's root: PVE's configuration says unprivileged: 1 where it is
+// not. What cannot be read is an error, never a no.
+func (c lxcContainers) Privileged(ctx context.Context, ct int) (bool, error) {
+	data, err := c.host.ReadFile(ctx, filepath.Join(c.host.PVE, "lxc", strconv.Itoa(ct)+".conf"))
+	if err != nil {
+		return false, fmt.Errorf("read whether container %d is privileged: %w", ct, err)
+	}
+	config := pve.ParseGuestConfig(pve.LXC, data)
+	value, ok := config.Live().Get("unprivileged")
+	return !ok || value != "1", nil
+}
+
 // OpenContainer takes hold of a running container and of the socket of the daemon that listens in it.
 func (c lxcContainers) OpenContainer(ctx context.Context, ct int) (server.OpenContainer, error) {
 	open, err := lxc.Open(ctx, c.host, ct)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"labd/internal/access"
 	"labd/internal/config"
 	"labd/internal/host"
 	"labd/internal/metric"
@@ -29,6 +30,8 @@ type daemon struct {
 	// metrics are what telemetry answers on the TCP port, among others.
 	metrics   *metric.Gatherer
 	telemetry http.Handler
+	// lan answers callers from the network.
+	lan http.Handler
 	// end ends the life of the jobs.
 	end context.CancelFunc
 }
@@ -59,7 +62,8 @@ func buildDaemon(life context.Context, end context.CancelFunc, cfg config.Config
 	loops := []*reconcile.Loop{drives.loop(cfg, s, reports), storages.loop(cfg, s, reports), networks.loop}
 	answers := server.New(server.Config{
 		Node: cfg.PVE.Node, Version: s.version, Kernel: h.KernelRelease(), NVMe: drives.job, Storage: storages.job, Network: networks.job,
-		Placement: placed.latest, Prober: networks, Containers: lxcContainers{h}, StorageConfig: storageConfig{cfg, h, versions}, Drives: drives.memory,
+		Placement: placed.latest, Prober: networks, StorageConfig: storageConfig{cfg, h, versions}, Drives: drives.memory,
+		Containers: lxcContainers{h}, Rights: access.NewJudge(callerRights{cfg}, func() int { return versions.major(life) }, time.Now),
 		Planner: &planner{cfg: cfg, host: h, jobs: all}, Runner: runner, BeginChange: s.beginChange, Findings: s.findings, Events: s.events,
 		Notifications: s.notifications, Configuration: s.configurationOf(cfg), LoopNotes: func() []string { return loopNotes(loops) },
 		AfterApply: all.lookAgain, Log: s.log,
@@ -75,6 +79,7 @@ func buildDaemon(life context.Context, end context.CancelFunc, cfg config.Config
 			return nil, err
 		}
 	}
+	d.lan = answers.LAN()
 	d.telemetry, err = server.Telemetry{Node: cfg.PVE.Node, Version: s.version, Metrics: d.metrics, Health: d, Hosts: cfg.Listen.Hosts, API: api, Page: page}.Handler()
 	return d, err
 }

@@ -117,9 +117,10 @@ func checkFixed(old, cfg config.Config) error {
 		{"paths.state", old.Paths.State, cfg.Paths.State},
 		{"paths.run", old.Paths.Run, cfg.Paths.Run},
 		{"listen.web_config_file", old.Listen.WebConfigFile, cfg.Listen.WebConfigFile},
+		{"listen.lan", old.Listen.LAN, cfg.Listen.LAN},
 	} {
 		if key.old != key.value {
-			return fmt.Errorf("key %q: %s in place of %s takes a restart: systemctl restart labd", key.name, key.value, key.old)
+			return fmt.Errorf("key %q: %q in place of %q takes a restart: systemctl restart labd", key.name, key.value, key.old)
 		}
 	}
 	return nil

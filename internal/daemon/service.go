@@ -199,6 +199,10 @@ func (s *service) run(parent context.Context, hangups <-chan os.Signal) error {
 	if r.stopPort, err = r.openPort(d.cfg.Listen); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	if err := r.openLAN(d.cfg, d.host); err != nil {
+		// The node's own jobs do not depend on callers from elsewhere.
+		s.log.Error("callers from the network are not served", "err", err)
+	}
 	r.start(func() error { return s.serve(ctx, listener, s.api, "the API") })
 	r.stopLoops = d.startLoops(ctx)
 	r.start(func() error { s.watchdog(ctx); return nil })

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/netip"
+	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -24,6 +27,7 @@ type snapshot struct {
 	at      time.Time // of the host
 	host    Host
 	running []int
+	stopped []int
 	gone    map[int]bool
 	// containers are those that run, looked when each was looked into.
 	containers map[int]Container
@@ -80,15 +84,16 @@ func (o *Observer) lookAtHost(ctx context.Context) (fresh []int, err error) {
 	if err != nil {
 		return nil, err
 	}
+	h.Filter = readHostFilter(ctx, o.host, o.filter, hostAddresses(h))
 	running, err := o.containers.Running(ctx)
 	if err != nil {
 		return nil, err
 	}
-	gone := o.gone()
+	gone, stopped := o.gone(), o.stopped(running)
 	o.mu.Lock()
 	s := &o.seen
-	s.change(!reflect.DeepEqual(s.host, h) || !slices.Equal(s.running, running) || !maps.Equal(s.gone, gone))
-	s.at, s.host, s.running, s.gone = at, h, running, gone
+	s.change(!reflect.DeepEqual(s.host, h) || !slices.Equal(s.running, running) || !maps.Equal(s.gone, gone) || !slices.Equal(s.stopped, stopped))
+	s.at, s.host, s.running, s.gone, s.stopped = at, h, running, gone, stopped
 	for _, id := range running {
 		if _, known := s.containers[id]; !known {
 			fresh = append(fresh, id)
@@ -102,6 +107,31 @@ func (o *Observer) lookAtHost(ctx context.Context) (fresh []int, err error) {
 	o.mu.Unlock()
 	o.containers.Keep(running)
 	return fresh, nil
+}
+
+func hostAddresses(h Host) []netip.Addr {
+	out := make([]netip.Addr, 0, len(h.Addresses))
+	for _, a := range h.Addresses {
+		out = append(out, a.Prefix.Addr())
+	}
+	return out
+}
+
+// stopped returns the containers of this node that do not run. PVE makes the directory with a container and takes it away when
+// the container is destroyed or migrated (PVE::LXC, destroy_lxc_container).
+func (o *Observer) stopped(running []int) []int {
+	entries, err := os.ReadDir(o.host.LXC)
+	if err != nil {
+		return nil // then only those that run are known
+	}
+	var out []int
+	for _, e := range entries {
+		if id, err := strconv.Atoi(e.Name()); err == nil && id > 0 && e.IsDir() && !slices.Contains(running, id) {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // gone are the owners' containers that do not exist any more.
@@ -190,7 +220,7 @@ func (o *Observer) Facts() (*Facts, error) {
 	s.change(stamp != s.state || !slices.Equal(contentions, s.contentions))
 	s.state, s.contentions = stamp, contentions
 	f := &Facts{
-		At: s.at, Host: s.host, Switch: stored, Owners: owners, Gone: s.gone, ForwardingSet: forwarding, Approved: approved,
+		At: s.at, Host: s.host, Stopped: s.stopped, Switch: stored, Owners: owners, Gone: s.gone, ForwardingSet: forwarding, Approved: approved,
 		Looked: maps.Clone(s.looked), Contentions: contentions, Version: s.version, Repairs: repairs, Containers: make([]Container, 0, len(s.containers)),
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.containers)) {
@@ -206,5 +236,5 @@ func (o *Observer) Watch(ctx context.Context, log *slog.Logger, wake watch.Wake)
 
 // Close closes the containers that are held open.
 func (o *Observer) Close() error {
-	return o.containers.Close()
+	return errors.Join(o.filter.Close(), o.containers.Close())
 }

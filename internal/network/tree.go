@@ -43,7 +43,7 @@ type TreeItem struct {
 	Children []TreeItem
 }
 
-// Tree returns the node with its running LXC containers, their Docker containers by compose project, the networks and the
+// Tree returns the node with its LXC containers, those that do not run last, their Docker containers by compose project, the networks and the
 // routes that lead there. A network stands below what uses it: the one Docker container, the one project, else the LXC
 // container. It is pure.
 func Tree(r *Report, node string) TreeItem {
@@ -52,6 +52,10 @@ func Tree(r *Report, node string) TreeItem {
 		root.add((&tree{report: r, container: &r.facts.Containers[i]}).lxc())
 	}
 	root.State = count(len(root.Children), "container") + " running"
+	for _, id := range r.facts.Stopped {
+		name := strconv.Itoa(id)
+		root.add(TreeItem{ID: string(finding.LXC(name)), Kind: KindLXC, Name: name, Health: HealthInfo, State: "stopped"})
+	}
 	return root
 }
 

@@ -3,6 +3,9 @@ package network
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +14,7 @@ import (
 	"labd/internal/docker"
 	"labd/internal/finding"
 	"labd/internal/health"
+	"labd/internal/host"
 )
 
 // text is the tree with an indent for each level.
@@ -40,6 +44,7 @@ func TestTree(t *testing.T) {
 	hung := sampleContainer(t, 102, "172.20.0.0/24")
 	hung.Docker, hung.DockerErr = nil, fmt.Errorf("it hangs")
 	f := sampleFacts(t, c, hung)
+	f.Stopped = []int{103}
 	r := Diagnose(f, DefaultPolicy())
 	f.Host.Own = r.Want.Routes
 	want := `node/pve1 [warn] 2 containers running
@@ -53,6 +58,7 @@ func TestTree(t *testing.T) {
         route/172.18.0.0/24 [ok] via 10.77.0.101 dev vmbr0
     network/101/empty [warn] direct, refused, no Docker container uses it
   lxc/102 [warn] running, 10.77.0.102; its Docker does not answer
+  lxc/103 [info] stopped
 `
 	if diff := cmp.Diff(want, Tree(Diagnose(f, DefaultPolicy()), "pve1").text("")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -132,5 +138,20 @@ func TestTreeUnusedNetworkIsNoWarning(t *testing.T) {
 		if item.ID == "lxc/102" && item.Health != HealthInfo {
 			t.Errorf("%s", item.text(""))
 		}
+	}
+}
+
+// What has a directory of PVE's and does not run is stopped.
+func TestStoppedContainers(t *testing.T) {
+	paths := host.DefaultPaths()
+	paths.LXC = t.TempDir()
+	for _, name := range []string{"101", "102", "lost+found", "9x"} {
+		if err := os.Mkdir(filepath.Join(paths.LXC, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := &Observer{host: host.New(paths, "")}
+	if got := o.stopped([]int{101}); !slices.Equal(got, []int{102}) {
+		t.Errorf("stopped %v", got)
 	}
 }

@@ -53,11 +53,23 @@ func NewCallerAPI(c ClientConfig) (*CallerAPI, error) {
 	return &CallerAPI{
 		base: base.Scheme + "://" + base.Host + prefix,
 		client: &http.Client{
-			Transport:     &strictTransport{next: transport, prefix: prefix, timeout: c.Timeout, limit: callerAnswer},
+			Transport:     &closer{&strictTransport{next: transport, prefix: prefix, timeout: c.Timeout, limit: callerAnswer}, transport},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
 }
+
+// closer lets http.Client reach the idle connections below a wrapped transport.
+type closer struct {
+	http.RoundTripper
+	below *http.Transport
+}
+
+// CloseIdleConnections closes them.
+func (c *closer) CloseIdleConnections() { c.below.CloseIdleConnections() }
+
+// Close drops idle connections.
+func (a *CallerAPI) Close() { a.client.CloseIdleConnections() }
 
 // callerAnswer is the most that is read of an answer, in bytes.
 const callerAnswer = 1 << 20

@@ -218,7 +218,7 @@ func TestPublicRoutes(t *testing.T) {
 		if rt.public {
 			want = http.StatusOK
 			public++
-			if method != http.MethodGet || rt.access != reads {
+			if method != http.MethodGet || rt.audience != reads {
 				t.Errorf("%s is public", rt.pattern)
 			}
 		}

@@ -247,7 +247,7 @@ func (b *spec) document(routes []route) string {
 
 func (b *spec) operation(rt route) yaml.MapSlice {
 	op := yaml.MapSlice{pair("summary", rt.summary), pair("operationId", operationID(rt.pattern))}
-	if rt.access != reads {
+	if rt.audience != reads {
 		op = append(op, pair("x-labd-access", "root"))
 	}
 	if rt.public {

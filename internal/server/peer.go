@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"labd/internal/access"
 )
 
 // Group is the group whose members may read.
@@ -21,6 +23,9 @@ type caller struct {
 	mayRead, mayApply bool
 	// public says that nobody vouches for the caller, who came by TCP.
 	public bool
+	// credential is what a caller from the network showed, address where from.
+	credential *access.Credential
+	address    string
 }
 
 func identity(ctx context.Context) caller {

@@ -61,6 +61,8 @@ type Config struct {
 	Drives interface{ Forget(serial string) error }
 	// Containers opens what streams lead to.
 	Containers Containers
+	// Rights says what callers from the network may do; nil where none are let in.
+	Rights Rights
 	// Prober finds out where packets to a Docker container end.
 	Prober  Prober
 	Planner Planner

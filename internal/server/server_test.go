@@ -127,18 +127,18 @@ func ask(t *testing.T, s *Server, who caller, method, path, body string, out any
 // Each route lets in whom it should: nobody unknown, readers only to read, root to all.
 func TestWhoMayAskWhat(t *testing.T) {
 	s := testServer(t)
-	seen := map[access]int{}
+	seen := map[audience]int{}
 	for _, rt := range s.routes() {
 		method, path, _ := strings.Cut(rt.pattern, " ")
 		path = strings.ReplaceAll(path, "{id}", "1")
-		if isChange := method == http.MethodDelete || strings.HasSuffix(path, "/apply") || strings.HasSuffix(path, "/undo"); isChange && rt.access != changes {
+		if isChange := method == http.MethodDelete || strings.HasSuffix(path, "/apply") || strings.HasSuffix(path, "/undo"); isChange && rt.audience != changes {
 			t.Errorf("%s is open to readers", rt.pattern)
 		}
-		seen[rt.access]++
+		seen[rt.audience]++
 		for _, tt := range []struct {
 			who     caller
 			allowed bool
-		}{{stranger, false}, {reader, rt.access == reads}, {root, true}} {
+		}{{stranger, false}, {reader, rt.audience == reads}, {root, true}} {
 			rec := ask(t, s, tt.who, method, path, "{}", nil)
 			if forbidden := rec.Code == http.StatusForbidden; forbidden == tt.allowed {
 				t.Errorf("%s as %q: %d", rt.pattern, tt.who.name, rec.Code)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	apiv1 "labd/api/v1"
+	"labd/internal/access"
 	"labd/internal/frame"
 	"labd/internal/lxc"
 	"labd/internal/stream"
@@ -26,6 +27,8 @@ import (
 type Containers interface {
 	// ContainersNamed returns the ids of the running containers with a host name.
 	ContainersNamed(ctx context.Context, name string) ([]int, error)
+	// Privileged reports whether root in a container is the host's root.
+	Privileged(ctx context.Context, ct int) (bool, error)
 	// OpenContainer fails with an error that wraps lxc.ErrNotRunning.
 	OpenContainer(ctx context.Context, ct int) (OpenContainer, error)
 }
@@ -64,6 +67,7 @@ type streams struct {
 type pendingExec struct {
 	exec      stream.Exec
 	caller    string
+	ct        int
 	container OpenContainer
 	docker    stream.Docker
 	id        string // Docker's
@@ -150,23 +154,35 @@ func noExec(id string) error {
 	return &apiError{http.StatusNotFound, apiv1.ErrorNotFound, fmt.Sprintf("no command %.40q waits for this caller", id), "a command is started once, within a minute"}
 }
 
-// target opens the LXC container of a request and finds the Docker container in it. The caller closes the first.
-func (s *Server) target(r *http.Request) (OpenContainer, stream.Docker, stream.Container, error) {
+// target is where a stream leads to. Who asked for it closes open.
+type target struct {
+	ct     int
+	open   OpenContainer
+	docker stream.Docker
+	found  stream.Container
+}
+
+// target makes sure that the caller may do a, opens the LXC container of a request and finds the Docker container in it.
+func (s *Server) target(r *http.Request, a access.Action) (target, error) {
 	ct, err := s.containerID(r.Context(), r.PathValue("ct"))
 	if err != nil {
-		return nil, stream.Docker{}, stream.Container{}, err
+		return target{}, err
+	}
+	if err := s.may(r.Context(), a, ct); err != nil {
+		s.audit(r, "denied", string(a), r.PathValue("ct")+"/"+r.PathValue("name"), "reason", err.Error())
+		return target{}, err
 	}
 	open, err := s.Containers.OpenContainer(r.Context(), ct)
 	if err != nil {
-		return nil, stream.Docker{}, stream.Container{}, streamError(ct, err)
+		return target{}, streamError(ct, err)
 	}
 	docker := stream.Docker{To: open}
 	found, err := docker.Find(r.Context(), r.PathValue("name"))
 	if err != nil {
 		_ = open.Close()
-		return nil, stream.Docker{}, stream.Container{}, streamError(ct, err)
+		return target{}, streamError(ct, err)
 	}
-	return open, docker, found, nil
+	return target{ct, open, docker, found}, nil
 }
 
 // containerID reads a container's id, or its name where only one has it.
@@ -210,7 +226,7 @@ func streamError(ct int, err error) error {
 
 // audit writes down what became of a stream: who, what, where to, how much. Never what went through it.
 func (s *Server) audit(r *http.Request, event, action, target string, more ...any) {
-	s.Log.Info("stream "+event, append([]any{"user", identity(r.Context()).name, "action", action, "target", target}, more...)...)
+	s.Log.Info("stream "+event, append([]any{"user", identity(r.Context()).name, "client", identity(r.Context()).address, "action", action, "target", target}, more...)...)
 }
 
 func (s *Server) createExec(w http.ResponseWriter, r *http.Request) {
@@ -223,24 +239,24 @@ func (s *Server) createExec(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, &apiError{http.StatusBadRequest, apiv1.ErrorUsage, fmt.Sprintf("a command has 1 to %d words and %d variables at most", apiv1.MaxCommand, apiv1.MaxEnv), ""})
 		return
 	}
-	open, docker, found, err := s.target(r)
+	to, err := s.target(r, access.Exec)
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
 	e := &pendingExec{
 		exec:   stream.Exec{Command: req.Command, TTY: req.TTY, Stdin: req.Stdin, User: req.User, WorkDir: req.WorkDir, Env: req.Env},
-		caller: identity(r.Context()).name, container: open, docker: docker, target: r.PathValue("ct") + "/" + found.Name,
+		caller: identity(r.Context()).name, ct: to.ct, container: to.open, docker: to.docker, target: r.PathValue("ct") + "/" + to.found.Name,
 	}
 	if req.Size != nil {
 		e.exec.Size = stream.Size{Rows: req.Size.Rows, Columns: req.Size.Columns}
 	}
-	if e.id, err = docker.CreateExec(r.Context(), found.ID, e.exec); err != nil {
-		_ = open.Close()
+	if e.id, err = to.docker.CreateExec(r.Context(), to.found.ID, e.exec); err != nil {
+		_ = to.open.Close()
 		s.fail(w, streamError(0, fmt.Errorf("%s: %w", e.target, err)))
 		return
 	}
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindExecReport, time.Now(), []apiv1.ExecItem{{ID: s.streams.add(e), Container: found.Name}}, nil, nil))
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindExecReport, time.Now(), []apiv1.ExecItem{{ID: s.streams.add(e), Container: to.found.Name}}, nil, nil))
 }
 
 func (s *Server) startExec(w http.ResponseWriter, r *http.Request) {
@@ -261,6 +277,10 @@ func (s *Server) startExec(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.streams.forget(id, true)
+	if err := s.may(r.Context(), access.Exec, e.ct); err != nil {
+		s.fail(w, err)
+		return
+	}
 	backend, err := e.docker.StartExec(r.Context(), e.id, e.exec)
 	if err != nil {
 		s.fail(w, streamError(0, fmt.Errorf("%s: %w", e.target, err)))
@@ -275,7 +295,9 @@ func (s *Server) startExec(w http.ResponseWriter, r *http.Request) {
 	s.audit(r, "start", "exec", e.target, "command", e.exec.Command[0], "words", len(e.exec.Command), "tty", e.exec.TTY)
 	began := time.Now()
 	exit := -1
-	counts, err := stream.Framed(context.Background(), caller, backend, early, e.exec.TTY, func(err error) []byte {
+	allowed, stop := s.whileAllowed(r, access.Exec, e.ct)
+	defer stop()
+	counts, err := stream.Framed(allowed, caller, backend, early, e.exec.TTY, func(err error) []byte {
 		var result apiv1.ExecResult
 		if err == nil {
 			ctx, cancel := context.WithTimeout(context.Background(), connectTime)
@@ -324,13 +346,19 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer end()
-	open, docker, found, err := s.target(r)
+	to, err := s.target(r, access.Logs)
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
-	defer open.Close()
-	target, began := r.PathValue("ct")+"/"+found.Name, time.Now()
+	defer to.open.Close()
+	target, began := r.PathValue("ct")+"/"+to.found.Name, time.Now()
+	allowed, stop := s.whileAllowed(r, access.Logs, to.ct)
+	defer stop()
+	// A caller that goes away ends the request, a right that is taken away ends it too.
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(allowed, cancel)()
 	s.audit(r, "start", "logs", target)
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Time{}) // a stream may be silent for days
@@ -338,7 +366,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 	_ = control.Flush()
 	out, n := frame.NewWriter(w), int64(0)
-	err = docker.Logs(r.Context(), found.ID, stream.LogOptions{Follow: isOn(q.Get("follow")), Timestamps: isOn(q.Get("timestamps")), Since: q.Get("since"), Tail: q.Get("tail")},
+	err = to.docker.Logs(ctx, to.found.ID, stream.LogOptions{Follow: isOn(q.Get("follow")), Timestamps: isOn(q.Get("timestamps")), Since: q.Get("since"), Tail: q.Get("tail")},
 		func(id byte, p []byte) error {
 			n += int64(len(p))
 			return errors.Join(out.Write(id, p), control.Flush())
@@ -368,20 +396,20 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer end()
-	open, _, found, err := s.target(r)
+	to, err := s.target(r, access.PortForward)
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
-	defer open.Close()
-	target := fmt.Sprintf("%s/%s:%d", r.PathValue("ct"), found.Name, port)
-	if !found.Running {
+	defer to.open.Close()
+	target := fmt.Sprintf("%s/%s:%d", r.PathValue("ct"), to.found.Name, port)
+	if !to.found.Running {
 		s.fail(w, &apiError{http.StatusConflict, apiv1.ErrorRefused, target + ": the Docker container does not run", "start it, then try again"})
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), connectTime)
 	defer cancel()
-	backend, err := open.Connect(ctx, found.PID, found.Addresses, uint16(port))
+	backend, err := to.open.Connect(ctx, to.found.PID, to.found.Addresses, uint16(port))
 	if err != nil {
 		s.fail(w, &apiError{http.StatusBadGateway, apiv1.ErrorInternal, fmt.Sprintf("connect to %s: %v", target, err), "nothing listens there, or not yet"})
 		return
@@ -394,7 +422,9 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 	}
 	began := time.Now()
 	s.audit(r, "start", "port-forward", target)
-	counts, err := stream.Tunnel(context.Background(), caller, backend, early, tcpDrain)
+	allowed, stop := s.whileAllowed(r, access.PortForward, to.ct)
+	defer stop()
+	counts, err := stream.Tunnel(allowed, caller, backend, early, tcpDrain)
 	s.audit(r, "end", "port-forward", target, "bytesIn", counts.ToBackend, "bytesOut", counts.ToCaller, "seconds", time.Since(began).Seconds(), "reason", reason(err))
 }
 

@@ -40,6 +40,8 @@ func (c *containersOf) ContainersNamed(_ context.Context, name string) ([]int, e
 	return nil, nil
 }
 
+func (c *containersOf) Privileged(_ context.Context, ct int) (bool, error) { return ct == 666, nil }
+
 func (c *containersOf) OpenContainer(_ context.Context, ct int) (OpenContainer, error) {
 	if ct != 101 {
 		return nil, fmt.Errorf("container %d: %w", ct, lxc.ErrNotRunning)

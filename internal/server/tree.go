@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"strconv"
 
 	apiv1 "labd/api/v1"
 	"labd/internal/network"
@@ -37,12 +38,17 @@ func (s *Server) routerAdvice(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	query := r.URL.Query()
+	remove, err := strconv.ParseBool(cmp.Or(query.Get("remove"), "0"))
+	if err != nil {
+		s.fail(w, fmt.Errorf("%w: remove is 1 or 0, not %q", ErrBadRequest, query.Get("remove")))
+		return
+	}
 	var item apiv1.RouterItem
 	var notes []string
 	if format := query.Get("hosts"); format != "" {
 		item, notes, err = namesToAPI(report, format)
 	} else {
-		item, notes, err = routesToAPI(report, router.Request{Style: cmp.Or(query.Get("style"), router.StylePlain), Remove: query.Get("remove") != ""})
+		item, notes, err = routesToAPI(report, router.Request{Style: cmp.Or(query.Get("style"), router.StylePlain), Remove: remove})
 	}
 	if err != nil {
 		s.fail(w, fmt.Errorf("%w: %w", ErrBadRequest, err))

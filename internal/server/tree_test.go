@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -25,10 +26,21 @@ func TestRouterStyles(t *testing.T) {
 			t.Errorf("%s: %+v", style, answer.Items)
 		}
 	}
-	var problem apiv1.Problem
-	ask(t, s, root, http.MethodGet, "/v1/router?style=cisco", "", &problem)
-	if problem.Status != http.StatusBadRequest {
-		t.Errorf("an unknown style: %+v", problem)
+	if diff := cmp.Diff(router.NamesFormats(), apiv1.HostsFormats()); diff != "" {
+		t.Errorf("formats of names, -network +api/v1:\n%s", diff)
+	}
+	for _, query := range []string{"hosts=hosts", "hosts=pihole", "style=frr&remove=1", "style=frr&remove=0"} {
+		var answer apiv1.Envelope[apiv1.RouterItem]
+		ask(t, s, root, http.MethodGet, "/v1/router?"+query, "", &answer)
+		if len(answer.Items) != 1 || answer.Items[0].Remove != strings.Contains(query, "remove=1") {
+			t.Errorf("%s: %+v", query, answer.Items)
+		}
+	}
+	for _, query := range []string{"style=cisco", "hosts=bind", "remove=perhaps"} {
+		var problem apiv1.Problem
+		if ask(t, s, root, http.MethodGet, "/v1/router?"+query, "", &problem); problem.Status != http.StatusBadRequest {
+			t.Errorf("%s: %+v", query, problem)
+		}
 	}
 }
 

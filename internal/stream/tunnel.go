@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -147,10 +148,14 @@ func pipe(dst net.Conn, src io.Reader) (int64, error) {
 	return n, closeWrite(dst)
 }
 
-// waitGone waits until the other side of a connection is gone for good, and reports whether it can tell: on a unix socket
-// a peer that closed shows as POLLHUP, one that only ended its sending half as POLLRDHUP (unix(7), poll(2)). The wait is
+// waitGone waits until the other side of a connection is gone for good, and reports whether it can tell. By TLS a peer that
+// only ended its sending half keeps the TCP connection below open. On a unix socket a peer that closed shows as POLLHUP, one that only ended its sending half as POLLRDHUP (unix(7), poll(2)). The wait is
 // the runtime's poller's, without a thread, and ends when the connection is closed here.
 func waitGone(c net.Conn) bool {
+	if secure, ok := c.(*tls.Conn); ok {
+		_, err := secure.NetConn().Read(make([]byte, 1))
+		return err != nil && !errors.Is(err, net.ErrClosed)
+	}
 	unixConn, ok := c.(*net.UnixConn)
 	if !ok {
 		return false

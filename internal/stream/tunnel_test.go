@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -322,5 +324,51 @@ func TestOutputArrivesThoughTheInputIsNotWanted(t *testing.T) {
 	<-flooded
 	if o := wait(t, done); o.err != nil {
 		t.Error(o.err)
+	}
+}
+
+// secure makes TLS of a pair of connections.
+func secure(t *testing.T, near, far net.Conn) (server, client *tls.Conn) {
+	t.Helper()
+	pair := httptest.NewUnstartedServer(nil)
+	pair.StartTLS()
+	defer pair.Close()
+	server = tls.Server(near, &tls.Config{Certificates: pair.TLS.Certificates})
+	client = tls.Client(far, &tls.Config{InsecureSkipVerify: true}) // who it is, is not what is tested
+	done := make(chan error, 1)
+	go func() { done <- server.Handshake() }()
+	if err := errors.Join(client.Handshake(), <-done); err != nil {
+		t.Fatal(err)
+	}
+	return server, client
+}
+
+// By TLS, too, a caller that only sends no more is told from one that is gone.
+func TestACallerByTLSThatIsGone(t *testing.T) {
+	caller, near := unixPair(t)
+	server, client := secure(t, near, caller)
+	far, backend := unixPair(t)
+	out := make(chan outcome, 1)
+	go func() {
+		counts, err := Tunnel(t.Context(), server, far, nil, time.Minute)
+		out <- outcome{counts, err}
+	}()
+	if err := client.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(backend); err != nil || len(got) != 0 {
+		t.Fatalf("%q, %v", got, err)
+	}
+	// It still takes an answer.
+	if _, err := io.WriteString(backend, "answer"); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 6)
+	if _, err := io.ReadFull(client, got); err != nil || string(got) != "answer" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	_ = caller.Close() // as a killed process
+	if o := wait(t, out); !errors.Is(o.err, errCallerGone) {
+		t.Errorf("ended with %v", o.err)
 	}
 }

@@ -21,6 +21,8 @@ type authority struct {
 	pem         []byte
 	server      tls.Certificate
 	fingerprint string // SHA-256 of the node's certificate, "AA:BB:…"
+	// nodePEM and nodeKey are the node's certificate and key.
+	nodePEM, nodeKey []byte
 }
 
 func newAuthority(node string) (*authority, error) {
@@ -51,6 +53,10 @@ func newAuthority(node string) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
 	var hex []string
 	for _, b := range sha256.Sum256(der) {
 		hex = append(hex, fmt.Sprintf("%02X", b))
@@ -58,6 +64,8 @@ func newAuthority(node string) (*authority, error) {
 	return &authority{
 		pem:         pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
 		server:      tls.Certificate{Certificate: [][]byte{der, caDER}, PrivateKey: key},
+		nodePEM:     pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		nodeKey:     pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}),
 		fingerprint: strings.Join(hex, ":"),
 	}, nil
 }

@@ -145,5 +145,14 @@ func (s *Server) storageResources(c *call) ([]any, error) {
 
 // WriteCA puts the root certificate where PVE keeps it.
 func (s *Server) WriteCA() error {
-	return os.WriteFile(s.path("etc/pve/pve-root-ca.pem"), s.ca.pem, 0o640)
+	dir := "etc/pve/nodes/" + s.cfg.Node
+	if err := os.MkdirAll(s.path(dir), 0o755); err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{"etc/pve/pve-root-ca.pem": s.ca.pem, dir + "/pve-ssl.pem": s.ca.nodePEM, dir + "/pve-ssl.key": s.ca.nodeKey} {
+		if err := os.WriteFile(s.path(name), data, 0o640); err != nil {
+			return err
+		}
+	}
+	return nil
 }
