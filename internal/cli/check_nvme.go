@@ -55,11 +55,11 @@ DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a disk 
 				if redacted {
 					redact(&report)
 				}
-				print, exit := a.printDrives, checkExit(report.Findings, unknowns(report.Items, func(i apiv1.NVMeItem) apiv1.Health { return i.Verdict })...)
+				show, exit := a.printDrives, checkExit(report.Findings, unknowns(report.Items, func(i apiv1.NVMeItem) apiv1.Health { return i.Verdict })...)
 				if kernel != "" {
-					print, exit = a.printPredictions, predictionExit(report.Items)
+					show, exit = a.printPredictions, predictionExit(report.Items)
 				}
-				if err := emit(a, report, func(i apiv1.NVMeItem) string { return i.ID }, func(wide bool) { print(report, wide) }); err != nil {
+				if err := emit(a, report, func(i apiv1.NVMeItem) string { return i.ID }, func(wide bool) { show(report, wide) }); err != nil {
 					return err
 				}
 				return exit

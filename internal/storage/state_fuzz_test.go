@@ -2,13 +2,10 @@ package storage
 
 import (
 	"encoding/json"
-	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"labd/internal/host"
 	"labd/internal/statefile"
 )
 
@@ -44,23 +41,5 @@ func FuzzMonitors(f *testing.F) {
 				t.Errorf("a monitor %q", monitor)
 			}
 		}
-	})
-}
-
-func FuzzCrypttab(f *testing.F) {
-	f.Add("data UUID=6b8b4567-327b-23c6-643c-986966334873 none luks\n# c\n\nshort\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		if len(text) > 1<<12 {
-			return
-		}
-		h := host.New(host.DefaultPaths(), "")
-		dir := t.TempDir()
-		h.Etc, h.Dev, h.Sysfs, h.Procfs = filepath.Join(dir, "etc"), filepath.Join(dir, "dev"), filepath.Join(dir, "sys"), filepath.Join(dir, "proc")
-		if err := errors.Join(os.MkdirAll(h.Etc, 0o755), os.WriteFile(filepath.Join(h.Etc, "crypttab"), []byte(text), 0o600)); err != nil {
-			t.Fatal(err)
-		}
-		reader := h.NewReader(0)
-		defer reader.Close()
-		_ = hasLockedDisk(reader, h.Paths) // must not panic
 	})
 }
