@@ -92,7 +92,10 @@ func TestWhatMayHoldAMissingName(t *testing.T) {
 	mapped := func(name, mapper, uuid string) disk {
 		return disk{name: name, attrs: map[string]string{"dm/name": mapper, "dm/uuid": uuid}}
 	}
-	dm := func(d disk, content map[int]string, holders ...string) disk { d.content, d.holders = content, holders; return d }
+	dm := func(d disk, content map[int]string, holders ...string) disk {
+		d.content, d.holders = content, holders
+		return d
+	}
 	for _, tt := range []struct {
 		name  string
 		what  string // "" is a file system's UUID
