@@ -13,19 +13,25 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 DEMO_PACKAGES := docker.io iptables nftables iproute2 iputils-ping lxc uidmap busybox-static e2fsprogs pci.ids util-linux mount systemd
 TEST_PACKAGES := $(DEMO_PACKAGES) ipset lvm2 curl procps gcc libc6-dev debootstrap prometheus shellcheck lintian qemu-system-x86 cpio xz-utils postfix frr dnsmasq-base radvd udhcpc dhcpcd-base isc-dhcp-client chromium
 
-.PHONY: build deb demo test test-full lint unit soak soak-hosts bench screenshots mutants fuzz packages-demo packages-test clean
+.PHONY: build go deb release demo test test-full lint unit soak soak-hosts bench screenshots mutants fuzz packages-demo packages-test clean
 
-build: ## static binaries in bin/
+go: # says where to get Go before anything is installed or built
+	@test/go.sh '$(GO)'
+
+build: go ## static binaries in bin/
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/labd ./cmd/labctl
 
-deb: ## the Debian package, in dist/
+deb: go ## the Debian package, in dist/
 	@packaging/build.sh '$(VERSION)' $$($(GO) env GOARCH)
 
-packages-demo:
+release: go ## packages, tarballs, an apt repository, bills of materials and checksums, in dist/release; LABD_SIGNING_KEY signs
+	@packaging/release.sh '$(VERSION)'
+
+packages-demo: go
 	@test/packages.sh $(DEMO_PACKAGES)
 
-packages-test:
+packages-test: go
 	@test/packages.sh $(TEST_PACKAGES)
 
 demo: packages-demo build ## the three jobs on an embedded lab, explained as they go
@@ -39,7 +45,7 @@ lint:
 	@echo '== gofumpt'; files=$$($(TOOL) gofumpt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "not formatted: $$files"; exit 1; fi
 	@echo '== go vet'; $(GO) vet ./...; cd test/peers && $(GO) vet ./...
 	@echo '== staticcheck'; $(TOOL) staticcheck ./...
-	@echo '== shellcheck'; git ls-files '*.sh' .ci/run packaging/postinst packaging/prerm packaging/postrm | xargs -r shellcheck
+	@echo '== shellcheck'; git ls-files '*.sh' .ci/run packaging/preinst packaging/postinst packaging/prerm packaging/postrm | xargs -r shellcheck
 	@echo '== systemd-analyze verify'; test/verify-unit.sh systemd/labd.service
 
 unit:

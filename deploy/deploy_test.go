@@ -13,6 +13,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"labd/docs"
+	"labd/internal/finding"
 	"labd/test/lab"
 )
 
@@ -202,6 +204,14 @@ func TestRules(t *testing.T) {
 			if r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
 				t.Errorf("alert %s does not say what is wrong and what to do", r.Alert)
 			}
+			if !strings.HasPrefix(r.Alert, "Labd") {
+				t.Errorf("alert %s does not begin with Labd: names of alerts are one space for all rules", r.Alert)
+			}
+			if page, ok := strings.CutPrefix(r.Annotations["runbook_url"], "http://{{ $labels.instance }}/runbook/"); !ok {
+				t.Errorf("alert %s has no runbook_url on labd's port: %q", r.Alert, r.Annotations["runbook_url"])
+			} else if _, known := docs.Runbook(page); !known && page != "{{ $labels.code }}" {
+				t.Errorf("alert %s leads to %s, which labd does not have", r.Alert, page)
+			}
 			if !regexp.MustCompile(`alertname: ` + r.Alert + `\n\s+exp_alerts:\n`).MatchString(tested.String()) {
 				t.Errorf("no test in deploy/prometheus sees alert %s fire", r.Alert)
 			}
@@ -211,5 +221,51 @@ func TestRules(t *testing.T) {
 		if out, err := exec.CommandContext(t.Context(), promtool, args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
+	}
+}
+
+// Every finding that is a warning or worse fires an alert: the general one, or one of its own that honours its silence.
+func TestEveryFindingAlerts(t *testing.T) {
+	left := regexp.MustCompile(`code!~"([^"]+)"`)
+	silenced := regexp.MustCompile(`state="silenced",code=~"([^"]+)"`)
+	own := map[string]bool{}
+	excluded := map[string]int{}
+	for _, g := range readRules(t).Groups {
+		for _, r := range g.Rules {
+			for _, m := range left.FindAllStringSubmatch(r.Expr, -1) {
+				for _, code := range strings.Split(m[1], "|") {
+					excluded[code]++
+				}
+			}
+			for _, m := range silenced.FindAllStringSubmatch(r.Expr, -1) {
+				for _, code := range strings.Split(m[1], "|") {
+					own[code] = true
+				}
+			}
+			if m := regexp.MustCompile(`labd_finding\{code=~"([^"]+)"[^}]*state="active"`).FindStringSubmatch(r.Expr); m != nil {
+				for _, code := range strings.Split(m[1], "|") {
+					own[code] = true
+				}
+			}
+		}
+	}
+	own[string(finding.LabdNotifyFailing)] = true // by a metric that no silence reaches
+	known := map[string]bool{}
+	for _, def := range finding.Defs() {
+		known[string(def.Code)] = true
+	}
+	for code, n := range excluded {
+		if !known[code] {
+			t.Errorf("%s is left out of the general alerts and is no finding", code)
+		}
+		if n != 2 {
+			t.Errorf("%s is left out of one general alert and not of the other", code)
+		}
+		if !own[code] {
+			t.Errorf("%s is left out of the general alerts, and no alert of its own honours its silence", code)
+		}
+	}
+	if len(excluded) == 0 {
+		t.Error("no general alert")
 	}
 }

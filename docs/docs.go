@@ -21,6 +21,21 @@ func Finding(code string) (page string, ok bool) {
 	return string(data), err == nil
 }
 
+//go:embed troubleshooting.md nvme.md
+var guides embed.FS
+
+// Runbook returns the page that an alert leads to: that of a finding's code, or troubleshooting or nvme.
+func Runbook(name string) (page string, ok bool) {
+	if page, ok := Finding(name); ok {
+		return page, true
+	}
+	if strings.ContainsAny(name, `/\\`) {
+		return "", false
+	}
+	data, err := guides.ReadFile(name + ".md")
+	return string(data), err == nil
+}
+
 // Codes returns the codes of all findings that have a page, in order.
 func Codes() []string {
 	files, err := fs.Glob(findings, "findings/*.md")

@@ -31,8 +31,7 @@ put 644 packaging/lintian-overrides usr/share/lintian/overrides/labd
 tools=$(mktemp -d)
 trap 'rm -rf "$root" "$tools"' EXIT
 go build -trimpath -o "$tools/" ./cmd/labctl ./packaging/man ./packaging/sbom
-"$tools/man" "$root/usr/share/man/man1" "$program_version"
-rm -f "$root"/usr/share/man/man1/labctl-completion*
+"$tools/man" "$root/usr/share/man" "$program_version"
 put 644 packaging/labd.8 usr/share/man/man8/labd.8
 find "$root/usr/share/man" -type f -exec gzip -9n {} +
 mkdir -p "$root/usr/share/bash-completion/completions" "$root/usr/share/zsh/vendor-completions" "$root/usr/share/fish/vendor_completions.d"
@@ -47,12 +46,19 @@ gzip -9n "$root/$doc/third-party-licences"
 put 644 packaging/copyright "$doc/copyright"
 printf 'labd (%s) stable; urgency=medium\n\n  * See CHANGELOG.md in this directory.\n\n -- %s  %s\n' "$version" \
 	"$(sed -n 's/^Maintainer: //p' packaging/control)" "$(date -u -R --date="@$SOURCE_DATE_EPOCH")" | gzip -9n >"$root/$doc/changelog.gz"
-for page in README.md CHANGELOG.md; do put 644 "$page" "$doc/$page"; done
-(cd docs && find . -name '*.md' -print0) | while IFS= read -r -d '' page; do put 644 "docs/$page" "$doc/$page"; done
+# The pages of docs/ and those of the project lie side by side here, so links between them lose their way through the tree.
+sed -e 's#](docs/#](#g' CHANGELOG.md >"$root/$doc/CHANGELOG.md"
+sed -e 's#](docs/#](#g' CONTRIBUTING.md >"$root/$doc/CONTRIBUTING.md"
+(cd docs && find . -type f ! -name '*.go' -print0) | while IFS= read -r -d '' page; do
+	mkdir -p "$root/$doc/$(dirname "$page")"
+	sed -e 's#](\.\./\.\./deploy/\(prometheus\|grafana\)/#](../examples/#g' -e 's#](\.\./deploy/\(prometheus\|grafana\)/#](examples/#g' \
+		-e 's#](\.\./\(CONTRIBUTING\|CHANGELOG\)\.md#](\1.md#g' -e 's#](\.\./README\.md#](README.md#g' "docs/$page" >"$root/$doc/$page"
+done
+find "$root/$doc" -type f -exec chmod 644 {} +
 for file in deploy/prometheus/labd.rules.yml deploy/grafana/labd.json; do put 644 "$file" "$doc/examples/$(basename "$file")"; done
 
 mkdir "$root/DEBIAN"
-for script in postinst prerm postrm; do install -m 755 "packaging/$script" "$root/DEBIAN/$script"; done
+for script in preinst postinst prerm postrm; do install -m 755 "packaging/$script" "$root/DEBIAN/$script"; done
 (cd "$root" && find etc -type f | sort | sed 's#^#/#') >"$root/DEBIAN/conffiles"
 (cd "$root" && find . -type f ! -path './DEBIAN/*' ! -path './etc/*' -printf '%P\0' | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
 size=$(du -k -s --apparent-size --exclude=DEBIAN "$root" | cut -f1)

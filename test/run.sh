@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 set +e
-go test -tags "${LABD_TEST_TAGS:-}" -race -v -count=1 -timeout 20m ./... 2>&1 | tee "$log" | grep -E '^(ok|FAIL|panic:|[[:space:]]*--- (FAIL|SKIP))'
+go test -tags "${LABD_TEST_TAGS:-}" -race -v -count=1 -timeout 20m ./... 2>&1 | tee "$log" | grep --line-buffered -E '^(ok|FAIL|panic:|[[:space:]]*--- (FAIL|SKIP))'
 code=${PIPESTATUS[0]}
 set -e
 if [ "$code" -ne 0 ]; then

@@ -175,6 +175,13 @@ plan was made; 130 interrupted.`,
 	for _, name := range []string{"output", "output-format"} {
 		_ = root.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(formatsOf(name), cobra.ShellCompDirectiveNoFileComp))
 	}
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Short = "Print the script that completes commands and values in a shell"
+			c.Long = "Prints the script for a shell. The package brings those for bash, zsh and fish. Values, such as the names of storages,\ncome from the running labd."
+			c.Example = "  labctl completion bash > /etc/bash_completion.d/labctl"
+		}
+	}
 	a.prepare(root)
 	return root
 }

@@ -157,7 +157,7 @@ func overall(status apiv1.Envelope[apiv1.StatusItem]) (apiv1.Health, string) {
 		severity  apiv1.Severity
 		one, many string
 	}{
-		{apiv1.SeverityFail, "failure", "failures"}, {apiv1.SeverityWarn, "warning", "warnings"}, {apiv1.SeverityInfo, "remark", "remarks"},
+		{apiv1.SeverityFail, "failure", "failures"}, {apiv1.SeverityWarn, "warning", "warnings"}, {apiv1.SeverityInfo, "note", "notes"},
 	} {
 		if n := counts[s.severity]; n > 0 {
 			parts = append(parts, amount(n, s.one, s.many))

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,20 +43,20 @@ var (
 	descRung     = prometheus.NewDesc(MetricRung, "The first broken rung of an NVMe function: 1 for the one it is, ok where none is.", []string{"id", "rung"}, nil)
 	descInfo     = prometheus.NewDesc(MetricInfo, "What an NVMe function is; always 1.", []string{"id", "device", "pci_id", "driver", "model", "serial", "firmware", "chip", "subsystem", "port"}, nil)
 	descLive     = prometheus.NewDesc(MetricLive, "Whether the function has a controller in state live.", []string{"id", "device"}, nil)
-	descSize     = prometheus.NewDesc(MetricSize, "Size of a namespace's block device.", []string{"id", "device"}, nil)
+	descSize     = prometheus.NewDesc(MetricSize, "Size of a namespace's block device.", []string{"id", "device", "nsid"}, nil)
 	descProblems = prometheus.NewDesc(MetricProblems, "Attributes of an NVMe function that could not be read.", []string{"id"}, nil)
 	descLanes    = prometheus.NewDesc(MetricLanes, "Lanes of the PCIe link in use.", []string{"id"}, nil)
 	descLanesMax = prometheus.NewDesc(MetricLanesMax, "Lanes that both the drive and its port have.", []string{"id"}, nil)
 	descSpeed    = prometheus.NewDesc(MetricSpeed, "Speed of the PCIe link, per lane.", []string{"id"}, nil)
 	descSpeedMax = prometheus.NewDesc(MetricSpeedMax, "Speed that both the drive and its port can do, per lane.", []string{"id"}, nil)
 	descErrors   = prometheus.NewDesc(MetricErrors, "Errors of the PCIe link since boot by advanced error reporting, as the drive and as its port count them.", []string{"id", "end", "severity"}, nil)
-	descReadOnly = prometheus.NewDesc(MetricReadOnly, "Whether the kernel takes a namespace's block device for read-only.", []string{"id", "device"}, nil)
+	descReadOnly = prometheus.NewDesc(MetricReadOnly, "Whether the kernel takes a namespace's block device for read-only.", []string{"id", "device", "nsid"}, nil)
 	descState    = prometheus.NewDesc(MetricState, "The state of a function's controller: 1 for the one it is in, none where there is no controller.", []string{"id", "device", "state"}, nil)
 	descQueues   = prometheus.NewDesc(MetricQueues, "Queues of the controller, the admin queue included.", []string{"id", "device"}, nil)
 	descHostMem  = prometheus.NewDesc(MetricHostMemory, "Whether the drive uses host memory as its buffer; absent for one that wants none.", []string{"id", "device"}, nil)
-	descIOErrors = prometheus.NewDesc(MetricIOErrors, "Lines of the kernel log since boot about reads and writes of a namespace that failed.", []string{"id", "device"}, nil)
-	descCommands = prometheus.NewDesc(MetricCommandErrors, "Commands to a namespace that failed since boot, as the kernel counts them (7.x).", []string{"id", "device"}, nil)
-	descHasID    = prometheus.NewDesc(MetricHasID, "Whether a namespace has an id of its own: 0 where the kernel cleared it, or the drive has none.", []string{"id", "device"}, nil)
+	descIOErrors = prometheus.NewDesc(MetricIOErrors, "Lines of the kernel log since boot about reads and writes of a namespace that failed.", []string{"id", "device", "nsid"}, nil)
+	descCommands = prometheus.NewDesc(MetricCommandErrors, "Commands to a namespace that failed since boot, as the kernel counts them (7.x).", []string{"id", "device", "nsid"}, nil)
+	descHasID    = prometheus.NewDesc(MetricHasID, "Whether a namespace has an id of its own: 0 where the kernel cleared it, or the drive has none.", []string{"id", "device", "nsid"}, nil)
 	descPower    = prometheus.NewDesc(MetricPowerState, "The power state of an NVMe function: 1 for the one it is in.", []string{"id", "state"}, nil)
 	descSaving   = prometheus.NewDesc(MetricPowerSaving, "Whether a way to save power is open: runtime power management, losing power as a whole (d3cold), and what the link does on its own.", []string{"id", "kind"}, nil)
 	descScraped  = prometheus.NewDesc(MetricScrapeSuccess, "Whether every attribute of an NVMe function could be read at the last look.", []string{"id"}, nil)
@@ -123,12 +124,13 @@ func controllerFigures(ctrl *Controller, id string, out metric.Sink) {
 		out.Truth(descHostMem, ctrl.HostMemory == HostMemoryOn, id, ctrl.Name)
 	}
 	for _, ns := range ctrl.Namespaces {
-		out.Gauge(descSize, float64(ns.SizeBytes), id, ns.Device)
-		out.Truth(descReadOnly, ns.ReadOnly, id, ns.Device)
-		out.Truth(descHasID, ns.HasID(), id, ns.Device)
-		out.Counter(descIOErrors, float64(ns.LoggedErrors), id, ns.Device)
+		nsid := strconv.Itoa(ns.NSID)
+		out.Gauge(descSize, float64(ns.SizeBytes), id, ctrl.Name, nsid)
+		out.Truth(descReadOnly, ns.ReadOnly, id, ctrl.Name, nsid)
+		out.Truth(descHasID, ns.HasID(), id, ctrl.Name, nsid)
+		out.Counter(descIOErrors, float64(ns.LoggedErrors), id, ctrl.Name, nsid)
 		if ns.CommandErrors != nil {
-			out.Counter(descCommands, float64(*ns.CommandErrors), id, ns.Device)
+			out.Counter(descCommands, float64(*ns.CommandErrors), id, ctrl.Name, nsid)
 		}
 	}
 }

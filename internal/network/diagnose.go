@@ -348,6 +348,7 @@ func (d *diagnosis) judge(n *Network) {
 		}
 		d.state(n, l)
 		d.lanClash(n, l)
+		d.hostFilter(n, l)
 		if closed := d.firewall(n, l); closed != "" {
 			n.worsen(VerdictUnreachable, closed)
 		}

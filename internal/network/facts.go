@@ -8,6 +8,7 @@ import (
 
 	"labd/internal/docker"
 	"labd/internal/netfilter"
+	"labd/internal/netfilter/walk"
 	"labd/internal/route"
 )
 
@@ -58,6 +59,8 @@ type Host struct {
 	// Cluster are addresses and networks that the host needs: of PVE's cluster (its members, corosync's links, migration), of
 	// storage servers, of resolvers.
 	Cluster []ClusterNetwork
+	// Filter is the host's own packet filter, where it could be asked for.
+	Filter map[netfilter.Family]*walk.Ruleset
 	// Seen are machines that the host talks to: its neighbours, and the ends of connections that stand.
 	Seen []ClusterNetwork
 	// RPFilter is rp_filter in force for each interface: 0 off, 1 strict, 2 loose.

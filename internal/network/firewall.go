@@ -7,11 +7,13 @@ import (
 	"io/fs"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"labd/internal/finding"
 	"labd/internal/host"
+	"labd/internal/netfilter/walk"
 	"labd/internal/pve"
 )
 
@@ -79,14 +81,7 @@ func (f *Firewall) device(uplink string) string {
 	return f.Devices[uplink]
 }
 
-// flow is what a packet filter is asked about. Protocol and port are empty for "whatever it is".
-type flow struct {
-	source, dest netip.Prefix
-	protocol     string
-	port         uint16
-}
-
-// passage is what a filter does with a flow: pass, block, or it cannot be told.
+// passage is what a filter does with packets: pass, block, or it cannot be told.
 type passage int
 
 const (
@@ -95,118 +90,39 @@ const (
 	blocks
 )
 
-// inbound tells what the container's rules and policy_in do with a flow, and which of them.
-func (f *Firewall) inbound(device string, fl flow) (passage, string) {
-	doubt := ""
-	for _, rule := range f.Guest.Rules {
-		if rule.Disabled || rule.Direction == "OUT" || rule.Direction == "FORWARD" || rule.Options["i"] != "" && rule.Options["i"] != device {
-			continue
-		}
-		covers, may := firewallRuleMeets(rule, fl)
-		switch {
-		case !may:
-		case !covers:
-			if doubt == "" {
-				doubt = rule.Text
-			}
-		case doubt != "":
-			return unsure, doubt
-		case rule.Action == "ACCEPT":
-			return passes, rule.Text
-		default:
-			return blocks, rule.Text
-		}
+// inbound returns what the container's rules and policy_in do with packets, and which of them decides. Where only a part is let
+// in, it blocks the rest, and why names what is let in.
+func (f *Firewall) inbound(device string, p walk.Packet) (result passage, why string) {
+	guest := pve.GuestFirewall{Cluster: f.Cluster, Guest: f.Guest}
+	return judged(guest.Inbound(device, p))
+}
+
+// outbound returns whether ipfilter lets packets with a source in the subnet leave the container, and what decides.
+func (f *Firewall) outbound(device string, subnet netip.Prefix) (result passage, why string) {
+	guest := pve.GuestFirewall{Cluster: f.Cluster, Guest: f.Guest}
+	r := guest.Outbound(device, subnet)
+	if r.Outcome == walk.Partly && !r.Place.Drops {
+		return blocks, r.Parts[0].Place.Text // some of its containers cannot answer
 	}
-	policy := strings.ToUpper(f.Guest.Options["policy_in"])
-	if policy == "" {
-		policy = "DROP" // PVE's default
-	}
+	return judged(r)
+}
+
+func judged(r walk.Result) (passage, string) {
 	switch {
-	case policy == "ACCEPT" && doubt == "":
-		return passes, "policy_in: ACCEPT"
-	case doubt != "":
-		return unsure, doubt
-	default:
-		return blocks, "policy_in: " + policy
-	}
-}
-
-// firewallRuleMeets reports whether a rule is for all of a flow, and whether it may be for some of it. Macros, security
-// groups, aliases and sets are not looked into.
-func firewallRuleMeets(rule pve.FirewallRule, fl flow) (covers, may bool) {
-	covers, may = rule.Direction == "IN" && rule.Macro == "", true
-	for _, side := range []struct {
-		text string
-		want netip.Prefix
-	}{{rule.Options["source"], fl.source}, {rule.Options["dest"], fl.dest}} {
-		if side.text == "" {
-			continue
+	case r.Outcome == walk.Unknown:
+		return unsure, r.At.Text
+	case r.Outcome == walk.Partly && r.Place.Drops:
+		var only []string
+		for _, part := range r.Parts {
+			if !part.Place.Drops && len(only) < maxEvidence && !slices.Contains(only, part.Place.Text) {
+				only = append(only, part.Place.Text)
+			}
 		}
-		all, some := listMeets(side.text, side.want)
-		covers, may = covers && all, may && some
+		return blocks, r.Place.Text + "; only a part is let in: " + strings.Join(only, "; ")
+	case r.Outcome == walk.Dropped:
+		return blocks, r.Place.Text
 	}
-	if p := rule.Options["p"]; p != "" {
-		covers, may = covers && p == fl.protocol, may && (fl.protocol == "" || p == fl.protocol)
-	}
-	if list := rule.Options["dport"]; list != "" {
-		port, err := strconv.ParseUint(list, 10, 16)
-		same := err == nil && fl.port != 0 && uint64(port) == uint64(fl.port)
-		covers, may = covers && same, may && (same || err != nil || fl.port == 0)
-	}
-	for key := range rule.Options {
-		switch key {
-		case "i", "source", "dest", "p", "dport", "log":
-		default:
-			covers = false
-		}
-	}
-	return covers, may
-}
-
-// listMeets reports whether a list of addresses, prefixes and names covers all of p, and whether it may meet some of it.
-func listMeets(list string, p netip.Prefix) (covers, may bool) {
-	for entry := range strings.SplitSeq(list, ",") {
-		prefix, ok := parseCIDR(entry)
-		switch {
-		case !ok:
-			may = true
-		case prefix.Overlaps(p):
-			may, covers = true, covers || prefix.Bits() <= p.Bits()
-		}
-	}
-	return covers, may
-}
-
-func parseCIDR(text string) (netip.Prefix, bool) {
-	if addr, err := netip.ParseAddr(text); err == nil {
-		return netip.PrefixFrom(addr, addr.BitLen()), true
-	}
-	prefix, err := netip.ParsePrefix(text)
-	return prefix.Masked(), err == nil
-}
-
-// outbound reports whether ipfilter lets packets with a source in the subnet leave the container: only what is in the set
-// ipfilter-netN, which exists by itself where the option ipfilter is on (PVE::Firewall, compile_ipsets).
-func (f *Firewall) outbound(device string, subnet netip.Prefix) (passage, string) {
-	set, defined := f.Guest.Sets["ipfilter-"+device]
-	on := f.Guest.Options["ipfilter"]
-	if !defined && (on == "" || on == "0") {
-		return passes, "ipfilter is off"
-	}
-	result := blocks
-	for _, entry := range set {
-		text, except := strings.CutPrefix(entry, "!")
-		prefix, ok := parseCIDR(strings.TrimSpace(text))
-		switch {
-		case ok && except && prefix.Overlaps(subnet):
-			return blocks, "[IPSET ipfilter-" + device + "] " + entry
-		case !ok:
-			result = min(result, unsure)
-		case prefix.Overlaps(subnet) && prefix.Bits() <= subnet.Bits():
-			result = passes
-		}
-	}
-	return result, "[IPSET ipfilter-" + device + "]"
+	return passes, r.Place.Text
 }
 
 // firewall finds what PVE's firewall does to a network that labd may open, and says whether it certainly closes it.
@@ -218,9 +134,9 @@ func (d *diagnosis) firewall(n *Network, l subnetPath) (closed string) {
 		return ""
 	}
 	for _, source := range d.sourcesOf(l.family) {
-		if result, why := fw.inbound(device, flow{source: source, dest: subnet}); result == blocks {
+		if result, why := fw.inbound(device, walk.Packet{Source: source, Dest: subnet}); result == blocks {
 			d.find(inboundFinding(n.Subject(), c.container.ID, source, subnet, why))
-			closed = "PVE's firewall of the container drops what comes for it"
+			closed = "PVE's firewall of the container drops what comes for it: " + why
 			break
 		}
 	}

@@ -28,7 +28,8 @@ type Observer struct {
 	state      *State
 	containers Containers
 	now        func() time.Time
-	slots      chan struct{} // one for each program that may run at a time
+	filter     *netfilter.Cache // of the host's own rules
+	slots      chan struct{}    // one for each program that may run at a time
 
 	mu   sync.Mutex
 	busy map[int]chan struct{} // containers that are being looked into; closed at the end
@@ -54,7 +55,7 @@ type Containers interface {
 // NewObserver returns an Observer. Close closes the containers.
 func NewObserver(h *host.Host, policy Policy, state *State, containers Containers, now func() time.Time) *Observer {
 	return &Observer{
-		host: h, policy: policy, state: state, containers: containers, now: now,
+		host: h, policy: policy, state: state, containers: containers, now: now, filter: netfilter.NewCache(nil),
 		slots: make(chan struct{}, maxAtOnce), busy: map[int]chan struct{}{}, good: map[int]lastGood{}, seen: newSnapshot(),
 	}
 }

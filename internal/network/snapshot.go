@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"reflect"
 	"slices"
@@ -83,6 +84,7 @@ func (o *Observer) lookAtHost(ctx context.Context) (fresh []int, err error) {
 	if err != nil {
 		return nil, err
 	}
+	h.Filter = readHostFilter(ctx, o.host, o.filter, hostAddresses(h))
 	running, err := o.containers.Running(ctx)
 	if err != nil {
 		return nil, err
@@ -105,6 +107,14 @@ func (o *Observer) lookAtHost(ctx context.Context) (fresh []int, err error) {
 	o.mu.Unlock()
 	o.containers.Keep(running)
 	return fresh, nil
+}
+
+func hostAddresses(h Host) []netip.Addr {
+	out := make([]netip.Addr, 0, len(h.Addresses))
+	for _, a := range h.Addresses {
+		out = append(out, a.Prefix.Addr())
+	}
+	return out
 }
 
 // stopped returns the containers of this node that do not run. PVE makes the directory with a container and takes it away when
@@ -226,5 +236,5 @@ func (o *Observer) Watch(ctx context.Context, log *slog.Logger, wake watch.Wake)
 
 // Close closes the containers that are held open.
 func (o *Observer) Close() error {
-	return o.containers.Close()
+	return errors.Join(o.filter.Close(), o.containers.Close())
 }

@@ -136,3 +136,43 @@ func TestPolicyRulesOfUndecided(t *testing.T) {
 		t.Errorf("another source, and to do is %+v", got)
 	}
 }
+
+// What the host's own packet filter drops is said by the list, with table, chain and rule, whatever its name.
+func TestHostFilter(t *testing.T) {
+	b := newBed(t, "docker-28.5", netfilter.NFT)
+	b.run(b.planApply(true))
+	b.wantPing("on", true)
+	b.wantVerdict("on", VerdictOK)
+	t.Cleanup(func() {
+		for _, table := range []string{"inet proxmox-firewall", "inet other"} {
+			_, _ = b.host.output("", "nft", strings.Fields("delete table "+table)...)
+		}
+		_, _ = b.host.output("", "iptables-nft", "-P", "FORWARD", "ACCEPT")
+	})
+	if _, err := b.host.output("table inet proxmox-firewall {\n chain forward {\n type filter hook forward priority 0; policy accept;\n ct state established,related accept\n jump host-forward\n }\n chain host-forward {\n drop\n }\n}\n", "nft", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	b.wantPing("dropped by PVE's firewall", false)
+	n := b.network("web")
+	if n.Verdict != VerdictUnreachable || !strings.Contains(n.Reason, "nft inet proxmox-firewall, chain host-forward: drop") {
+		t.Errorf("%s: %s", n.Verdict, n.Reason)
+	}
+	b.host.run("nft", "delete", "table", "inet", "proxmox-firewall")
+	b.wantPing("without it", true)
+	b.wantVerdict("without it", VerdictOK)
+
+	b.host.run("iptables-nft", "-P", "FORWARD", "DROP")
+	b.wantPing("dropped by a policy", false)
+	if n := b.network("web"); n.Verdict != VerdictUnreachable || !strings.Contains(n.Reason, "FORWARD: policy drop") {
+		t.Errorf("%s: %s", n.Verdict, n.Reason)
+	}
+	b.host.run("iptables-nft", "-P", "FORWARD", "ACCEPT")
+
+	// What it does with others is no matter; what cannot be judged is not well.
+	if _, err := b.host.output("table inet other {\n chain c {\n type filter hook forward priority 5; policy accept;\n ip saddr 203.0.113.0/24 drop\n tcp dport 25 drop\n }\n}\n", "nft", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	b.wantVerdict("drops of others", VerdictOK)
+	b.host.run("nft", "add rule inet other c limit rate over 1000/second drop")
+	b.wantVerdict("a rate", VerdictUnknown)
+}

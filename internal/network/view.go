@@ -5,6 +5,7 @@ import (
 
 	"labd/internal/docker"
 	"labd/internal/netfilter"
+	"labd/internal/netfilter/walk"
 )
 
 // Facts returns what the report was made from.
@@ -68,7 +69,7 @@ func (c *Container) PVEIn(source, dest netip.Prefix, protocol string, port uint1
 	if device == "" {
 		return Passes, "", false
 	}
-	result, why := c.Firewall.inbound(device, flow{source: source, dest: dest, protocol: protocol, port: port})
+	result, why := c.Firewall.inbound(device, walk.Packet{Source: source, Dest: dest, Protocol: protocol, DestPort: port})
 	return Passage(result), why, true
 }
 

@@ -13,6 +13,9 @@ type Firewall struct {
 	Rules []FirewallRule
 	// Sets are the entries of each [IPSET name], as they are written: CIDRs, aliases, with "!" before an exception.
 	Sets map[string][]string
+	// Aliases are the values of [ALIASES] by name, Groups the rules of each [group NAME].
+	Aliases map[string]string
+	Groups  map[string][]FirewallRule
 }
 
 // FirewallRule is one rule of [RULES].
@@ -44,7 +47,8 @@ func ParseFirewall(data []byte) Firewall {
 		if head, ok := strings.CutPrefix(line, "["); ok {
 			head, _, _ = strings.Cut(head, "]")
 			section, name, _ = strings.Cut(strings.ToLower(strings.TrimSpace(head)), " ")
-			if name = strings.TrimSpace(name); section == "ipset" && name != "" {
+			name = strings.TrimSpace(name)
+			if section == "ipset" && name != "" {
 				f.Sets[name] = append([]string{}, f.Sets[name]...)
 			}
 			continue
@@ -57,6 +61,20 @@ func ParseFirewall(data []byte) Firewall {
 		case "ipset":
 			if name != "" {
 				f.Sets[name] = append(f.Sets[name], strings.Join(strings.Fields(line), " "))
+			}
+		case "aliases":
+			if words := strings.Fields(line); len(words) > 1 {
+				if f.Aliases == nil {
+					f.Aliases = map[string]string{}
+				}
+				f.Aliases[strings.ToLower(words[0])] = words[1]
+			}
+		case "group":
+			if f.Groups == nil {
+				f.Groups = map[string][]FirewallRule{}
+			}
+			if rule, ok := parseFirewallRule(line); ok {
+				f.Groups[name] = append(f.Groups[name], rule)
 			}
 		case "rules":
 			if rule, ok := parseFirewallRule(line); ok {

@@ -184,6 +184,14 @@ func TestLandingPage(t *testing.T) {
 				t.Errorf("the page leads to %s: %d", path, code)
 			}
 		}
+		if code, page := get("/runbook/storage.down"); code != http.StatusOK || !strings.HasPrefix(page, "# storage.down") {
+			t.Errorf("the page of a finding: %d %.40s", code, page)
+		}
+		for _, path := range []string{"/runbook/storage.nothing", "/runbook/..%2fREADME", "/runbook/findings%2fREADME"} {
+			if code, _ := get(path); code != http.StatusNotFound {
+				t.Errorf("%s: %d", path, code)
+			}
+		}
 		if code, _ := get("/nothing"); code != http.StatusNotFound {
 			t.Errorf("/nothing: %d", code)
 		}

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/exporter-toolkit/web"
+
+	"labd/docs"
 )
 
 // Health says whether the daemon is well.
@@ -68,6 +70,7 @@ func (t Telemetry) Handler() (http.Handler, error) {
 			_, _ = w.Write([]byte("ok\n"))
 		}
 	}
+	mux.HandleFunc("GET /runbook/{page}", runbook)
 	mux.HandleFunc("GET /healthz", probe(t.Health.Alive))
 	mux.HandleFunc("GET /readyz", probe(t.Health.Ready))
 	if t.API != nil {
@@ -123,6 +126,18 @@ type held struct {
 func (h *held) Header() http.Header         { return h.header }
 func (h *held) WriteHeader(status int)      { h.status = status }
 func (h *held) Write(p []byte) (int, error) { return h.body.Write(p) }
+
+// runbook answers GET /runbook/{page} with the page of a finding's code, for the runbook_url of an alert.
+func runbook(w http.ResponseWriter, r *http.Request) {
+	page, ok := docs.Runbook(r.PathValue("page"))
+	if !ok {
+		http.Error(w, "there is no such page; labctl explain lists the findings", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write([]byte(page))
+}
 
 func hostOnly(address string) string {
 	if h, _, err := net.SplitHostPort(address); err == nil {

@@ -3,9 +3,11 @@ package deb
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -77,7 +79,7 @@ func checkContents(t *testing.T, file string) {
 	for _, want := range []string{
 		"usr/bin/labd", "usr/bin/labctl", "usr/lib/systemd/system/labd.service", "etc/labd/labd.toml", "etc/iproute2/rt_protos.d/labd.conf",
 		"usr/share/bash-completion/completions/labctl", "usr/share/zsh/vendor-completions/_labctl", "usr/share/fish/vendor_completions.d/labctl.fish",
-		"usr/share/man/man8/labd.8.gz", "usr/share/man/man1/labctl.1.gz", "usr/share/man/man1/labctl-notify-test.1.gz", "usr/share/man/man1/labctl-support.1.gz",
+		"usr/share/man/man8/labd.8.gz", "usr/share/man/man5/labd.toml.5.gz", "usr/share/doc/labd/openapi.yaml", "usr/share/doc/labd/CONTRIBUTING.md", "usr/share/man/man1/labctl.1.gz", "usr/share/man/man1/labctl-notify-test.1.gz", "usr/share/man/man1/labctl-support.1.gz",
 		"usr/share/doc/labd/copyright", "usr/share/doc/labd/third-party-licences.gz", "usr/share/doc/labd/sbom.spdx.json",
 		"usr/share/doc/labd/upgrade.md", "usr/share/doc/labd/findings/labd.notify-failing.md", "usr/share/doc/labd/examples/labd.rules.yml", "usr/share/doc/labd/examples/labd.json",
 	} {
@@ -92,6 +94,8 @@ func checkContents(t *testing.T, file string) {
 	if out, err := exec.CommandContext(t.Context(), "dpkg-deb", "-x", file, dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	checkDocs(t, filepath.Join(dir, "usr/share/doc/labd"))
+	checkManuals(t, filepath.Join(dir, "usr/share/man"))
 	sbom, err := os.ReadFile(filepath.Join(dir, "usr/share/doc/labd/sbom.spdx.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -99,6 +103,52 @@ func checkContents(t *testing.T, file string) {
 	for _, module := range []string{"pkg:golang/github.com/nicholas-fedor/shoutrrr@", "pkg:golang/std@go", "SPDX-2.3"} {
 		if !strings.Contains(string(sbom), module) {
 			t.Errorf("the bill of materials lacks %s", module)
+		}
+	}
+}
+
+var pageLink = regexp.MustCompile(`\]\(([^)\s#]+)(?:#[^)]*)?\)`)
+
+// checkDocs looks where each link between the packaged pages leads, and that no page is a project's page under its name.
+func checkDocs(t *testing.T, dir string) {
+	err := filepath.WalkDir(dir, func(page string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(page) != ".md" {
+			return err
+		}
+		text, err := os.ReadFile(page)
+		if err != nil {
+			return err
+		}
+		for _, m := range pageLink.FindAllStringSubmatch(string(text), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+				t.Errorf("%s leads to %s, which is not in the package", strings.TrimPrefix(page, dir), m[1])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkManuals looks for what each page of a manual has.
+func checkManuals(t *testing.T, dir string) {
+	for page, wants := range map[string][]string{
+		"man1/labctl.1.gz":             {"COMMANDS", "EXAMPLES", "EXIT STATUS", "ENVIRONMENT", "FILES", "SEE ALSO"},
+		"man1/labctl-fix-storage.1.gz": {"OPTIONS", "EXAMPLES", "EXIT STATUS", "ENVIRONMENT", "FILES", "labd.toml(5)"},
+		"man5/labd.toml.5.gz":          {"SECTION [storage]", "grace", "EXAMPLES"},
+	} {
+		text, err := exec.CommandContext(t.Context(), "gzip", "-dc", filepath.Join(dir, page)).Output()
+		if err != nil {
+			t.Errorf("%s: %v", page, err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s has no %s", page, want)
+			}
 		}
 	}
 }
@@ -198,6 +248,24 @@ func checkLife(t *testing.T, suite, older, newer string) {
 	}
 	run("test", "-e", "/etc/labd/labd.toml")
 	run("test", "-d", "/var/lib/labd")
+
+	// Installed again it runs again, and at the next boot; one that a person disabled stays disabled.
+	install(newer)
+	if property("ActiveState") != "active" || property("UnitFileState") != "enabled" {
+		t.Errorf("installed after a removal: %s, %s", property("ActiveState"), property("UnitFileState"))
+	}
+	run("systemctl", "disable", "--now", "labd")
+	install(newer)
+	if property("ActiveState") != "inactive" || property("UnitFileState") != "disabled" {
+		t.Errorf("disabled, then upgraded: %s, %s", property("ActiveState"), property("UnitFileState"))
+	}
+	run("dpkg", "--remove", "labd")
+	install(newer)
+	if property("UnitFileState") != "disabled" {
+		t.Errorf("disabled, removed, installed: %s", property("UnitFileState"))
+	}
+	run("systemctl", "enable", "--now", "labd")
+	run("dpkg", "--remove", "labd")
 
 	// A purge takes the rest, but for what an undo needs.
 	if err := l.WriteFile("/var/lib/labd/journal/1.jsonl", []byte("{}\n"), 0o600); err != nil {

@@ -70,7 +70,7 @@ func (d *demo) run(ctx context.Context) error {
 }
 
 func (d *demo) startLab(ctx context.Context) (err error) {
-	if d.lab, err = lab.Start(ctx, lab.Config{Name: name}); err != nil {
+	if d.lab, err = lab.Start(ctx, lab.Config{Name: name, Logf: d.say}); err != nil {
 		return err
 	}
 	group, gctx := errgroup.WithContext(ctx)

@@ -22,7 +22,11 @@ func main() {
 	}
 	interrupted := ctx.Err() != nil
 	stop()
-	if closeErr := d.close(); err == nil {
+	closeErr := d.close()
+	if closeErr == nil && interrupted {
+		d.say("\nThe lab is gone; nothing of it is left but Debian's packages and bin/.")
+	}
+	if err == nil {
 		err = closeErr
 	}
 	if err != nil && !interrupted {

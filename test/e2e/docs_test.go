@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"errors"
 	"flag"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -73,6 +75,31 @@ var docsLabs = map[string]func(t *testing.T, name string) *lab.Lab{
 			t.Fatal(err)
 		}
 		startLabd(t, l, fixtureConfig)
+		return l
+	},
+	// A fresh host without labd, with the package as /root/labd.deb, whose storage usb1 lost its disk.
+	"package": func(t *testing.T, name string) *lab.Lab {
+		l, d, server := storageHost(t, name)
+		if err := l.InstallPVEPrograms(server, bin); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.PullAndReboot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "packaging/build.sh", "v0.0.1")
+		cmd.Dir = "../.."
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("build the package: %v", err)
+		}
+		file := filepath.Join("../..", strings.TrimSpace(string(out)))
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(l.WriteFile("/root/labd.deb", data, 0o644), os.Remove(file)); err != nil {
+			t.Fatal(err)
+		}
 		return l
 	},
 	// A host with Docker 20.10 in container 101.
@@ -188,6 +215,7 @@ var volatile = replacer{[]*regexp.Regexp{
 	regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`),
 	regexp.MustCompile(`\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z| UTC)?`),
 	regexp.MustCompile(`\b\d\d:\d\d:\d\d\b`),
+	regexp.MustCompile(`, \d+\.\d s\b`),
 	regexp.MustCompile(`after \d+\.\d\d ms`),
 	regexp.MustCompile(`\b\d+(\.\d+)? ?(ms|s) ago\b`),
 }}

@@ -82,6 +82,9 @@ func Start(ctx context.Context, cfg Config) (_ *Lab, err error) {
 	if l.logf == nil {
 		l.logf = func(string, ...any) {}
 	}
+	if short := roomLeft().short(); short != "" {
+		l.logf("this machine is short: %s", short)
+	}
 	base := cfg.Base
 	if base == "" {
 		base = DefaultBase
@@ -261,7 +264,11 @@ func (l *Lab) startHost(ctx context.Context) error {
 	go func() { _ = cmd.Wait(); close(l.ended) }()
 	if err := l.waitHost(ctx, cmd.Process.Pid); err != nil {
 		log, _ := os.ReadFile(logFile.Name())
-		return fmt.Errorf("start the lab host: %w: %s", err, strings.TrimSpace(string(log)))
+		err = fmt.Errorf("start the lab host: %w: %s", err, strings.TrimSpace(string(log)))
+		if short := roomLeft().short(); short != "" {
+			err = fmt.Errorf("%w (this machine is short: %s)", err, short)
+		}
+		return err
 	}
 	return nil
 }
@@ -270,11 +277,12 @@ func (l *Lab) startHost(ctx context.Context) error {
 func (l *Lab) waitHost(ctx context.Context, unsharePID int) error {
 	children := fmt.Sprintf("/proc/%d/task/%d/children", unsharePID, unsharePID)
 	last := errors.New("its first process did not appear")
-	err := l.Wait(ctx, 30*time.Second, func() bool {
+	over := false // it will not come, however long one waits
+	err := l.Wait(ctx, hostStart, func() bool {
 		select {
 		case <-l.ended:
-			last = errors.New("its first process ended")
-			return false
+			last, over = errors.New("its first process ended"), true
+			return true
 		default:
 		}
 		if l.pid == 0 {
@@ -291,13 +299,36 @@ func (l *Lab) waitHost(ctx context.Context, unsharePID int) error {
 		}
 		// "degraded" would be a unit that failed: the lab must not start that way.
 		out, err := l.Run(ctx, "systemctl", "is-system-running")
-		last = fmt.Errorf("systemd is %s", strings.TrimSpace(out))
-		return err == nil
+		state := strings.TrimSpace(out)
+		last, over = fmt.Errorf("systemd is %s", state), state == "degraded"
+		return err == nil || over
 	})
-	if err != nil {
-		return errors.Join(last, err)
+	if err == nil && !over {
+		return nil
 	}
-	return nil
+	return errors.Join(last, err, l.unitsInTheWay())
+}
+
+// hostStart is how long a host may take to start; on a busy machine it takes long and comes.
+const hostStart = 2 * time.Minute
+
+// unitsInTheWay names the units of the host that failed, and those that are still waited for.
+func (l *Lab) unitsInTheWay() error {
+	if l.pid == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(background(), 5*time.Second)
+	defer cancel()
+	var errs []error
+	for _, list := range []struct {
+		what string
+		args []string
+	}{{"failed", []string{"list-units", "--failed", "--plain", "--no-legend", "--no-pager"}}, {"waited for", []string{"list-jobs", "--plain", "--no-legend", "--no-pager"}}} {
+		if out, err := l.Run(ctx, "systemctl", list.args...); err == nil && strings.TrimSpace(out) != "" {
+			errs = append(errs, fmt.Errorf("%s: %s", list.what, strings.Join(strings.Split(strings.TrimSpace(out), "\n"), "; ")))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Wait polls until ok says yes, for at most limit.

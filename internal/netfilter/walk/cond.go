@@ -294,8 +294,8 @@ func lastAddr(p netip.Prefix) netip.Addr {
 	return addr
 }
 
-// rangeOf returns the addresses of a prefix.
-func rangeOf(p netip.Prefix) AddrRange { return AddrRange{p.Masked().Addr(), lastAddr(p)} }
+// RangeOf returns the addresses of a prefix.
+func RangeOf(p netip.Prefix) AddrRange { return AddrRange{p.Masked().Addr(), lastAddr(p)} }
 
 // narrow returns the part of a class that meets a condition, as near as a Packet can say it.
 func (c Cond) narrow(p Packet) Packet {

@@ -175,7 +175,7 @@ func numberAndMask(text string) (value, mask uint32, ok bool) {
 func optionCond(option, value string) (Cond, bool) {
 	addresses := func(field Field) (Cond, bool) {
 		p, err := parsePrefix(value)
-		return Cond{Field: field, Addrs: []AddrRange{rangeOf(p)}}, err == nil
+		return Cond{Field: field, Addrs: []AddrRange{RangeOf(p)}}, err == nil
 	}
 	ports := func(field Field) (Cond, bool) {
 		c := Cond{Field: field}
@@ -300,7 +300,7 @@ func setCond(c Cond, name, direction string, sets map[string][]netip.Prefix) Con
 		c.Field = FieldDest
 	}
 	for _, m := range members {
-		c.Addrs = append(c.Addrs, rangeOf(m))
+		c.Addrs = append(c.Addrs, RangeOf(m))
 	}
 	return c
 }

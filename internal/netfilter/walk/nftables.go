@@ -304,7 +304,7 @@ func (v value) equal(data []byte, negate bool) Cond {
 		if !ok {
 			return opaque()
 		}
-		c.Addrs = []AddrRange{rangeOf(p)}
+		c.Addrs = []AddrRange{RangeOf(p)}
 		c.Text = v.text + " " + op + strings.TrimSuffix(strings.TrimSuffix(p.String(), "/32"), "/128")
 	case FieldIn, FieldOut:
 		c.Names = []string{v.ifaceIn(data, nil)}

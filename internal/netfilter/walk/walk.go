@@ -189,8 +189,10 @@ func (w *walker) follow(b branch) {
 			}
 		}
 		if rule.Action == Opaque {
-			place.Drops = true // the worst that it can do
-			w.ends = append(w.ends, end{part, place})
+			for _, drops := range []bool{true, false} { // it may do either
+				place.Drops = drops
+				w.ends = append(w.ends, end{part, place})
+			}
 			continue
 		}
 		if !w.act(&part, rule, place) {

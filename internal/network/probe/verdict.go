@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"labd/internal/finding"
 	"labd/internal/netfilter"
-	"labd/internal/netfilter/walk"
+	"labd/internal/network"
 )
 
 // noteCounter gives a hop what its rule counted. A drop in the container that counted while nothing was answered is where
@@ -83,7 +82,7 @@ func (p *path) conclude(out *Result) {
 		}
 	}
 	if i := slices.IndexFunc(out.Hops, func(h Hop) bool { return h.Name == hopHostForward && h.State == Blocking }); i >= 0 {
-		out.Findings = append(out.Findings, p.hostFirewallFinding(out, out.Hops[i]))
+		out.Findings = append(out.Findings, p.hostFirewallFinding(out, out.Hops[i])...)
 	}
 	if out.Verdict != VerdictOK && p.ct != nil {
 		out.Findings = append(out.Findings, p.noAnswer(out, first, doubt))
@@ -123,18 +122,11 @@ func (p *path) subject(out *Result) finding.Subject {
 	}
 }
 
-func (p *path) hostFirewallFinding(out *Result, h Hop) finding.Finding {
-	return finding.Finding{
-		Code: finding.NetHostFirewall, Severity: finding.Warn, Subject: p.subject(out), Title: "the host's own packet filter drops what is forwarded to it",
-		Cause: "a rule or policy of the host's, which labd does not change: an accept of labd's elsewhere would not override it", Confidence: finding.Certain,
-		Evidence: []finding.Evidence{{Source: "host", Text: h.Rule}},
-		Remedies: p.hostFirewallRemedies(h),
+// hostFirewallFinding says where the host drops the client's packet, unless the report says it of the whole network.
+func (p *path) hostFirewallFinding(out *Result, h Hop) []finding.Finding {
+	if slices.ContainsFunc(out.Findings, func(f finding.Finding) bool { return f.Code == finding.NetHostFirewall }) {
+		return nil
 	}
-}
-
-// hostFirewallRemedies are the commands that let the client's network through where the drop comes from. They hold until the
-// next boot where they are not PVE's.
-func (p *path) hostFirewallRemedies(h Hop) []finding.Remedy {
 	source := single(p.client)
 	for _, s := range p.report.Sources {
 		if s.Contains(p.client) {
@@ -142,30 +134,9 @@ func (p *path) hostFirewallRemedies(h Hop) []finding.Remedy {
 		}
 	}
 	taken, _ := p.taken()
-	reach, in := p.reach(), p.uplink()
-	program, _, _ := strings.Cut(string(h.place.Table), " -t ")
-	switch {
-	case strings.Contains(string(h.place.Table), "proxmox-firewall") || strings.HasPrefix(h.place.Name, "PVEFW"):
-		return []finding.Remedy{{
-			Title: "let it through in PVE's firewall of the datacenter, direction forward", Risk: finding.RiskLow,
-			Commands: []string{fmt.Sprintf("pvesh create /cluster/firewall/rules --type forward --action ACCEPT --enable 1 --source %s --dest %s", source, reach)},
-		}}
-	case strings.Contains(string(h.place.Table), " -t "):
-		chain := "FORWARD"
-		docker := walk.ChainKey{Table: walk.IPTables(p.family, netfilter.Backend(strings.TrimPrefix(strings.TrimPrefix(program, "ip6tables-"), "iptables-")), "filter"), Name: "DOCKER-USER"}
-		if p.seen.hostFilter.Chains[docker] != nil {
-			chain = "DOCKER-USER"
-		}
-		return []finding.Remedy{{
-			Title: "let it and its answers through before that rule; after a reboot, too, where you put these lines behind 'post-up' in /etc/network/interfaces", Risk: finding.RiskLow,
-			Commands: []string{
-				fmt.Sprintf("%s -I %s 1 -i %s -o %s -s %s -d %s -j ACCEPT", program, chain, in, taken.Dev, source, reach),
-				fmt.Sprintf("%s -I %s 1 -i %s -o %s -s %s -d %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", program, chain, taken.Dev, in, reach, source),
-			},
-		}}
-	default:
-		return []finding.Remedy{{Title: fmt.Sprintf("let %s through to %s in %s, where that rule is, or by the program that made it: firewalld, ufw, a script of your own", source, reach, placeName(h.place)), Risk: finding.RiskLow}}
-	}
+	f := network.HostFirewallFinding(p.subject(out), h.place, p.seen.hostFilter, p.uplink(), taken.Dev, source, p.reach())
+	f.Evidence[0].Text = h.Rule
+	return []finding.Finding{f}
 }
 
 // noAnswer says that the address is not reached, that labd cannot tell whether it is, or that nothing listens there.
