@@ -282,8 +282,8 @@ func (r *Report) wait(f *Facts, p Policy, e *Entry) {
 		e.Waits = "a network storage is taken only by its name"
 	case e.name() == "" || seen.Present != e.name():
 		e.Waits = "labd has never seen its disk here, so it may be one that comes and goes"
-	case renamedGroup(f, e) != "":
-		e.Waits = "volume group " + renamedGroup(f, e) + " may be the same under another name"
+	case len(unnamedGroups(f, e)) > 0:
+		e.Waits = "volume group " + strings.Join(unnamedGroups(f, e), ", ") + ", which no storage names, may be the same under another name"
 	case !f.UptimeKnown && p.Grace > 0:
 		e.Waits = "the time since the boot cannot be read, and the clock alone does not end the grace time"
 	default:

@@ -92,7 +92,23 @@ func (volumeGroup) explainGone(x *explanation) {
 		x.remedy(finding.RiskLow, "if it is the same, give the group its former name while no guest runs on it", "vgrename "+shellWord(name)+" "+shellWord(group))
 		return
 	}
+	if others := unnamedGroups(x.f, x.e); len(others) > 0 {
+		x.evidence("vgs", "groups that no storage names: "+strings.Join(others, ", "))
+	}
 	x.putDiskBack()
+}
+
+// unnamedGroups are the groups that no entry names, where an entry lost its group: one that was renamed is among them.
+func unnamedGroups(f *Facts, e *Entry) (out []string) {
+	if e.code != finding.StorageVGGone {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.LVM.Groups)) {
+		if !slices.ContainsFunc(f.Config.Sections, func(s *pve.StorageSection) bool { return s.Get("vgname") == name }) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // renamedGroup returns the group that may be an entry's lost one under another name, "" where none is.
