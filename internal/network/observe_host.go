@@ -76,6 +76,11 @@ func uplinks(h Host, policy Policy) []string {
 			names = append(names, r.Dev)
 		}
 	}
+	for _, d := range h.Defaults { // those with several next hops, too
+		if d.Dev != "" {
+			names = append(names, d.Dev)
+		}
+	}
 	if len(names) == 0 {
 		for _, a := range h.Addresses {
 			if a.Prefix.Addr().Is4() && !a.Prefix.Addr().IsLoopback() {

@@ -57,3 +57,14 @@ func TestAsymmetric(t *testing.T) {
 		}
 	}
 }
+
+// A default route with several next hops names no interface of its own; its next hops do. Without that every interface of the
+// host would count as one to the LAN, and its networks as sources.
+func TestUplinksOfSeveralNextHops(t *testing.T) {
+	h := sampleFacts(t).Host
+	h.Routes = []route.Route{{Table: route.MainTable}}
+	h.Defaults = []route.Default{{Via: netip.MustParseAddr("192.168.50.254"), Dev: "eno1", Table: route.MainTable, Hops: 2}, {Via: netip.MustParseAddr("192.168.50.253"), Dev: "eno1", Table: route.MainTable, Hops: 2}}
+	if got := uplinks(h, DefaultPolicy()); !slices.Equal(got, []string{"eno1"}) {
+		t.Errorf("uplinks %v", got)
+	}
+}
