@@ -93,19 +93,21 @@ func (c *diagnosis) badFirmware() (finding.Finding, bool) {
 	if ctrl == nil {
 		return finding.Finding{}, false
 	}
-	for _, f := range knownFaults(c.d.Function, true) {
-		out := finding.Finding{
-			Code: finding.NVMeFirmware, Severity: finding.Warn, Title: fmt.Sprintf("the firmware %s of this model has a known fault", ctrl.Firmware),
-			Cause: f.what, Confidence: finding.Likely,
-			Evidence: []finding.Evidence{{Source: "/sys/class/nvme/" + ctrl.Name, Text: fmt.Sprintf("%s, firmware %s", ctrl.Model, ctrl.Firmware)}, {Source: "known firmware faults", Text: f.source}},
-			Remedies: []finding.Remedy{f.remedy(ctrl)},
-		}
-		if f.advice != "" {
-			out.Remedies[0].Title += "; " + f.advice
-		}
-		return out, true
+	faults := knownFaults(c.d.Function, true)
+	if len(faults) == 0 {
+		return finding.Finding{}, false
 	}
-	return finding.Finding{}, false
+	f := faults[0]
+	out := finding.Finding{
+		Code: finding.NVMeFirmware, Severity: finding.Warn, Title: fmt.Sprintf("the firmware %s of this model has a known fault", ctrl.Firmware),
+		Cause: f.what, Confidence: finding.Likely,
+		Evidence: []finding.Evidence{{Source: "/sys/class/nvme/" + ctrl.Name, Text: fmt.Sprintf("%s, firmware %s", ctrl.Model, ctrl.Firmware)}, {Source: "known firmware faults", Text: f.source}},
+		Remedies: []finding.Remedy{f.remedy(ctrl)},
+	}
+	if f.advice != "" {
+		out.Remedies[0].Title += "; " + f.advice
+	}
+	return out, true
 }
 
 // addFirmware adds to findings about a drive that dropped out, is late or does not start what is known of its kind.

@@ -79,9 +79,6 @@ func (r Rule) MayMeet(in string, dst netip.Prefix) bool {
 	return r.mayHave(dst, "-d")
 }
 
-// MayComeFrom reports whether a packet with a source within src can match the rule, as far as its source says.
-func (r Rule) MayComeFrom(src netip.Prefix) bool { return r.mayHave(src, "-s") }
-
 // mayHave reports whether an address within p can match the option.
 func (r Rule) mayHave(p netip.Prefix, flag string) bool {
 	text, negated, found := r.option(flag)
@@ -97,12 +94,6 @@ func (r Rule) mayHave(p netip.Prefix, flag string) bool {
 	default:
 		return prefix.Overlaps(p)
 	}
-}
-
-// NotIn is the interface that the rule excepts with "! -i".
-func (r Rule) NotIn() (name string, ok bool) {
-	name, negated, found := r.option("-i")
-	return name, found && negated
 }
 
 // KeepsApart reports whether the rule is for what goes out by a bridge and does not come from the bridge's own network:

@@ -40,15 +40,6 @@ func (p Place) Drops() bool {
 	return p.Number == 0 && p.Policy == "DROP" || target == "DROP" || target == "REJECT"
 }
 
-// Fate is what a chain does with a packet.
-type Fate struct {
-	// Dropped tells that the packet certainly ends at End; not Dropped, with End, that it is certainly accepted there.
-	Dropped bool
-	End     Place
-	// Maybe is the first rule that would change this, but has a condition that cannot be judged from here.
-	Maybe *Place
-}
-
 // match is whether a packet matches: a condition that is not understood may do so.
 type match int
 
@@ -57,88 +48,6 @@ const (
 	maybe
 	yes
 )
-
-// Walk follows a packet through a base chain and those that it leads to, as the kernel does. A ruleset without the
-// chain accepts.
-func (r *Ruleset) Walk(table, chain string, p Packet) Fate {
-	base := r.Chain(table, chain)
-	if base == nil {
-		return Fate{End: Place{Table: table, Chain: chain, Policy: "ACCEPT"}}
-	}
-	w := &walk{rules: r, table: table, packet: p, steps: mostSteps}
-	end := w.follow(chain, false, 0)
-	if end == nil {
-		end = &Place{Table: table, Chain: chain, Policy: base.Policy, Rule: Rule{Packets: base.Packets}}
-	}
-	fate := Fate{End: *end, Dropped: end.Drops()}
-	for i := range w.maybes {
-		if w.maybes[i].Drops() != fate.Dropped || w.steps < 0 {
-			fate.Maybe = &w.maybes[i]
-			break
-		}
-	}
-	return fate
-}
-
-type walk struct {
-	rules  *Ruleset
-	table  string
-	packet Packet
-	maybes []Place
-	steps  int // how many rules may still be looked at
-}
-
-// mostSteps bounds the rules that are looked at on the way: chains that lead into one another again and again can make
-// them many more than there are.
-const mostSteps = 100_000
-
-// deepest is how many chains may lead into one another. The kernel refuses loops; what is read here need not come from it.
-const deepest = 32
-
-// follow is where the packet certainly ends in a chain; nil when it comes back out. unsure says that it may not have
-// come here at all.
-func (w *walk) follow(chain string, unsure bool, depth int) *Place {
-	ch := w.rules.Chain(w.table, chain)
-	if ch == nil || depth > deepest {
-		return nil
-	}
-	for i, rule := range ch.Rules {
-		if w.steps--; w.steps <= 0 {
-			if w.steps == 0 {
-				w.steps, w.maybes = -1, []Place{{Table: w.table, Chain: chain, Number: i + 1, Rule: rule}}
-			}
-			return nil
-		}
-		hit := rule.matches(w.packet)
-		if hit == no {
-			continue
-		}
-		doubt := unsure || hit == maybe
-		place := Place{Table: w.table, Chain: chain, Number: i + 1, Rule: rule}
-		switch target := rule.Target(); target {
-		case "ACCEPT", "DROP", "REJECT":
-			if !doubt {
-				return &place
-			}
-			w.maybes = append(w.maybes, place)
-		case "RETURN":
-			if hit == yes {
-				return nil
-			}
-		default:
-			if w.rules.Chain(w.table, target) == nil {
-				continue // LOG, MARK and others let a packet go on
-			}
-			if end := w.follow(target, doubt, depth+1); end != nil {
-				return end
-			}
-			if _, _, goes := rule.option("-g"); goes && hit == yes {
-				return nil
-			}
-		}
-	}
-	return nil
-}
 
 // MayMatch reports whether the packet can match the rule.
 func (r Rule) MayMatch(p Packet) bool { return r.matches(p) != no }
