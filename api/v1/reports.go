@@ -103,7 +103,7 @@ type NVMeHealth struct {
 	// CriticalWarning are the words for the bits that are set: spare, temperature, reliability, read-only, backup,
 	// persistent-memory.
 	CriticalWarning     []string    `json:"criticalWarning" support:"yes"`
-	TemperatureCelsius  int         `json:"temperatureCelsius" support:"yes"`
+	TemperatureCelsius  *int        `json:"temperatureCelsius,omitempty" support:"yes"` // absent where the drive does not say
 	WarnCelsius         int         `json:"warnCelsius,omitempty" support:"yes"`
 	CriticalCelsius     int         `json:"criticalCelsius,omitempty" support:"yes"`
 	SensorsCelsius      map[int]int `json:"sensorsCelsius,omitempty" support:"yes"`
@@ -133,6 +133,8 @@ type NVMeHealth struct {
 	NextSlot      int            `json:"nextFirmwareSlot,omitempty" support:"yes"`
 	// Problems are parts of the account that the drive did not give, one sentence each.
 	Problems []string `json:"problems,omitempty" support:"yes"`
+	// Doubts are values that cannot be right: nothing should be concluded from an account that has some.
+	Doubts []string `json:"doubts,omitempty" support:"yes"`
 	// BusySeconds, ReadCommands and WriteCommands are over the drive's life.
 	BusySeconds   float64 `json:"busySeconds,omitempty" support:"yes"`
 	ReadCommands  uint64  `json:"readCommands,omitempty" support:"yes"`

@@ -1,6 +1,6 @@
 package v1
 
-// Kinds of the envelopes of streams.
+// KindExecReport is the kind of the envelope that answers a stream.
 const KindExecReport = "ExecReport"
 
 // Protocols that a caller upgrades to.

@@ -12,7 +12,7 @@ import (
 
 func (a *app) checkNVMeCommand() *cobra.Command {
 	var kernel, forget string
-	var redacted bool
+	var redacted, allDisks bool
 	cmd := &cobra.Command{
 		Use:   "check-nvme [DEVICE…]",
 		Short: "Where is my NVMe drive: at which step it is lost, why, and what to do",
@@ -20,7 +20,8 @@ func (a *app) checkNVMeCommand() *cobra.Command {
 controller, namespace and block device. It names the first of these steps (rungs) that fails, the cause as far as the
 kernel log tells it, and what to do on this kernel.
 
-DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a block device (nvme0n1) or a serial number.
+DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a disk or partition (nvme0n1, /dev/nvme0n1p1), a name in
+/dev/disk/by-id, or a serial number.
 
 --kernel shows how another kernel would treat the drives. Ask it before you pin a kernel or boot an older rescue system.`,
 		Example: `  labctl check-nvme
@@ -38,6 +39,9 @@ DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a block
 			}
 			return a.with(ctx, func(c *client) error {
 				query := "/v1/nvme?fresh=1"
+				if allDisks {
+					query += "&disks=1"
+				}
 				if kernel != "" {
 					query += "&kernel=" + url.QueryEscape(kernel)
 				}
@@ -51,11 +55,11 @@ DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a block
 				if redacted {
 					redact(&report)
 				}
-				print, exit := a.printDrives, checkExit(report.Findings, unknowns(report.Items, func(i apiv1.NVMeItem) apiv1.Health { return i.Verdict })...)
+				show, exit := a.printDrives, checkExit(report.Findings, unknowns(report.Items, func(i apiv1.NVMeItem) apiv1.Health { return i.Verdict })...)
 				if kernel != "" {
-					print, exit = a.printPredictions, predictionExit(report.Items)
+					show, exit = a.printPredictions, predictionExit(report.Items)
 				}
-				if err := emit(a, report, func(i apiv1.NVMeItem) string { return i.ID }, func(wide bool) { print(report, wide) }); err != nil {
+				if err := emit(a, report, func(i apiv1.NVMeItem) string { return i.ID }, func(wide bool) { show(report, wide) }); err != nil {
 					return err
 				}
 				return exit
@@ -65,7 +69,9 @@ DEVICE is a PCI address (0000:01:00.0 or 01:00.0), a controller (nvme0), a block
 	cmd.Flags().StringVar(&kernel, "kernel", "", "show how the kernel `RELEASE` (as uname -r prints it) would treat each drive")
 	cmd.Flags().StringVar(&forget, "forget", "", "forget the drive with serial number `SERIAL`, when it is gone for good")
 	cmd.MarkFlagsMutuallyExclusive("kernel", "forget")
+	cmd.Flags().BoolVar(&allDisks, "all-disks", false, "also list SATA, SAS and USB disks: one line each, with SMART where smartctl is installed")
 	cmd.Flags().BoolVar(&redacted, "redact", false, "leave out serial numbers, ids and the node's name, so that the output can be posted")
+	cmd.MarkFlagsMutuallyExclusive("redact", "all-disks") // the serial numbers of other disks would stay
 	a.flagValues(cmd, "kernel", kernelValues)
 	a.flagValues(cmd, "forget", missingDriveValues)
 	return cmd
@@ -115,23 +121,6 @@ func selectDrives(report *apiv1.Envelope[apiv1.NVMeItem], args []string) error {
 	}
 	report.Findings = findings
 	return nil
-}
-
-func driveMatches(item apiv1.NVMeItem, arg string) bool {
-	arg = strings.TrimPrefix(strings.TrimPrefix(arg, "/dev/"), "nvme/")
-	bdf := strings.TrimPrefix(item.ID, "nvme/")
-	if arg == "" {
-		return false
-	}
-	if arg == bdf || "0000:"+arg == bdf || arg == item.Controller || arg == item.Serial || item.Memory != nil && arg == item.Memory.Serial {
-		return true
-	}
-	for _, ns := range item.Namespaces {
-		if arg == ns.Device {
-			return true
-		}
-	}
-	return false
 }
 
 func (a *app) printDrives(report apiv1.Envelope[apiv1.NVMeItem], wide bool) {

@@ -147,7 +147,10 @@ func namespaceParts(ns apiv1.NVMeNamespace) []string {
 }
 
 func healthParts(h *apiv1.NVMeHealth) []string {
-	temperature := strconv.Itoa(h.TemperatureCelsius) + " °C"
+	if len(h.Doubts) > 0 {
+		return []string{"doubtful: " + strings.Join(h.Doubts, ", ")}
+	}
+	temperature := celsius(h.TemperatureCelsius, " °C")
 	if h.WarnCelsius != 0 {
 		temperature += fmt.Sprintf(" (warns at %d, critical at %d)", h.WarnCelsius, h.CriticalCelsius)
 	}
@@ -168,6 +171,9 @@ func healthParts(h *apiv1.NVMeHealth) []string {
 }
 
 func lifeParts(h *apiv1.NVMeHealth) []string {
+	if len(h.Doubts) > 0 {
+		return nil
+	}
 	parts := []string{
 		fmt.Sprintf("%d %% used", h.UsedPercent), fmt.Sprintf("spare %d %% (warns below %d)", h.SparePercent, h.SpareThreshold),
 		fmt.Sprintf("%.1f TB written %.1f TB read", float64(h.BytesWritten)/1e12, float64(h.BytesRead)/1e12), fmt.Sprintf("%.0f hours on", h.PowerOnSeconds/3600),

@@ -29,7 +29,7 @@ func TestDriveDetails(t *testing.T) {
 				Users: []string{"lvm pve", "mount /" + evil}, Contents: []string{"vfat CDAB-0201", "lvm pve"}, Storages: []string{"storage/pve1/local"},
 			}},
 			Health: &apiv1.NVMeHealth{
-				TemperatureCelsius: 48, WarnCelsius: 70, CriticalCelsius: 85, SparePercent: 4, SpareThreshold: 5, UsedPercent: 97, BytesRead: 2e12, BytesWritten: 3e12, PowerOnSeconds: 7200, PowerCycles: 5,
+				TemperatureCelsius: new(48), WarnCelsius: 70, CriticalCelsius: 85, SparePercent: 4, SpareThreshold: 5, UsedPercent: 97, BytesRead: 2e12, BytesWritten: 3e12, PowerOnSeconds: 7200, PowerCycles: 5,
 				UnsafeShutdowns: 2, MediaErrors: 1, ErrorLogEntries: 9, CriticalWarning: []string{"spare"}, SelfTest: "failed", WearPerDay: &wear, DaysLeft: &left,
 				Errors: []apiv1.NVMeError{{Count: 9, Status: 0x281, Text: "unrecovered read error", LBA: 77, Namespace: 1}}, FirmwareSlots: map[int]string{1: "P2CR048", 2: "P2CR049" + evil}, ActiveSlot: 1, NextSlot: 2,
 			},

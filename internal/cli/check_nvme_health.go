@@ -14,11 +14,22 @@ func health(h *apiv1.NVMeHealth) []string {
 	if h == nil {
 		return make([]string, 4)
 	}
+	if len(h.Doubts) > 0 {
+		return []string{"doubtful", "", "", ""}
+	}
 	wear := ""
 	if h.WearPerDay != nil && h.DaysLeft != nil {
 		wear = fmt.Sprintf("%.2f%%/d, %.0f d left", *h.WearPerDay, max(0, *h.DaysLeft))
 	}
-	return []string{strconv.Itoa(h.TemperatureCelsius) + "°C", strconv.Itoa(h.UsedPercent) + "%", wear, strconv.Itoa(h.SparePercent) + "%"}
+	return []string{celsius(h.TemperatureCelsius, "°C"), strconv.Itoa(h.UsedPercent) + "%", wear, strconv.Itoa(h.SparePercent) + "%"}
+}
+
+// celsius writes a temperature with its unit; - where the drive does not say.
+func celsius(degrees *int, unit string) string {
+	if degrees == nil {
+		return "-"
+	}
+	return strconv.Itoa(*degrees) + unit
 }
 
 // timeline prints what happened in each slot, the newest last.

@@ -24,7 +24,7 @@ func (a *app) execCommand() *cobra.Command {
 
 The exit code is the command's. Ctrl-C without -t ends labctl; what runs in the container may go on, as with docker exec.`,
 		Example: "  labctl exec 101/web -- nginx -t\n  labctl exec -it 101/web -- sh\n  labctl exec -i 101/web -- tar x -C /srv < site.tar",
-		Args: func(cmd *cobra.Command, args []string) error {
+		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 2 {
 				return &Error{apiv1.ErrorUsage, "labctl exec takes a TARGET and, behind --, a command", "labctl exec 101/web -- sh -c 'ps aux'"}
 			}

@@ -191,12 +191,12 @@ func (a *app) printHazards(c apiv1.StorageConfig, effect apiv1.Effect, title str
 	a.printLines(title, lines, func(l string) { a.line("  ", l) })
 }
 
-func (a *app) printLines(title string, lines []string, print func(string)) {
+func (a *app) printLines(title string, lines []string, show func(string)) {
 	if len(lines) == 0 {
 		return
 	}
 	a.printf("\n%s\n", title)
 	for _, l := range lines {
-		print(strings.ReplaceAll(l, "\t", "    "))
+		show(strings.ReplaceAll(l, "\t", "    "))
 	}
 }

@@ -13,7 +13,7 @@ func (a *app) rescueNVMeCommand() *cobra.Command {
 	var yes, dryRun bool
 	var method string
 	cmd := &cobra.Command{
-		Use:   "rescue-nvme PCI-ADDRESS",
+		Use:   "rescue-nvme DEVICE",
 		Short: "Let the kernel try again with an NVMe function that has no working driver",
 		Long: `For an NVMe function that the kernel gave up. rescue-nvme has three methods, and without --method it takes the one that
 fits:
@@ -25,18 +25,23 @@ fits:
 It refuses a function whose driver works or that is passed through to a guest, every drive with data or users, and the
 drive that the host boots from.
 
-The PCI address is written as lspci does: 0000:01:00.0 or 01:00.0.`,
+DEVICE is a PCI address as lspci writes it (0000:01:00.0 or 01:00.0), or another name of the drive as check-nvme takes it: nvme1,
+/dev/nvme1n1, a serial number.`,
 		Example: `  labctl rescue-nvme 02:00.0 --dry-run
   labctl rescue-nvme 02:00.0`,
-		Args:              exactlyOne("PCI address"),
+		Args:              exactlyOne("drive"),
 		ValidArgsFunction: a.complete(1, addressValues),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			if method != "" && !slices.Contains(rescueMethods(), method) {
 				return usageError("--method is one of %s", strings.Join(rescueMethods(), ", "))
 			}
-			req := apiv1.RescueRequest{Address: longAddress(args[0]), Method: apiv1.RescueMethod(method)}.PlanRequest()
 			return a.with(ctx, func(c *client) error {
+				address, err := a.addressOf(ctx, c, args[0])
+				if err != nil {
+					return err
+				}
+				req := apiv1.RescueRequest{Address: address, Method: apiv1.RescueMethod(method)}.PlanRequest()
 				if dryRun {
 					return a.showPlan(ctx, c, req)
 				}

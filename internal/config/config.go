@@ -215,7 +215,7 @@ func leaves(err error) []error {
 		return nil
 	}
 	var out []error
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only what was joined right here
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			out = append(out, leaves(e)...)
 		}

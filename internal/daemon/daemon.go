@@ -62,7 +62,7 @@ func buildDaemon(life context.Context, end context.CancelFunc, cfg config.Config
 	loops := []*reconcile.Loop{drives.loop(cfg, s, reports), storages.loop(cfg, s, reports), networks.loop}
 	answers := server.New(server.Config{
 		Node: cfg.PVE.Node, Version: s.version, Kernel: h.KernelRelease(), NVMe: drives.job, Storage: storages.job, Network: networks.job,
-		Placement: placed.latest, Prober: networks, StorageConfig: storageConfig{cfg, h, versions}, Drives: drives.memory,
+		Placement: placed.latest, Prober: networks, StorageConfig: storageConfig{cfg, h, versions}, Drives: drives.memory, OtherDisks: drives.observer.OtherDisks,
 		Containers: lxcContainers{h}, Rights: access.NewJudge(callerRights{cfg}, func() int { return versions.major(life) }, time.Now),
 		Planner: &planner{cfg: cfg, host: h, jobs: all}, Runner: runner, BeginChange: s.beginChange, Findings: s.findings, Events: s.events,
 		Notifications: s.notifications, Configuration: s.configurationOf(cfg), LoopNotes: func() []string { return loopNotes(loops) },

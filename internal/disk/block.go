@@ -20,15 +20,22 @@ type surroundings struct {
 	mounts []host.Mount
 	swaps  []string // names of block devices
 	pools  []string // ZFS pools that are imported
+	// states are those of these pools that are not well: DEGRADED, FAULTED, SUSPENDED, …
+	states map[string]string
 	at     time.Time
+	// slow says that the link of the function is slower than both ends can do, so that it matters whether it works.
+	slow bool
 }
 
 // surroundings reads what the host does with disks. Without the mount table only the users of drives are unknown.
 func (o *Observer) surroundings(a *attributes, mounts []host.Mount, at time.Time) surroundings {
-	l := surroundings{a: a, mounts: mounts, swaps: swaps(a.get(o.host.Procfs, "swaps")), at: at}
+	l := surroundings{a: a, mounts: mounts, swaps: swaps(a.get(o.host.Procfs, "swaps")), at: at, states: map[string]string{}}
 	for _, name := range a.names(o.host.Procfs, "spl/kstat/zfs") {
 		if _, err := a.reader.Stat(filepath.Join(o.host.Procfs, "spl/kstat/zfs", name, "state")); err == nil { // others are counters of ZFS itself
 			l.pools = append(l.pools, name)
+			if state := a.get(o.host.Procfs, "spl/kstat/zfs", name, "state"); state != "" && state != "ONLINE" {
+				l.states[name] = state
+			}
 		}
 	}
 	return l
@@ -84,9 +91,11 @@ func (o *Observer) namespace(l surroundings, controllerDir, name string) Namespa
 	ns.SizeBytes = a.number(dir, "size") * 512 // sysfs counts in 512 bytes whatever the block size
 	ns.LogicalBlockSize = int(a.number(dir, "queue/logical_block_size"))
 	ns.EUI, ns.NGUID, ns.UUID = a.get(dir, "eui"), a.get(dir, "nguid"), a.get(dir, "uuid")
-	for text := range strings.FieldsSeq(a.get(dir, "inflight")) {
-		n, _ := strconv.ParseInt(text, 10, 64)
-		ns.InFlight += n
+	if l.slow {
+		for text := range strings.FieldsSeq(a.get(dir, "inflight")) {
+			n, _ := strconv.ParseInt(text, 10, 64)
+			ns.InFlight += n
+		}
 	}
 	children := a.names(dir)
 	if slices.Contains(children, "diag") {

@@ -91,9 +91,7 @@ func (d Drive) Controller() *Controller {
 // Diagnose returns what the facts mean: each drive with its first broken rung, and the findings. It does no I/O and has no clock.
 func Diagnose(f *Facts, p Policy) *Report {
 	r := &Report{At: f.At, Release: f.Release}
-	if len(f.Functions) == 0 {
-		r.Notes = append(r.Notes, "no NVMe function is on this machine's PCI bus")
-	}
+	r.Notes = append(r.Notes, f.elsewhere()...)
 	if f.LogErr != nil {
 		r.Notes = append(r.Notes, fmt.Sprintf("the kernel log cannot be read, so causes stay unknown: %v", f.LogErr))
 	}
@@ -112,21 +110,26 @@ func Diagnose(f *Facts, p Policy) *Report {
 	here, missing := recognise(f.Functions, f.Remembered.Drives)
 	for _, fn := range f.Functions {
 		d := Drive{
-			Function: fn, Chip: chip(fn), history: ofDrive(f.Log, fn.Address), Known: f.known(fn, here), logWhole: f.LogErr == nil && !f.LogLost,
+			Function: fn, Chip: chip(fn), history: about(f.Log, fn.Address), Known: f.known(fn, here), logWhole: f.LogErr == nil && !f.LogLost,
 		}
 		d.Incidents, d.stale = f.incidents(fn.Address, d.serial()), d.usersLeft(f.Stale)
-		c := &diagnosis{facts: f, d: &d, events: lastProbe(d.history), release: r.running}
+		c := &diagnosis{facts: f, d: &d, events: lastProbe(d.history), portEvents: about(f.Log, fn.Port.Address), release: r.running}
 		d.Quirks = c.quirks()
 		found := c.climb()
+		c.addFirmware(found)
 		if len(found) > 0 {
 			c.addMemory(&found[0])
 		}
-		found = append(found, c.beside()...)
+		beside := c.beside()
+		c.addFirmware(beside)
+		found = append(found, beside...)
 		found = append(found, c.checkHealth(p)...)
 		if other, ok := twins[d.Address]; ok {
 			d.twin = true
 			found = append(found, c.sameIDs(other))
 		}
+		r.Notes = append(r.Notes, c.addPools(found)...)
+		c.onlyAllowed(found)
 		if p.ignored(d.Address) {
 			found = nil
 		}
@@ -138,8 +141,15 @@ func Diagnose(f *Facts, p Policy) *Report {
 		r.Drives = append(r.Drives, d)
 	}
 	for _, k := range missing {
-		d, found := f.missing(k)
+		d, found := f.missing(k, r.running)
 		if !p.ignored(k.Address) {
+			r.Findings = append(r.Findings, found)
+		}
+		r.Drives = append(r.Drives, d)
+	}
+	for _, fn := range f.lostInThisBoot(here, missing) {
+		d, found := f.lost(fn, r.running)
+		if !p.ignored(fn.Address) {
 			r.Findings = append(r.Findings, found)
 		}
 		r.Drives = append(r.Drives, d)
@@ -147,6 +157,44 @@ func Diagnose(f *Facts, p Policy) *Report {
 	slices.SortFunc(r.Drives, func(a, b Drive) int { return strings.Compare(a.Address, b.Address) })
 	finding.Sort(r.Findings)
 	return r
+}
+
+// addPools adds the ZFS pools on the drive that are not well to its findings as evidence; a drive without any gets notes.
+func (c *diagnosis) addPools(found []finding.Finding) (notes []string) {
+	for _, l := range distinct(c.d.Contents()) {
+		state := c.facts.Pools[l.Name]
+		if l.Kind != layer.Pool || state == "" {
+			continue
+		}
+		text := fmt.Sprintf("the pool %s, which has a part on this drive, is %s", l.Name, state)
+		told := false
+		for i := range found {
+			if found[i].Severity >= finding.Warn {
+				found[i].Evidence = append(found[i].Evidence, finding.Evidence{Source: "ZFS", Text: text})
+				told = true
+			}
+		}
+		if !told {
+			notes = append(notes, fmt.Sprintf("%s: %s; zpool status %s says which of its disks has errors", c.d.Address, text, l.Name))
+		}
+	}
+	return notes
+}
+
+// onlyAllowed takes out the remedies that labd's own rescue would refuse.
+func (c *diagnosis) onlyAllowed(found []finding.Finding) {
+	var codes []string
+	for _, f := range found {
+		codes = append(codes, string(f.Code))
+	}
+	if rescuable(*c.d, codes) == nil {
+		return
+	}
+	for i := range found {
+		found[i].Remedies = slices.DeleteFunc(slices.Clone(found[i].Remedies), func(r finding.Remedy) bool {
+			return slices.ContainsFunc(r.Commands, func(command string) bool { return strings.HasPrefix(command, "labctl rescue-nvme ") })
+		})
+	}
 }
 
 // known is a function's drive as it is remembered; nil where it is not.
@@ -200,9 +248,9 @@ func (d *Drive) worsen(severity finding.Severity) {
 type diagnosis struct {
 	facts *Facts
 	d     *Drive
-	// events are what the kernel log says of the drive since it was last found.
-	events  []Event
-	release Release
+	// events are what the kernel log says of the drive since it was last found, portEvents what it says of its port.
+	events, portEvents []Event
+	release            Release
 }
 
 func (c *diagnosis) last(kinds ...EventKind) (Event, bool) { return last(c.events, kinds...) }
@@ -224,17 +272,22 @@ func (c *diagnosis) climb() []finding.Finding {
 		set(RungPCI, VerdictUnknown)
 		return []finding.Finding{c.unreadable()}
 	case d.hides():
-		set(RungPCI, VerdictWarn)
-		return []finding.Finding{c.vmdHidden()}
-	case d.passedThrough():
+		found := c.vmdHidden()
+		set(RungPCI, Verdict(found.Severity.String()))
+		return []finding.Finding{found}
+	case d.passedThrough() || d.setAside() != "":
 		set(RungOK, VerdictInfo)
-		return []finding.Finding{passthrough(d)}
+		return []finding.Finding{c.passthrough()}
 	case d.Driver == "" && ctrl == nil:
 		set(RungDriver, VerdictFail)
 		return []finding.Finding{c.noDriver()}
 	case ctrl == nil:
 		set(RungController, VerdictFail)
 		return []finding.Finding{c.noController()}
+	case ctrl.State == "new" || ctrl.State == "connecting" && c.firstProbe():
+		found := c.probing()
+		set(RungController, Verdict(found.Severity.String()))
+		return []finding.Finding{found}
 	case ctrl.State == "dead":
 		set(RungController, VerdictFail)
 		return []finding.Finding{c.dead()}
@@ -243,9 +296,8 @@ func (c *diagnosis) climb() []finding.Finding {
 		set(RungController, Verdict(found.Severity.String()))
 		return []finding.Finding{found}
 	case ctrl.State != "live" && ctrl.State != "":
-		// new, deleting: the controller is just coming or going
 		set(RungController, VerdictWarn)
-		return nil
+		return []finding.Finding{c.leaving()}
 	case len(ctrl.Namespaces) == 0 && ctrl.Generic == 0:
 		set(RungNamespace, VerdictFail)
 		return []finding.Finding{c.noNamespace()}
@@ -257,6 +309,10 @@ func (c *diagnosis) climb() []finding.Finding {
 		set(RungNamespace, VerdictFail)
 		return found
 	}
+	if found, ok := c.emptyDisks(); ok {
+		set(RungBlock, VerdictFail)
+		return []finding.Finding{found}
+	}
 	set(RungOK, VerdictOK)
 	if found, ok := c.idsCleared(); ok {
 		return []finding.Finding{found}
@@ -267,7 +323,7 @@ func (c *diagnosis) climb() []finding.Finding {
 // beside are the findings that do not break a rung.
 func (c *diagnosis) beside() []finding.Finding {
 	d := c.d
-	if d.Unread || d.passedThrough() || d.hides() {
+	if d.Unread || d.passedThrough() || d.setAside() != "" || d.hides() {
 		return nil // a guest's drive is the guest's to judge
 	}
 	var out []finding.Finding
@@ -277,18 +333,21 @@ func (c *diagnosis) beside() []finding.Finding {
 		}
 	}
 	if ctrl := d.Controller(); ctrl != nil && ctrl.State == "live" {
-		add(c.dropped())
+		if d.Rung == RungOK { // else the finding about the rung tells it
+			add(c.dropped())
+		}
 		add(c.timeouts())
 		add(c.lostInterrupts())
-		add(c.diskErrors())
+		out = append(out, c.diskErrors()...)
 		add(c.readOnly())
 		add(c.noHostMemory())
+		add(c.badFirmware())
 	}
 	if d.Hangs {
 		out = append(out, c.unreadable())
 	}
 	add(checkLink(d))
-	add(checkAER(d))
+	add(c.checkAER())
 	return out
 }
 
@@ -297,8 +356,21 @@ func (d Drive) passedThrough() bool {
 	return d.Driver == "vfio-pci" || d.Driver == "" && d.DriverOverride == "vfio-pci"
 }
 
+// setAside is the driver that keeps the function from others by intent, pci-stub or one that driver_override names; "" where there
+// is none.
+func (d Drive) setAside() string {
+	switch {
+	case d.Driver == "pci-stub":
+		return d.Driver
+	case d.DriverOverride != "" && d.DriverOverride != "nvme" && d.DriverOverride != "vfio-pci" && (d.Driver == d.DriverOverride || d.Driver == ""):
+		return d.DriverOverride
+	default:
+		return ""
+	}
+}
+
 // hides reports whether the function is no drive and keeps drives from the PCI bus.
-func (d Drive) hides() bool { return d.Remapped > 0 || d.VMD && d.Driver != "vmd" }
+func (d Drive) hides() bool { return d.Remapped > 0 || d.VMD || d.RAID }
 
 // empty reports whether every block device of the controller has no size: the drive dropped out.
 func (c *Controller) empty() bool {

@@ -120,12 +120,12 @@ func TestOneDrive(t *testing.T) {
 	}{
 		{"affected kernel", "6.2.16-3-pve", 1, nil, "driver fail nvme.not-ready", finding.Certain, "CRTO"},
 		{"Proxmox kernel that may have the fix", "6.2.16-20-pve", 1, nil, "driver fail nvme.not-ready", finding.Likely, "CRTO"},
-		{"fixed kernel", "6.8.12-4-pve", 1, nil, "driver fail nvme.not-ready", finding.Unknown, ""},
-		{"kernel older than the bug", "5.15.158-2-pve", 1, nil, "driver fail nvme.not-ready", finding.Unknown, ""},
+		{"fixed kernel", "6.8.12-4-pve", 1, nil, "driver fail nvme.not-ready", finding.Unknown, "does not have the bug"},
+		{"kernel older than the bug", "5.15.158-2-pve", 1, nil, "driver fail nvme.not-ready", finding.Unknown, "does not have the bug"},
 		{"release that does not tell", "6.1.0-1036-oem", 1, nil, "driver fail nvme.not-ready", finding.Likely, "CRTO"},
-		{"another status", "6.2.16-3-pve", 1, write("dmesg", "<3>[ 1.0] nvme nvme1: pci function 0000:02:00.0\n<3>[    2.3] nvme nvme1: Device not ready; aborting initialisation, CSTS=0x3\n"), "driver fail nvme.not-ready", finding.Unknown, ""},
+		{"another status", "6.2.16-3-pve", 1, write("dmesg", "<3>[ 1.0] nvme nvme1: pci function 0000:02:00.0\n<3>[    2.3] nvme nvme1: Device not ready; aborting initialisation, CSTS=0x3\n"), "driver fail nvme.not-ready", finding.Likely, "fatal fault in itself"},
 		{"log rotated away", "6.2.16-3-pve", 1, write("dmesg", ""), "driver fail nvme.no-driver", finding.Unknown, ""},
-		{"probe failed otherwise", "6.8.12-4-pve", 1, write("dmesg", "<3>[ 1.0] nvme 0000:02:00.0: error -ENODEV: probe failed\n"), "driver fail nvme.no-driver", finding.Certain, "gave it up"},
+		{"probe failed otherwise", "6.8.12-4-pve", 1, write("dmesg", "<3>[ 1.0] nvme 0000:02:00.0: error -ENODEV: probe failed\n"), "driver fail nvme.no-driver", finding.Likely, "ENODEV"},
 		{"registers not readable", "6.8.12-4-pve", 1, write("dmesg", "[ 1.0] nvme nvme1: pci function 0000:02:00.0\n[ 1.1] nvme nvme1: Reading CAP failed (-19)\n"), "driver fail nvme.no-driver", finding.Certain, "registers cannot be read"},
 		{"passed through", "6.8.12-4-pve", 1, func(t *testing.T, dir string) {
 			if err := os.Symlink("../../../../bus/pci/drivers/vfio-pci", filepath.Join(dir, function, "driver")); err != nil {
@@ -142,14 +142,14 @@ func TestOneDrive(t *testing.T) {
 			if err := os.RemoveAll(filepath.Join(dir, controller, "nvme0n1")); err != nil {
 				t.Fatal(err)
 			}
-		}, "namespace fail nvme.no-namespace", finding.Unknown, ""},
+		}, "namespace fail nvme.no-namespace", finding.Likely, "no namespace that is attached"},
 		{"namespace rejected", "6.2.16-3-pve", 0, func(t *testing.T, dir string) {
 			if err := os.RemoveAll(filepath.Join(dir, controller, "nvme0n1")); err != nil {
 				t.Fatal(err)
 			}
 			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: globally duplicate IDs for nsid 1\n")(t, dir)
 		}, "namespace fail nvme.duplicate-ids", finding.Certain, "same ids"},
-		{"dropped to size 0", "6.8.12-4-pve", 0, write(controller+"/nvme0n1/size", "0\n"), "block fail nvme.no-namespace", finding.Unknown, ""},
+		{"dropped to size 0", "6.8.12-4-pve", 0, write(controller+"/nvme0n1/size", "0\n"), "block fail nvme.no-namespace", finding.Likely, "metadata"},
 		{"worked, dropped out and has no driver", "6.8.12-4-pve", 1, write("dmesg", "[ 1.0] nvme nvme1: pci function 0000:02:00.0\n[ 1.1] nvme nvme1: 8/0/0 default/read/poll queues\n"+
 			"[ 9.0] nvme nvme1: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10\n[ 9.1] nvme nvme1: Removing after probe failure status: -19\n"), "driver fail nvme.dropped", finding.Likely, "firmware crashed"},
 		{"unbound by hand", "6.8.12-4-pve", 1, write("dmesg", "[ 1.0] nvme nvme1: pci function 0000:02:00.0\n[ 1.1] nvme nvme1: 8/0/0 default/read/poll queues\n"), "driver fail nvme.dropped", finding.Unknown, ""},
@@ -171,7 +171,7 @@ func TestOneDrive(t *testing.T) {
 			write(healthy+"/device", "0x5009\n")(t, dir)
 			write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] nvme nvme0: I/O 5 QID 0 timeout, completion polled\n[ 80.0] nvme nvme0: I/O 5 QID 0 timeout, completion polled\n")(t, dir)
 		}, "ok warn nvme.lost-interrupts", finding.Likely, "interrupts"},
-		{"a sector that cannot be read", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] critical medium error, dev nvme0n1, sector 16384 op 0x0:(READ) flags 0x800 phys_seg 1 prio class 2\n"), "ok warn nvme.media-errors", finding.Certain, "error correction"},
+		{"a sector that cannot be read", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] critical medium error, dev nvme0n1, sector 16384 op 0x0:(READ) flags 0x800 phys_seg 1 prio class 2\n"), "ok warn nvme.media-errors", finding.Likely, "a locked drive gives the same line"},
 		{"an I/O error", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] blk_update_request: I/O error, dev nvme0n1, sector 16384 op 0x0:(READ) flags 0x0\n"), "ok warn nvme.io-errors", finding.Unknown, ""},
 		{"an I/O error after a time-out", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 40.0] nvme nvme0: I/O 1 QID 1 timeout, aborting\n[ 40.0] I/O error, dev nvme0n1, sector 16384 op 0x0:(READ) flags 0x0\n"), "ok warn nvme.timeouts", finding.Unknown, ""},
 		{"an I/O error of a disk whose number is another controller's", "6.8.12-4-pve", 0, write("dmesg", "[ 1.0] nvme nvme7: pci function 0000:01:00.0\n[ 1.0] nvme nvme0: pci function 0000:03:00.0\n[ 40.0] I/O error, dev nvme0n1, sector 16384 op 0x0:(READ) flags 0x0\n"), "ok warn nvme.io-errors", finding.Unknown, ""},
@@ -371,12 +371,12 @@ func TestRemediesFitTheHost(t *testing.T) {
 		files       map[string]string
 		want, never []string
 	}{
-		{"no parameter quirks", rejected, nil, []string{"labctl rescue-nvme 0000:01:00.0", "newer firmware"}, []string{"nvme.quirks", "apt install"}},
+		{"no parameter quirks", rejected, nil, []string{"labctl rescue-nvme 0000:01:00.0", "newer firmware"}, []string{"nvme.quirks", "proxmox-kernel"}},
 		{"parameter quirks, GRUB", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "(null)\n", "proc/cmdline": grub}, []string{"nvme.quirks=1e4b:1602:bogus_nid", "update-grub"}, []string{"rescue-nvme", "/etc/kernel/cmdline"}},
 		{"parameter quirks, proxmox-boot-tool", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "(null)\n", "proc/cmdline": bootTool}, []string{"nvme.quirks=1e4b:1602:bogus_nid", "/etc/kernel/cmdline", "proxmox-boot-tool refresh"}, []string{"update-grub"}},
 		{"other quirks set", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1cc1:8201:bogus_nid\n"}, []string{"1cc1:8201:bogus_nid-1e4b:1602:bogus_nid"}, nil},
 		{"quirk set and no help", rejected, map[string]string{"sys/module/nvme/parameters/quirks": "1e4b:1602:bogus_nid\n"}, []string{"already"}, []string{"update-grub", "rescue-nvme"}},
-		{"two namespaces alike, one in use", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: duplicate IDs in subsystem for nsid 2\n", nil, []string{"kernels of 7.x have the parameter nvme.quirks"}, []string{"rescue-nvme", "apt install"}},
+		{"two namespaces alike, one in use", "[ 1.0] nvme nvme0: pci function 0000:01:00.0\n[ 9.0] nvme nvme0: duplicate IDs in subsystem for nsid 2\n", nil, []string{"kernels of 7.x have the parameter nvme.quirks"}, []string{"rescue-nvme", "proxmox-kernel"}},
 		{"drop-out", down, map[string]string{"proc/cmdline": grub}, []string{"nvme_core.default_ps_max_latency_us=0 pcie_aspm=off pcie_port_pm=off", "update-grub"}, nil},
 		{"drop-out, with what saves power", down, map[string]string{healthyFunction + "/d3cold_allowed": "1\n", healthyFunction + "/power/control": "auto\n", healthyFunction + "/link/l1_aspm": "1\n"}, []string{
 			"echo 0 > /sys/bus/pci/devices/0000:01:00.0/d3cold_allowed", "echo on > /sys/bus/pci/devices/0000:01:00.0/power/control", "echo 0 > /sys/bus/pci/devices/0000:01:00.0/link/l1_aspm",
@@ -421,7 +421,7 @@ func TestHiddenDrives(t *testing.T) {
 		want  string
 	}{
 		{"VMD without driver", map[string]string{vmd + "class": "0x010400\n", vmd + "vendor": "0x8086\n", vmd + "device": "0x467f\n"}, "", "0000:00:0e.0 pci warn [nvme.vmd-hidden]"},
-		{"VMD with its driver", map[string]string{vmd + "class": "0x010400\n", vmd + "vendor": "0x8086\n", vmd + "device": "0x467f\n"}, "vmd", ""},
+		{"VMD with its driver", map[string]string{vmd + "class": "0x010400\n", vmd + "vendor": "0x8086\n", vmd + "device": "0x467f\n"}, "vmd", "0000:00:0e.0 pci info [nvme.vmd-hidden]"},
 		{"SATA in RAID mode", map[string]string{vmd + "class": "0x010400\n", vmd + "vendor": "0x8086\n", vmd + "device": "0x282a\n", vmd + "remapped_nvme": "2\n"}, "ahci", "0000:00:0e.0 pci warn [nvme.vmd-hidden]"},
 		{"SATA", map[string]string{vmd + "class": "0x010601\n", vmd + "vendor": "0x8086\n", vmd + "device": "0x43d2\n", vmd + "remapped_nvme": "0\n"}, "ahci", ""},
 		{"a RAID controller of somebody else", map[string]string{vmd + "class": "0x010400\n", vmd + "vendor": "0x1000\n", vmd + "device": "0x467f\n"}, "", ""},

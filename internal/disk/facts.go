@@ -18,6 +18,8 @@ type Facts struct {
 	// Stale are the mounts and swaps of disks that are gone.
 	Stale  []layer.Layer
 	System System
+	// Pools are the states of imported ZFS pools that are not well: DEGRADED, FAULTED, SUSPENDED.
+	Pools map[string]string
 	// Boot is this boot's id.
 	Boot string
 	// Remembered are the drives and incidents that were seen before, without those of this observation.
@@ -31,6 +33,14 @@ type Facts struct {
 	// LogErr is why the kernel log could not be read; LogLost says that its oldest records are gone.
 	LogErr  error
 	LogLost bool
+	// Named is how often the log names each PCI function and port, harmless lines included.
+	Named map[string]naming
+	// Ports are the ports that the log names by the bus below them ("0000:01").
+	Ports map[string]string
+	// Elsewhere are NVMe drives that are not on the PCI bus.
+	Elsewhere []Elsewhere
+	// Guests are the guests of this host that have PCI functions.
+	Guests Guests
 	// Past are the events that the journal has of this and earlier boots, oldest first: once, since they are remembered.
 	Past []PastEvent
 	// JournalErr is why the journal could not be read.
@@ -47,10 +57,18 @@ type System struct {
 	QuirksParameter bool
 	Quirks          string
 	DMI             DMI
+	// Parameters are the values that modules say they have: "nvme_core.default_ps_max_latency_us".
+	Parameters map[string]string
+	// BootFiles are the files from which boot loaders take the command line, by path.
+	BootFiles map[string]string
+	// Debian is the number of the Debian release that the host has, "" where it is not known: Proxmox VE 8 is on 12.
+	Debian string
 	// Uptime is the time since boot, 0 when it is not known.
 	Uptime time.Duration
 	// BootTool says that proxmox-boot-tool keeps this host's boot partitions.
 	BootTool bool
+	// VFIOIDs are the PCI ids that vfio-pci takes, by the command line and modprobe's configuration: "144d:a808".
+	VFIOIDs []string
 	// Pinned is the kernel that proxmox-boot-tool boots whatever is newer; "" where none is pinned.
 	Pinned string
 }
@@ -85,12 +103,20 @@ type Function struct {
 	// AHCI controller in RAID mode hides.
 	VMD      bool
 	Remapped int
+	// RAID says that it is an Intel RAID function without driver that labd does not know.
+	RAID bool
 	// Took is how long it took to look at it.
 	Took time.Duration
 	// Hangs says that the read of some attribute does not return.
 	Hangs bool
 	// Unread says that not even vendor and device could be read.
 	Unread bool
+}
+
+// Elsewhere is an NVMe drive, or what may hide one, that is not on the PCI bus: reached over a network, or in a USB enclosure.
+type Elsewhere struct {
+	// Name is the controller (nvme1) or the USB device (2-1), What says how it is reached.
+	Name, What string
 }
 
 // Power is the power management of a function.
@@ -168,7 +194,7 @@ type Namespace struct {
 	// LogicalBlockSize is in bytes.
 	LogicalBlockSize int
 	ReadOnly         bool
-	// InFlight is how many reads and writes were under way.
+	// InFlight is how many reads and writes were under way; 0 where the link runs as fast as it can, since nobody asks then.
 	InFlight int64
 	WWID     string
 	// EUI, NGUID and UUID are ids of its own; none where the drive has none or the kernel cleared them.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,11 +72,25 @@ func healthSource(c *Controller) string { return "SMART log of " + c.Name }
 // checkHealth are the findings from what the drive says of itself.
 func (c *diagnosis) checkHealth(p Policy) []finding.Finding {
 	ctrl := c.d.Controller()
-	if ctrl == nil || ctrl.Health.Data == nil {
+	if ctrl == nil {
+		return nil
+	}
+	if ctrl.Health.Data == nil {
+		if errors.Is(ctrl.Health.Err, smart.ErrNoData) {
+			return []finding.Finding{doubtful(ctrl, ctrl.Health.Err.Error())}
+		}
 		return nil
 	}
 	data := ctrl.Health.Data
 	var out []finding.Finding
+	if doubts := data.Health.Doubts; len(doubts) > 0 {
+		// Of a page with impossible values the others are not true either.
+		out = append(out, doubtful(ctrl, "it has "+strings.Join(doubts, ", and ")))
+		if found, ok := selfTest(ctrl, data); ok {
+			out = append(out, found)
+		}
+		return out
+	}
 	for _, check := range []func(*Controller, *smart.Data) (finding.Finding, bool){criticalWarning, readOnlyMedia, c.mediaErrors, temperature, selfTest} {
 		if found, ok := check(ctrl, data); ok {
 			out = append(out, found)
@@ -87,6 +102,22 @@ func (c *diagnosis) checkHealth(p Policy) []finding.Finding {
 	return out
 }
 
+// trusted reports whether the drive said of its health what can be right.
+func (c *diagnosis) trusted() bool {
+	ctrl := c.d.Controller()
+	return ctrl != nil && ctrl.Health.Data != nil && len(ctrl.Health.Data.Health.Doubts) == 0
+}
+
+// doubtful returns the finding of a health page that cannot be right.
+func doubtful(ctrl *Controller, why string) finding.Finding {
+	return finding.Finding{
+		Code: finding.NVMeHealthDoubtful, Severity: finding.Info, Title: "what the drive says of its own health cannot be right, so labd concludes nothing from it", Confidence: finding.Likely,
+		Cause:    "a fault of the drive's firmware, or an adapter or a virtual machine between that does not pass the page on",
+		Evidence: []finding.Evidence{{Source: healthSource(ctrl), Text: why}},
+		Remedies: []finding.Remedy{{Title: "compare with what other tools read, and look for newer firmware of the drive (package nvme-cli)", Risk: finding.RiskNone, Commands: []string{"apt install nvme-cli", "nvme smart-log /dev/" + ctrl.Name}}},
+	}
+}
+
 var saveData = finding.Remedy{Title: "copy what is on it to another drive, then replace it", Risk: finding.RiskNone}
 
 func criticalWarning(ctrl *Controller, data *smart.Data) (finding.Finding, bool) {
@@ -95,20 +126,48 @@ func criticalWarning(ctrl *Controller, data *smart.Data) (finding.Finding, bool)
 	if w == 0 {
 		return finding.Finding{}, false
 	}
+	if ended(data.Health) {
+		return wornOut(ctrl, data), true
+	}
 	out := finding.Finding{
-		Code: finding.NVMeCriticalWarning, Severity: finding.Fail, Title: "the drive warns of its own failure: " + strings.Join(w.Names(), ", "), Confidence: finding.Certain,
+		Code: finding.NVMeCriticalWarning, Severity: finding.Fail, Title: "the drive warns of its own failure: " + strings.Join(w.Names(), ", "), Confidence: finding.Likely,
 		Evidence: []finding.Evidence{{Source: healthSource(ctrl), Text: fmt.Sprintf("critical warning 0x%02x, spare %d %% (threshold %d %%), media errors %d", uint8(data.Health.Warnings), data.Health.SparePercent, data.Health.SpareThreshold, data.Health.MediaErrors)}},
 		Remedies: []finding.Remedy{saveData, {Title: "see the drive's own log", Risk: finding.RiskNone, Commands: []string{"nvme smart-log /dev/" + ctrl.Name, "nvme error-log /dev/" + ctrl.Name}}},
 	}
 	switch {
 	case w&smart.WarnReliability != 0:
-		out.Cause = "errors of its media or of itself degrade its reliability"
+		out.Cause = "errors of its media or inside it degrade its reliability; the drive does not say which"
 	case w&smart.WarnSpare != 0:
-		out.Cause = "its spare blocks are almost used up"
+		out.Cause, out.Confidence = "its spare blocks are almost used up", finding.Certain
 	default:
 		out.Cause = "the memory that saves data at a power failure does not work"
 	}
 	return out, true
+}
+
+// wornOut returns the finding of a drive that reports the end of its rated life by the bit for reliability, as some makers do:
+// it still works.
+func wornOut(ctrl *Controller, data *smart.Data) finding.Finding {
+	h := data.Health
+	return finding.Finding{
+		Code: finding.NVMeCriticalWarning, Severity: finding.Warn, Title: fmt.Sprintf("the drive's rated life is used up (%s), and it says so by its bit \"reliability\"", usedText(h.UsedPercent)), Confidence: finding.Likely,
+		Cause:    "its cells were written as often as it is rated for; it has no media errors and works on",
+		Evidence: []finding.Evidence{{Source: healthSource(ctrl), Text: fmt.Sprintf("critical warning 0x%02x, life used %s, spare %d %% (threshold %d %%), media errors 0", uint8(h.Warnings), usedText(h.UsedPercent), h.SparePercent, h.SpareThreshold)}},
+		Remedies: []finding.Remedy{{Title: "plan to replace the drive, and see what writes so much; keep backups meanwhile", Risk: finding.RiskNone, Commands: []string{"apt install sysstat", "iostat -dx 5 " + ctrl.disks()}}},
+	}
+}
+
+// ended reports whether a drive says by the bit for reliability no more than that its rated life is over.
+func ended(h *smart.Health) bool {
+	return h.Warnings&^smart.WarnTemperature == smart.WarnReliability && h.UsedPercent >= 100 && h.MediaErrors == 0 && h.SparePercent >= h.SpareThreshold
+}
+
+// usedText is the life used in words: the field ends at 255.
+func usedText(percent int) string {
+	if percent >= 255 {
+		return "at least 255 %, where its counter is full"
+	}
+	return fmt.Sprintf("%d %%", percent)
 }
 
 func readOnlyMedia(ctrl *Controller, data *smart.Data) (finding.Finding, bool) {
@@ -128,7 +187,7 @@ func (c *diagnosis) mediaErrors(ctrl *Controller, data *smart.Data) (finding.Fin
 		return finding.Finding{}, false
 	}
 	out := finding.Finding{
-		Code: finding.NVMeMediaErrors, Severity: finding.Warn, Title: fmt.Sprintf("the drive could not read %d times what it had written", data.Health.MediaErrors),
+		Code: finding.NVMeMediaErrors, Severity: finding.Warn, Title: fmt.Sprintf("the drive met data %d times that it could not restore", data.Health.MediaErrors),
 		Cause: "blocks that its error correction cannot restore", Confidence: finding.Certain,
 		Evidence: []finding.Evidence{{Source: healthSource(ctrl), Text: fmt.Sprintf("media errors %d, error log entries %d", data.Health.MediaErrors, data.Health.ErrorLogEntries)}},
 		Remedies: []finding.Remedy{
@@ -142,28 +201,69 @@ func (c *diagnosis) mediaErrors(ctrl *Controller, data *smart.Data) (finding.Fin
 			Source: "error log of " + ctrl.Name, Text: fmt.Sprintf("newest: %s at block %d of namespace %d (entry %d)", smart.StatusText(e.Status), e.LBA, e.Namespace, e.Count),
 		})
 	}
-	if e, ok := c.last(EventMediaError); ok {
-		out.Evidence = append(out.Evidence, logEvidence(e))
+	for _, kind := range []EventKind{EventStatus, EventMediaError} {
+		if e, ok := c.last(kind); ok {
+			out.Evidence = append(out.Evidence, logEvidence(e))
+		}
+	}
+	if since, ok := c.steady(data.Health.MediaErrors); ok {
+		out.Severity = finding.Info
+		out.Title += fmt.Sprintf(", none of them since %s", since.Format(time.DateOnly))
+		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: fmt.Sprintf("the count was the same on %s", since.Format(time.DateOnly))})
+		out.Remedies = append(out.Remedies, finding.Remedy{Title: "silence this finding; it comes back as a warning when the count grows", Risk: finding.RiskNone, Commands: []string{"labctl silence nvme.media-errors nvme/" + c.d.Address}})
 	}
 	return out, true
 }
 
+// steadyDays is how long a count of media errors must not grow, until it is an old story.
+const steadyDays = 7
+
+// steady is since when a count of media errors has not grown, where that is long enough.
+func (c *diagnosis) steady(errors uint64) (since time.Time, ok bool) {
+	if c.d.Known == nil {
+		return since, false
+	}
+	for _, s := range slices.Backward(c.d.Known.Samples) {
+		if s.MediaErrors == nil || *s.MediaErrors != errors {
+			break
+		}
+		since, ok = s.At, true
+	}
+	return since, ok && c.facts.At.Sub(since) >= steadyDays*24*time.Hour
+}
+
 func temperature(ctrl *Controller, data *smart.Data) (finding.Finding, bool) {
 	h, id := data.Health, data.Identity
+	if h.Celsius == nil {
+		return finding.Finding{}, false
+	}
+	now := *h.Celsius
 	out := finding.Finding{
 		Code: finding.NVMeTemperature, Severity: finding.Warn, Confidence: finding.Certain,
-		Evidence: []finding.Evidence{{Source: healthSource(ctrl), Text: fmt.Sprintf("%d °C; the drive warns at %s and is critical at %s; so far %s and %s beyond them", h.Celsius, celsius(id.WarnCelsius), celsius(id.CriticalCelsius), h.WarningTime, h.CriticalTime)}},
+		Evidence: []finding.Evidence{{Source: healthSource(ctrl), Text: fmt.Sprintf("%d °C; the drive warns at %s and is critical at %s; so far %s and %s beyond them", now, celsius(id.WarnCelsius), celsius(id.CriticalCelsius), h.WarningTime, h.CriticalTime) + sensorsText(h.Sensors)}},
 		Remedies: []finding.Remedy{{Title: "give it air or a heat sink", Risk: finding.RiskNone}},
 	}
 	switch {
-	case id.CriticalCelsius > 0 && h.Celsius >= id.CriticalCelsius:
-		out.Severity, out.Title, out.Cause = finding.Fail, fmt.Sprintf("the drive has %d °C, beyond its critical limit", h.Celsius), "too little cooling; the drive may shut itself down"
-	case id.WarnCelsius > 0 && h.Celsius >= id.WarnCelsius, h.Warnings&smart.WarnTemperature != 0:
-		out.Title, out.Cause = fmt.Sprintf("the drive has %d °C, beyond its limit", h.Celsius), "too little cooling; the drive makes itself slower"
+	case id.CriticalCelsius > 0 && now >= id.CriticalCelsius:
+		out.Severity, out.Title, out.Cause = finding.Fail, fmt.Sprintf("the drive has %d °C, beyond its critical limit", now), "too little cooling; the drive may shut itself down"
+	case id.WarnCelsius > 0 && now >= id.WarnCelsius, h.Warnings&smart.WarnTemperature != 0:
+		out.Title, out.Cause = fmt.Sprintf("the drive has %d °C, beyond its limit", now), "too little cooling; the drive makes itself slower"
 	default:
 		return finding.Finding{}, false
 	}
 	return out, true
+}
+
+// sensorsText are the temperatures of the sensors behind the composite one, where there are some.
+func sensorsText(sensors map[int]int) string {
+	var out []string
+	for _, n := range slices.Sorted(maps.Keys(sensors)) {
+		out = append(out, fmt.Sprintf("sensor %d %d °C", n, sensors[n]))
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return "; " + strings.Join(out, ", ")
 }
 
 func celsius(limit int) string {
@@ -191,14 +291,14 @@ func (c *diagnosis) wear(ctrl *Controller, data *smart.Data, p Policy) (finding.
 	used := data.Health.UsedPercent
 	days, forecast := c.d.DaysLeft()
 	soon := forecast && days < float64(p.WearDays)
-	if used < p.WearPercent && !soon {
+	if used < p.WearPercent && !soon || ended(data.Health) {
 		return finding.Finding{}, false
 	}
 	out := finding.Finding{
-		Code: finding.NVMeWear, Severity: finding.Warn, Title: fmt.Sprintf("%d %% of the drive's rated life is used", used),
+		Code: finding.NVMeWear, Severity: finding.Warn, Title: usedText(used) + " of the drive's rated life is used",
 		Cause: "its cells were written so often", Confidence: finding.Certain,
-		Evidence: []finding.Evidence{{Source: healthSource(ctrl), Text: fmt.Sprintf("life used %d %%, %.1f TB written in %.0f hours of power-on, spare %d %%", used, float64(data.Health.BytesWritten)/1e12, data.Health.PowerOn.Hours(), data.Health.SparePercent)}},
-		Remedies: []finding.Remedy{{Title: "plan its replacement, and see what writes so much", Risk: finding.RiskNone, Commands: []string{"iostat -dx 5 " + ctrl.disks()}}},
+		Evidence: []finding.Evidence{{Source: healthSource(ctrl), Text: fmt.Sprintf("life used %s, %.1f TB written in %.0f hours of power-on, spare %d %%", usedText(used), float64(data.Health.BytesWritten)/1e12, data.Health.PowerOn.Hours(), data.Health.SparePercent)}},
+		Remedies: []finding.Remedy{{Title: "plan its replacement, and see what writes so much", Risk: finding.RiskNone, Commands: []string{"apt install sysstat", "iostat -dx 5 " + ctrl.disks()}}},
 	}
 	if forecast {
 		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: fmt.Sprintf("%.2f %% a day lately: %.0f days to 100 %%", c.d.wearPerDay(), max(0, days))})

@@ -20,49 +20,55 @@ func (c *diagnosis) noNamespace() finding.Finding {
 		Code: finding.NVMeNoNamespace, Severity: finding.Fail, Title: "the controller is live and offers no namespace, so there is no disk",
 		Confidence: finding.Unknown, Evidence: []finding.Evidence{state},
 	}
-	if e, ok := c.last(EventIDsChanged); ok {
-		out.Cause, out.Confidence = "the drive's firmware gave other ids after a reset or sleep than before, so the kernel dropped the namespace", finding.Certain
-		out.Evidence = append(out.Evidence, logEvidence(e))
-		out.Remedies = []finding.Remedy{firmware(c.d), c.bogusNID()}
+	if c.explain(atNamespace, &out) || c.blockSize(&out) {
 		return out
 	}
-	if c.unusable(&out) {
+	if ctrl.Queues == 1 {
+		narrow(&out, finding.NVMeQueues)
+		because(&out, finding.Likely, "the controller has the admin queue alone, so the kernel could make none for reads and writes")
+		out.Evidence = append(out.Evidence, finding.Evidence{Source: filepath.Join("/sys/class/nvme", ctrl.Name, "queue_count"), Text: "1"})
+		out.Remedies = c.queueRemedies()
 		return out
 	}
-	out.Evidence = append(out.Evidence, finding.Evidence{Source: "kernel log", Text: strings.Replace(silence(c.facts), "no line about it", "no line that says why", 1)})
-	out.Remedies = []finding.Remedy{{Title: "see what namespaces the drive itself lists", Risk: finding.RiskNone, Commands: []string{"nvme list-ns --all /dev/" + ctrl.Name, "nvme id-ctrl /dev/" + ctrl.Name}}}
+	if len(c.telling(nil)) == 0 && c.d.logWhole {
+		because(&out, finding.Likely, "the drive has no namespace that is attached to this controller: the kernel took it and complained of nothing")
+	}
+	out.Remedies = attachNamespace(&ctrl)
 	return out
 }
 
-// unusable fills in why the kernel makes no disk of a namespace of which it cannot use or read the format.
-func (c *diagnosis) unusable(out *finding.Finding) bool {
-	if e, ok := c.last(EventUnsupportedCSI); ok {
-		out.Cause, out.Confidence = "the namespace has a command set that this kernel cannot use as a disk", finding.Certain
-		out.Evidence = append(out.Evidence, logEvidence(e))
-		return true
+// attachNamespace are the ways to a namespace for a drive that has none.
+func attachNamespace(ctrl *Controller) []finding.Remedy {
+	dev := "/dev/" + ctrl.Name
+	return []finding.Remedy{
+		{Title: "see what namespaces the drive itself lists, and how large it is (package nvme-cli)", Risk: finding.RiskNone, Commands: []string{"apt install nvme-cli", "nvme list-ns --all " + dev, "nvme id-ctrl " + dev + " | grep -E '^(tnvmcap|unvmcap|nn|cntlid)'"}},
+		{Title: "where it lists one, attach it; nothing is lost. The number of the controller is cntlid", Risk: finding.RiskLow, Commands: []string{fmt.Sprintf("nvme attach-ns %s --namespace-id=1 --controllers=%d", dev, ctrl.ID), "nvme ns-rescan " + dev}},
+		{Title: "where it lists none, make one of the whole drive, in blocks: tnvmcap divided by the block size. Whatever was on the drive is lost", Risk: finding.RiskHigh, Commands: []string{"nvme create-ns " + dev + " --nsze=BLOCKS --ncap=BLOCKS --flbas=0 --dps=0", fmt.Sprintf("nvme attach-ns %s --namespace-id=1 --controllers=%d", dev, ctrl.ID), "nvme ns-rescan " + dev}},
 	}
-	if e, ok := c.last(EventIdentifyFailed); ok {
-		out.Cause, out.Confidence = "the drive refused to say what its namespaces are", finding.Certain
-		out.Evidence = append(out.Evidence, logEvidence(e))
-		out.Remedies = []finding.Remedy{firmware(c.d)}
-		if strings.HasPrefix(afterColon(e.Text), "Identify Descriptors") {
-			out.Remedies = append(out.Remedies, c.quirk("no_ns_desc_list", "have the kernel do without that question"))
-		}
-		return true
-	}
+}
+
+// blockSize fills in that a namespace is formatted as the kernel cannot use it.
+func (c *diagnosis) blockSize(out *finding.Finding) bool {
 	const format = "the namespace is formatted with blocks of a size that the kernel cannot use"
 	if e, ok := c.last(EventBlockSize); ok {
-		out.Cause, out.Confidence = format, finding.Certain
+		because(out, finding.Certain, format)
 		out.Evidence = append(out.Evidence, logEvidence(e))
 	} else if e, ok := last(c.facts.Log, EventBlockSize); ok { // the kernel says it once a boot
-		out.Cause, out.Confidence = "perhaps "+format+": the kernel says so once a boot, and did for another drive", finding.Unknown
+		because(out, finding.Unknown, "perhaps %s: the kernel says so once a boot, and did for another drive", format)
 		out.Evidence = append(out.Evidence, logEvidence(e))
 	} else {
 		return false
 	}
-	ctrl := c.d.Controllers[0].Name
-	out.Remedies = []finding.Remedy{{Title: "see its formats; to format it anew loses what is on it", Risk: finding.RiskNone, Commands: []string{"nvme list-ns --all /dev/" + ctrl, "nvme id-ns --human-readable --namespace-id=1 /dev/" + ctrl}}}
+	out.Remedies = reformat(c.d.Controllers[0].Name, 1)
 	return true
+}
+
+// reformat are the ways to another format of a namespace.
+func reformat(ctrl string, nsid int) []finding.Remedy {
+	return []finding.Remedy{
+		{Title: "see its formats: flbas names the one in use, lbaf lists them with their sizes of data and metadata (package nvme-cli)", Risk: finding.RiskNone, Commands: []string{"apt install nvme-cli", fmt.Sprintf("nvme id-ns --human-readable --namespace-id=%d /dev/%s", max(nsid, 1), ctrl)}},
+		{Title: "format it with blocks of 512 or 4096 bytes without metadata; whatever is on it is lost", Risk: finding.RiskHigh, Commands: []string{fmt.Sprintf("nvme format /dev/%s --namespace-id=%d --lbaf=NUMBER", ctrl, max(nsid, 1))}},
+	}
 }
 
 // afterColon is a line's text behind the device's name.
@@ -136,14 +142,47 @@ func (c *diagnosis) noBlock() finding.Finding {
 		Code: finding.NVMeNoNamespace, Severity: finding.Fail, Title: "the drive has a namespace and no block device of any size", Confidence: finding.Unknown,
 		Evidence: []finding.Evidence{{Source: filepath.Join("/sys/class/nvme", ctrl.Name), Text: fmt.Sprintf("state %s, %d block devices, all of size 0", orDash(ctrl.State), len(ctrl.Namespaces))}},
 	}
-	if e, ok := c.last(EventUnsupportedCSI); ok {
-		out.Cause, out.Confidence = "the namespace has a command set that this kernel cannot use as a disk", finding.Certain
-		out.Evidence = append(out.Evidence, logEvidence(e))
-	} else if e, ok := c.last(EventDown, EventDisabled); ok {
-		out.Cause, out.Confidence = "the drive dropped out while it was in use", finding.Likely
-		out.Evidence = append(out.Evidence, logEvidence(e))
+	if c.explain(atBlock, &out) || c.blockSize(&out) {
+		return out
 	}
+	nsid := 1
+	if len(ctrl.Namespaces) > 0 {
+		nsid = ctrl.Namespaces[0].NSID
+	}
+	c.formatted(&out, ctrl, nsid)
 	return out
+}
+
+// formatted fills in the format as the cause of a disk of size 0 that the kernel does not complain of: it takes a namespace with
+// metadata beside its blocks, and offers no capacity where it cannot handle them (drivers/nvme/host/core.c, nvme_update_disk_info).
+func (c *diagnosis) formatted(out *finding.Finding, ctrl Controller, nsid int) {
+	if len(c.telling(nil)) == 0 && c.d.logWhole {
+		because(out, finding.Likely, "the namespace is formatted with metadata or protection information beside its blocks (as 512 + 8 or 520 bytes), which the kernel does not use as a disk")
+	}
+	out.Remedies = append(out.Remedies, reformat(ctrl.Name, nsid)...)
+}
+
+// emptyDisks returns the finding of disks of size 0 beside others that work.
+func (c *diagnosis) emptyDisks() (finding.Finding, bool) {
+	ctrl := c.d.Controllers[0]
+	var empty []Namespace
+	for _, ns := range ctrl.Namespaces {
+		if ns.SizeBytes == 0 {
+			empty = append(empty, ns)
+		}
+	}
+	if len(empty) == 0 || len(empty) == len(ctrl.Namespaces) {
+		return finding.Finding{}, false
+	}
+	ns := empty[0]
+	out := finding.Finding{
+		Code: finding.NVMeNoNamespace, Severity: finding.Fail, Title: fmt.Sprintf("namespace %d has a disk of size 0: %s", ns.NSID, ns.Device), Confidence: finding.Unknown,
+		Evidence: []finding.Evidence{{Source: filepath.Join("/sys/block", ns.Device, "size"), Text: fmt.Sprintf("0; %d of %d disks of the drive have a size", len(ctrl.Namespaces)-len(empty), len(ctrl.Namespaces))}},
+	}
+	if !c.explain(atBlock, &out) && !c.blockSize(&out) {
+		c.formatted(&out, ctrl, ns.NSID)
+	}
+	return out, true
 }
 
 // byModel is the advice for drives whose ids are not their own.

@@ -3,6 +3,7 @@ package disk
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,123 +58,104 @@ func (c *diagnosis) addMemory(out *finding.Finding) {
 func (c *diagnosis) noDriver() finding.Finding {
 	d := c.d
 	state := finding.Evidence{Source: sysfsDir(d), Text: fmt.Sprintf("no driver link, enable %s, power_state %s", digit(d.Enabled), orDash(d.Power.State))}
-	if e, ok := c.last(EventNotReady); ok && e.Operation == "initialisation" {
-		return c.notReady(e, state)
-	}
 	if ready, ok := c.last(EventReady); ok {
-		return c.lost(ready, state)
+		if failed, again := c.last(EventNotReady, EventIdentify, EventNoQueues); !again || failed.Operation != "initialisation" && failed.Time < ready.Time || failed.Operation == "reset" {
+			return c.lost(ready, state)
+		}
 	}
 	out := finding.Finding{
 		Code: finding.NVMeNoDriver, Severity: finding.Fail, Title: "the drive is on the PCI bus and no driver is bound to it",
 		Confidence: finding.Unknown, Evidence: []finding.Evidence{state},
 	}
-	if e, ok := c.last(EventSameSubsystem); ok {
-		out.Cause, out.Confidence = "another drive has the same subsystem name or serial number, so the kernel takes this one for its second controller", finding.Certain
-		out.Evidence = append(out.Evidence, logEvidence(e))
-		out.Remedies = []finding.Remedy{firmware(d), retry(d)}
+	if c.explain(atProbe, &out) {
 		return out
 	}
-	if e, ok := c.last(EventProbeFailed); ok {
-		out.Cause, out.Confidence = "the driver tried it and gave it up"+whyGivenUp(e.Text), finding.Certain
-		out.Evidence = append(out.Evidence, logEvidence(e))
-		out.Remedies = []finding.Remedy{retry(d)}
-		return out
-	}
-	if e, ok := c.last(EventFound); ok {
-		out.Cause, out.Confidence = "the driver tried it and did not say why it let go of it", finding.Likely
-		out.Evidence = append(out.Evidence, logEvidence(e))
-		out.Remedies = []finding.Remedy{retry(d)}
-		return out
-	}
-	out.Evidence = append(out.Evidence, finding.Evidence{Source: "kernel log", Text: silence(c.facts)})
 	if d.DriverOverride != "" {
-		out.Cause, out.Confidence = fmt.Sprintf("driver_override reserves it for %s, which is not bound", d.DriverOverride), finding.Certain
+		because(&out, finding.Certain, "driver_override reserves it for %s, which is not bound", d.DriverOverride)
+	}
+	if len(c.telling(nil)) > 0 {
+		out.Remedies = c.startRemedies()
+		return out
 	}
 	out.Remedies = []finding.Remedy{bind(d), retry(d)}
 	return out
 }
 
-// givenUp are the driver's words for why a probe failed, and what they mean.
-var givenUp = []struct{ words, meaning string }{
-	{"Identify Controller failed", "it did not say what it is"},
-	{"Reading CAP failed", "its registers cannot be read"},
-	{"Reading CRTO failed", "its registers cannot be read"},
-	{"Reading VS failed", "its registers cannot be read"},
-	{"Minimum device page size", "it wants larger pages of memory than this host has"},
-	{"Could not set queue count", "it gave the driver no queues"},
-	{"IO queues", "it gave the driver no queues"},
-}
-
-func whyGivenUp(text string) string {
-	for _, g := range givenUp {
-		if strings.HasPrefix(afterColon(text), g.words) {
-			return ": " + g.meaning
-		}
-	}
-	return ""
-}
-
 // lost explains a drive that came up in this probe and has no driver any more.
 func (c *diagnosis) lost(ready Event, state finding.Evidence) finding.Finding {
-	out := c.withDrop(finding.Finding{
+	out := finding.Finding{
 		Code: finding.NVMeDropped, Severity: finding.Fail, Title: "the drive worked in this boot, dropped out and lost its driver",
 		Confidence: finding.Unknown, Evidence: []finding.Evidence{state, logEvidence(ready)},
-	})
-	if len(out.Evidence) == 2 { // nothing about a failure: somebody may have unbound it
+	}
+	if len(c.telling(nil)) == 0 { // nothing about a failure: somebody may have unbound it
+		out.Title = "the drive worked in this boot and has no driver any more"
+		out.Evidence = append(out.Evidence, c.logLines(nil)...)
 		out.Remedies = []finding.Remedy{bind(c.d), retry(c.d)}
 		return out
 	}
+	out = c.withDrop(out)
 	out.Remedies = append([]finding.Remedy{retry(c.d)}, out.Remedies...)
 	return out
 }
 
-// silence says what the log does not say.
-func silence(f *Facts) string {
-	switch {
-	case f.LogErr != nil:
-		return "it cannot be read"
-	case f.LogLost:
-		return "no line about it; the oldest lines of this boot are gone"
-	default:
-		return "no line about it in this boot"
-	}
+// earlyEnough is how soon after the line that found a drive the bug with ready times gives it up: half a second by the
+// driver's arithmetic ((0 + 1) * HZ / 2), less on fast timers, and a second more for logs whose times are whole seconds.
+const earlyEnough = 1600 * time.Millisecond
+
+// patience is how long the kernel waited for a drive that it then called not ready; ok is false where the log does not tell.
+func patience(events []Event, e Event) (waited time.Duration, ok bool) {
+	return after(events, EventFound, e)
 }
 
-// notReady explains a controller that never became ready. For the MAP1602 on a kernel with the CRTO bug that is the
-// cause; for other drives the same bug is only likely, since others have such firmware too.
-func (c *diagnosis) notReady(e Event, state finding.Evidence) finding.Finding {
+// asBug reports whether a drive was given up as the bug with ready times does it: it said nothing at all (CSTS 0), and the
+// kernel did not wait.
+func asBug(events []Event, e Event) bool {
+	waited, known := patience(events, e)
+	return e.Kind == EventNotReady && e.Operation == "initialisation" && strings.HasSuffix(strings.TrimSpace(e.Text), "CSTS=0x0") && (!known || waited <= earlyEnough)
+}
+
+// explainNotReady explains a controller that never became ready. For the MAP1602 on a kernel with the bug with ready times
+// that is the cause; for other drives the same bug is only likely, since others have such firmware too. Where the kernel
+// waited, it is another cause.
+func explainNotReady(c *diagnosis, e Event, out *finding.Finding) {
 	d := c.d
-	out := finding.Finding{
-		Code: finding.NVMeNotReady, Severity: finding.Fail, Title: "the drive never became ready, so the kernel gave it up: it is in lspci and nowhere else",
-		Confidence: finding.Unknown, Evidence: []finding.Evidence{logEvidence(e), state},
-	}
+	out.Code, out.Title = finding.NVMeNotReady, "the drive never became ready, so the kernel gave it up: it is in lspci and nowhere else"
 	fix := c.release.CRTO()
-	asBug := strings.HasSuffix(strings.TrimSpace(e.Text), "CSTS=0x0") // the drive said nothing at all, as it does while it starts
+	waited, timed := patience(c.events, e)
 	affected := fix == Affected || fix == AffectedLikely
 	if d.Chip != "" {
 		out.Evidence = append(out.Evidence, finding.Evidence{Source: sysfsDir(d), Text: fmt.Sprintf("vendor:device %s is a Maxio %s", d.PCIID(), d.Chip)})
 	}
+	if !asBug(c.events, e) {
+		switch {
+		case fatalStatus(e.Text):
+			because(out, finding.Likely, "the drive reports a fatal fault in itself while it starts: its firmware or its hardware")
+		case timed && waited > earlyEnough:
+			because(out, finding.Likely, "the drive did not start in the %s that the kernel waited: its power, its firmware or its slot", waited.Round(time.Second))
+		default:
+			because(out, finding.Unknown, "the drive did not start; the log does not say why")
+		}
+		out.Remedies = append(out.Remedies, powerCycle, retry(d), otherSlot(d))
+		return
+	}
 	out.Evidence = append(out.Evidence, finding.Evidence{Source: "uname -r", Text: c.facts.Release + crtoText(fix)})
 	bug := "this kernel waits as long as the drive's CRTO register says, and the firmware of these drives says 0: it gives up after half a second"
 	switch {
-	case asBug && affected && d.Chip == chipMAP1602:
-		out.Cause, out.Confidence = bug, finding.Certain
-		if fix == AffectedLikely {
+	case affected && d.Chip == chipMAP1602:
+		because(out, finding.Certain, "%s", bug)
+		if fix == AffectedLikely || !timed {
 			out.Confidence = finding.Likely
 		}
-	case asBug && affected:
-		out.Cause, out.Confidence = "perhaps the kernel's bug with ready times: "+bug, finding.Likely
-	case asBug && d.Chip == chipMAP1602 && fix == FixUnknown:
-		out.Cause, out.Confidence = "likely the kernel's bug with ready times: "+bug+"; this release does not tell whether it has the fix", finding.Likely
+	case affected:
+		because(out, finding.Likely, "perhaps the kernel's bug with ready times: %s", bug)
+	case d.Chip == chipMAP1602 && fix == FixUnknown:
+		because(out, finding.Likely, "likely the kernel's bug with ready times: %s; this release does not tell whether it has the fix", bug)
+	default:
+		because(out, finding.Unknown, "the drive said nothing at all when the driver started it; this kernel does not have the bug with ready times")
+		out.Remedies = append(out.Remedies, retry(d), powerCycle, otherSlot(d))
+		return
 	}
-	if asBug && (affected || d.Chip == chipMAP1602 && fix == FixUnknown) {
-		out.Remedies = append(out.Remedies, c.newerKernel(), retry(d))
-		return out
-	}
-	out.Remedies = append(out.Remedies, retry(d), finding.Remedy{
-		Title: "look for newer firmware of the drive and of the board, and try the drive in another slot", Risk: finding.RiskLow, Commands: []string{"lspci -vv -s " + d.Address},
-	})
-	return out
+	out.Remedies = append(out.Remedies, c.newerKernel(), retry(d))
 }
 
 func crtoText(fix Fix) string {
@@ -191,11 +173,48 @@ func crtoText(fix Fix) string {
 	}
 }
 
-func passthrough(d *Drive) finding.Finding {
-	return finding.Finding{
+// passthrough explains a function that is meant for a guest, or set aside.
+func (c *diagnosis) passthrough() finding.Finding {
+	d := c.d
+	out := finding.Finding{
 		Code: finding.NVMePassthrough, Severity: finding.Info, Title: "the drive is passed through to a guest; this host does not see its disk, by intent",
 		Cause: "it is bound to vfio-pci", Confidence: finding.Certain,
 		Evidence: []finding.Evidence{{Source: sysfsDir(d), Text: fmt.Sprintf("driver %s, driver_override %s", orDash(d.Driver), orDash(d.DriverOverride))}},
+	}
+	if holder := d.setAside(); holder != "" {
+		out.Title = fmt.Sprintf("the drive is set aside by intent: %s has it, so this host does not see its disk", holder)
+		because(&out, finding.Certain, "somebody gave it to %s, which keeps other drivers away", holder)
+		return out
+	}
+	c.caughtByIDs(&out)
+	return out
+}
+
+// caughtByIDs changes the finding for a drive that went to vfio-pci only because another one with the same PCI ids was meant:
+// vfio-pci.ids takes all of them.
+func (c *diagnosis) caughtByIDs(out *finding.Finding) {
+	d, s := c.d, c.facts.System
+	if d.DriverOverride != "" || !slices.Contains(s.VFIOIDs, d.PCIID()) {
+		return
+	}
+	out.Cause = "the ids " + d.PCIID() + " are given to vfio-pci (vfio-pci.ids)"
+	out.Evidence = append(out.Evidence, finding.Evidence{Source: "vfio-pci.ids", Text: strings.Join(s.VFIOIDs, ",")})
+	guests := c.facts.Guests
+	if guests.Mapped || guests.has(d.Address) {
+		return
+	}
+	for _, other := range c.facts.Functions {
+		if other.Address == d.Address || pciID(other) != d.PCIID() || !guests.has(other.Address) {
+			continue
+		}
+		out.Severity = finding.Warn
+		out.Title = "the drive went to vfio-pci together with " + other.Address + ", which has the same PCI ids; no guest of this host has it"
+		because(out, finding.Likely, "vfio-pci.ids names %s, which is both drives, and only %s is in a guest's configuration", d.PCIID(), other.Address)
+		out.Remedies = append(out.Remedies, finding.Remedy{
+			Title: "take the ids off: Proxmox VE binds a drive to vfio-pci by its address when the guest starts", Risk: finding.RiskLow,
+			Commands: []string{"grep -rn -e vfio-pci.ids -e 'options vfio-pci' /etc/modprobe.d /etc/default/grub /etc/kernel/cmdline", "update-initramfs -u -k all", "reboot"},
+		})
+		return
 	}
 }
 
@@ -213,10 +232,20 @@ func (c *diagnosis) vmdHidden() finding.Finding {
 		out.Evidence = []finding.Evidence{{Source: filepath.Join(sysfsDir(d), "remapped_nvme"), Text: fmt.Sprint(d.Remapped)}}
 		return out
 	}
-	out.Title, out.Confidence = "NVMe drives may be hidden behind Intel VMD, which has no driver", finding.Likely
-	out.Cause = "the board's firmware puts drives behind VMD, and the kernel shows them only through its vmd driver"
 	out.Evidence = []finding.Evidence{{Source: sysfsDir(d), Text: fmt.Sprintf("class 0x0104, %s, driver %s", d.PCIID(), orDash(d.Driver))}}
-	out.Remedies = append([]finding.Remedy{{Title: "load the vmd driver; drives behind it then appear in a PCI domain of their own", Risk: finding.RiskLow, Commands: []string{"modprobe vmd"}}}, out.Remedies...)
+	switch {
+	case !d.VMD:
+		out.Title, out.Confidence = "an Intel RAID function has no driver, and drives may be hidden behind it", finding.Unknown
+		out.Cause = "the board's firmware is in a RAID mode (VMD or RST) of a kind that labd does not know, ids " + d.PCIID()
+	case d.Driver == "vmd":
+		out.Title, out.Severity, out.Confidence = "Intel VMD is on and its driver is bound, and no NVMe drive is behind it", finding.Info, finding.Unknown
+		out.Cause = "no drive is in the slots that the board's firmware gives to VMD, or the kernel does not find it there"
+		out.Remedies[0].Title = "if a drive is missing: look whether the firmware set-up (BIOS) lists it; there, switch VMD off for its slot and choose AHCI or NVMe; a system that boots from a VMD RAID will not boot then"
+	default:
+		out.Title, out.Confidence = "NVMe drives may be hidden behind Intel VMD, which has no driver", finding.Likely
+		out.Cause = "the board's firmware puts drives behind VMD, and the kernel shows them only through its vmd driver"
+		out.Remedies = append([]finding.Remedy{{Title: "load the vmd driver; drives behind it then appear in a PCI domain of their own", Risk: finding.RiskLow, Commands: []string{"modprobe vmd"}}}, out.Remedies...)
+	}
 	return out
 }
 
@@ -233,9 +262,9 @@ func (c *diagnosis) noController() finding.Finding {
 			Title: "unbind it and bind it to nvme, if nothing uses it", Risk: finding.RiskHigh,
 			Commands: append([]string{fmt.Sprintf("echo %s > /sys/bus/pci/drivers/%s/unbind", d.Address, d.Driver)}, bind(d).Commands...),
 		}}
-	} else if e, ok := c.last(EventNotReady, EventProbeFailed); ok {
-		out.Evidence = append(out.Evidence, logEvidence(e))
+		return out
 	}
+	c.explain(atProbe, &out)
 	return out
 }
 

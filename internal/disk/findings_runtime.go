@@ -3,6 +3,7 @@ package disk
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,54 @@ func (c *diagnosis) dead() finding.Finding {
 		Code: finding.NVMeDead, Severity: finding.Fail, Title: "the kernel gave the drive up while it was in use", Confidence: finding.Unknown,
 		Evidence: []finding.Evidence{{Source: sysfsDir(c.d), Text: c.d.Controllers[0].Name + " state dead"}},
 	})
+}
+
+// firstProbe reports whether the drive's first probe is under way: the kernel found it and nothing has happened since.
+func (c *diagnosis) firstProbe() bool {
+	_, found := c.last(EventFound)
+	_, ready := c.last(EventReady)
+	return found && !ready && len(c.telling(nil)) == 0
+}
+
+// probeLimit is the longest that a drive may say that it needs to get ready: 255 times half a second (NVM Express Base
+// Specification, CAP.TO).
+const probeLimit = 128 * time.Second
+
+// probing returns the finding of a controller that is not ready yet.
+func (c *diagnosis) probing() finding.Finding {
+	ctrl := c.d.Controllers[0]
+	out := finding.Finding{
+		Code: finding.NVMeProbing, Severity: finding.Warn, Title: "the drive is being started (probed) and offers no disk yet", Confidence: finding.Unknown,
+		Evidence: []finding.Evidence{{Source: filepath.Join("/sys/class/nvme", ctrl.Name), Text: "state " + ctrl.State}},
+		Remedies: []finding.Remedy{{Title: "look again in two minutes; a drive may take so long to start", Risk: finding.RiskNone, Commands: []string{"labctl check-nvme " + c.d.Address}}},
+	}
+	e, ok := c.last(EventFound)
+	if up := c.facts.System.Uptime; ok && up > e.Time {
+		age := up - e.Time
+		out.Title = fmt.Sprintf("the drive has been probed for %s and offers no disk yet", age.Round(time.Second))
+		if age < probeLimit && c.firstProbe() {
+			out.Severity = finding.Info
+			because(&out, finding.Likely, "the driver waits for the drive to get ready, which may take up to two minutes")
+		}
+	}
+	if len(c.telling(nil)) > 0 {
+		c.explain(atProbe, &out)
+	} else if ok {
+		out.Evidence = append(out.Evidence, logEvidence(e))
+	}
+	return out
+}
+
+// leaving returns the finding of a controller in a state between others, as deleting.
+func (c *diagnosis) leaving() finding.Finding {
+	ctrl := c.d.Controllers[0]
+	out := finding.Finding{
+		Code: finding.NVMeDropped, Severity: finding.Warn, Title: fmt.Sprintf("the controller is in state %s: the kernel is letting go of the drive", ctrl.State), Confidence: finding.Unknown,
+		Evidence: []finding.Evidence{{Source: filepath.Join("/sys/class/nvme", ctrl.Name), Text: "state " + ctrl.State}},
+		Remedies: []finding.Remedy{{Title: "look again in a minute", Risk: finding.RiskNone, Commands: []string{"labctl check-nvme " + c.d.Address}}},
+	}
+	c.explain(atRun, &out)
+	return out
 }
 
 // resetLimit is how long a reset may take: the kernel's own limit for its commands (nvme_core.admin_timeout).
@@ -66,37 +115,9 @@ func (c *diagnosis) dropped() (finding.Finding, bool) {
 	}), true
 }
 
-// withDrop adds what the log says of a drive that dropped out at run time.
+// withDrop adds why a drive dropped out at run time, as far as the log tells it, and what helps.
 func (c *diagnosis) withDrop(out finding.Finding) finding.Finding {
-	for _, kind := range []EventKind{EventDown, EventInaccessible, EventPowerRefused, EventBusError, EventInternalError, EventDisabled} {
-		if e, ok := c.last(kind); ok {
-			out.Evidence = append(out.Evidence, logEvidence(e))
-		}
-	}
-	if e, ok := c.last(EventNotReady); ok && e.Operation == "reset" {
-		out.Evidence = append(out.Evidence, logEvidence(e))
-	}
-	if e, ok := c.last(EventDown); ok {
-		switch {
-		case strings.Contains(e.Text, "PCI_STATUS=0xffff"), strings.Contains(e.Text, "read failed"):
-			out.Cause, out.Confidence = "link or power was lost: not even the configuration space answers", finding.Likely
-		case strings.Contains(e.Text, "CSTS=0xffffffff"):
-			out.Cause, out.Confidence = "the drive's firmware crashed or did not come back from a power-saving state: the configuration space still answers", finding.Likely
-		}
-	}
-	if _, ok := c.last(EventInaccessible); ok && out.Cause == "" {
-		out.Cause, out.Confidence = "link or power was lost in a sleep state", finding.Likely
-	}
-	if _, ok := c.last(EventPowerRefused); ok && out.Cause == "" {
-		out.Cause, out.Confidence = "it did not come back from a sleep state", finding.Likely
-	}
-	if _, ok := c.last(EventInternalError); ok && out.Cause == "" {
-		out.Cause, out.Confidence = "the drive reported an error inside itself, so the kernel reset it: its firmware or its hardware", finding.Likely
-		out.Remedies = append(out.Remedies, firmware(c.d))
-	}
-	if _, ok := c.last(EventBusError); ok && out.Cause == "" {
-		out.Cause, out.Confidence = "errors on the PCIe link made the kernel reset it", finding.Likely
-	}
+	c.explain(atRun, &out)
 	if drives := slotDrives(c.d.Incidents, c.d.Address); len(drives) > 1 {
 		out.Cause, out.Confidence = fmt.Sprintf("%d drives in turn had such incidents in this slot: it is the slot, the board or the power supply", len(drives)), finding.Likely
 		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: "incidents of the drives with serial numbers " + strings.Join(drives, ", ")})
@@ -104,8 +125,11 @@ func (c *diagnosis) withDrop(out finding.Finding) finding.Finding {
 	} else if n := drops(c.d.Incidents, c.d.Address); n > 1 {
 		out.Evidence = append(out.Evidence, finding.Evidence{Source: "labd's memory", Text: fmt.Sprintf("%d drop-outs in this slot in the last 90 days", n)})
 	}
-	if out.Severity == finding.Fail {
-		out.Remedies = append(out.Remedies, finding.Remedy{Title: "switch the machine off and on: a reboot alone may leave the drive as it is", Risk: finding.RiskHigh})
+	if out.Severity == finding.Fail && !slices.ContainsFunc(out.Remedies, func(r finding.Remedy) bool { return r.Title == powerCycle.Title }) {
+		out.Remedies = append(out.Remedies, powerCycle)
+	}
+	if c.again(Event{}) { // what comes from inside the drive does not come from saving power
+		return out
 	}
 	if remedy, ok := powerNow(c.d); ok {
 		out.Remedies = append(out.Remedies, remedy)
@@ -188,32 +212,6 @@ func (c *diagnosis) lostInterrupts() (finding.Finding, bool) {
 	return out, true
 }
 
-// diskErrors returns the finding of reads and writes that failed, where neither the drive's own count nor a drop-out or time-out says more.
-func (c *diagnosis) diskErrors() (finding.Finding, bool) {
-	counted := c.d.Controllers[0].Health.Data != nil && c.d.Controllers[0].Health.Data.Health.MediaErrors > 0
-	if e, ok := c.last(EventMediaError); ok && !counted {
-		severity, age := c.fresh(e, finding.Warn)
-		return finding.Finding{
-			Code: finding.NVMeMediaErrors, Severity: severity, Title: "the drive could not read what it had written" + age,
-			Cause: "blocks that its error correction cannot restore", Confidence: finding.Certain, Evidence: []finding.Evidence{logEvidence(e)},
-			Remedies: []finding.Remedy{
-				{Title: "check that backups and redundancy are whole", Risk: finding.RiskNone, Commands: []string{"zpool status -x", "nvme error-log /dev/" + c.d.Controllers[0].Name}},
-				{Title: "write the sector anew, or replace the drive when it happens again", Risk: finding.RiskHigh},
-			},
-		}, true
-	}
-	e, ok := c.last(EventIOError)
-	if _, explained := c.last(EventTimeout, EventDown, EventDisabled, EventMediaError); !ok || explained {
-		return finding.Finding{}, false
-	}
-	severity, age := c.fresh(e, finding.Warn)
-	return finding.Finding{
-		Code: finding.NVMeIOErrors, Severity: severity, Title: "the kernel could not read or write the disk" + age, Confidence: finding.Unknown,
-		Evidence: []finding.Evidence{logEvidence(e)},
-		Remedies: []finding.Remedy{{Title: "read the drive's own health and error log", Risk: finding.RiskNone, Commands: []string{"labctl check-nvme -o wide " + c.d.Address, "nvme error-log /dev/" + c.d.Controllers[0].Name}}},
-	}, true
-}
-
 // readOnly returns the finding of disks that the kernel takes for read-only.
 func (c *diagnosis) readOnly() (finding.Finding, bool) {
 	var disks []string
@@ -234,27 +232,4 @@ func (c *diagnosis) readOnly() (finding.Finding, bool) {
 			{Title: "see whether the drive says why", Risk: finding.RiskNone, Commands: []string{"labctl check-nvme -o wide " + c.d.Address, "blockdev --getro /dev/" + disks[0]}},
 		},
 	}, true
-}
-
-// checkAER returns the finding of errors that PCIe could not mend. Corrected ones are common and harm nothing.
-func checkAER(d *Drive) (finding.Finding, bool) {
-	type place struct {
-		where, address string
-		aer            AER
-	}
-	out := finding.Finding{
-		Code: finding.NVMeAER, Severity: finding.Warn, Title: "the PCIe link had errors that it could not mend in this boot", Confidence: finding.Unknown,
-		Remedies: []finding.Remedy{
-			{Title: "with the machine off, take the drive out, clean its contacts and put it in again; then try another slot", Risk: finding.RiskHigh},
-			{Title: "see whether the counts grow", Risk: finding.RiskNone, Commands: []string{fmt.Sprintf("cat %s/aer_dev_nonfatal %s/aer_dev_fatal", sysfsDir(d), sysfsDir(d))}},
-		},
-	}
-	for _, p := range []place{{"the drive", d.Address, d.AER}, {"its port", d.Port.Address, d.Port.AER}} {
-		if p.aer.Known && p.aer.NonFatal+p.aer.Fatal > 0 {
-			out.Evidence = append(out.Evidence, finding.Evidence{
-				Source: filepath.Join("/sys/bus/pci/devices", p.address), Text: fmt.Sprintf("%s counts %d non-fatal and %d fatal errors", p.where, p.aer.NonFatal, p.aer.Fatal),
-			})
-		}
-	}
-	return out, len(out.Evidence) > 0
 }

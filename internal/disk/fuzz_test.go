@@ -30,13 +30,13 @@ func FuzzSysfs(f *testing.F) {
 		bare, silent := function, function
 		bare.Controllers = []Controller{{Name: "nvme1", State: state, Serial: wwid}}
 		bare.Address, silent.Address, silent.Controllers = "0000:02:00.0", "0000:03:00.0", nil
-		records, _ := host.ParseDmesg(strings.NewReader(log))
-		parser := newLogParser()
+		records, _, _ := host.ParseDmesg(strings.NewReader(log))
+		parser := newLogParser(nil)
 		for _, rec := range records {
 			parser.add(rec)
 		}
 		facts := &Facts{
-			At: time.Unix(0, 0), Release: release, Functions: []Function{function, bare, silent}, Log: ofDisks(parser.events, []Function{function}), Stale: layers("mount "+wwid, "swap"),
+			At: time.Unix(0, 0), Release: release, Functions: []Function{function, bare, silent}, Log: attribute(parser.events, []Function{function}), Stale: layers("mount "+wwid, "swap"),
 			System: System{CommandLine: counters, Quirks: quirks, QuirksParameter: quirks != "", Uptime: time.Duration(number)},
 			Remembered: Remembered{
 				Drives:    []Known{{Model: wwid, Serial: "S", PCIID: pciID(silent), Address: silent.Address, Contents: layers("mount " + wwid)}, {Serial: "gone"}},

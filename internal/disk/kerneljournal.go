@@ -81,7 +81,7 @@ func pastEvents(records []host.JournalRecord) []PastEvent {
 	for _, rec := range records {
 		p := parsers[rec.Boot]
 		if p == nil {
-			p = newLogParser()
+			p = newLogParser(nil)
 			parsers[rec.Boot] = p
 		}
 		if e, ok := p.add(rec.KernelRecord); ok {

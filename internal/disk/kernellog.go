@@ -4,126 +4,34 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"labd/internal/host"
 )
 
-// EventKind is what a line of the kernel log says about a controller.
-type EventKind string
-
-// Kinds of events. The wordings are those of drivers/nvme/host from 5.15 to 7.x.
-const (
-	EventFound          EventKind = "found"           // pci function …
-	EventReady          EventKind = "ready"           // …/read/poll queues
-	EventNotReady       EventKind = "not-ready"       // Device not ready; aborting initialisation, …reset, …shutdown
-	EventProbeFailed    EventKind = "probe-failed"    // Removing after probe failure, probe failed
-	EventSameSubsystem  EventKind = "same-subsystem"  // Duplicate cntlid …, Subsystem does not support multiple controllers
-	EventIDsRejected    EventKind = "ids-rejected"    // globally duplicate IDs, ignoring nsid … because of duplicate IDs
-	EventIDsCleared     EventKind = "ids-cleared"     // clearing duplicate IDs
-	EventIDsTwice       EventKind = "ids-twice"       // duplicate IDs in subsystem
-	EventIDsChanged     EventKind = "ids-changed"     // identifiers changed
-	EventDown           EventKind = "down"            // controller is down; will reset
-	EventDisabled       EventKind = "disabled"        // Disabling device after reset failure
-	EventTimeout        EventKind = "timeout"         // I/O … timeout
-	EventInaccessible   EventKind = "inaccessible"    // Unable to change power state … device inaccessible
-	EventPowerRefused   EventKind = "power-refused"   // Refused to change power state
-	EventBusError       EventKind = "bus-error"       // frozen state error detected, failure state error detected
-	EventInternalError  EventKind = "internal-error"  // resetting controller due to …, Fw activation timeout
-	EventNoHostMemory   EventKind = "no-host-memory"  // failed to allocate host memory buffer, min host memory … above limit
-	EventIdentifyFailed EventKind = "identify-failed" // Identify Descriptors failed, Identify NS List failed, …
-	EventBlockSize      EventKind = "block-size"      // invalid LBA data size: said once a boot, for the first drive
-	EventUnsupportedCSI EventKind = "unsupported-csi" // block device for nsid … not supported
-	EventMediaError     EventKind = "media-error"     // critical medium error, of a disk
-	EventIOError        EventKind = "io-error"        // I/O error, of a disk
-	EventBogusCRTO      EventKind = "bogus-crto"      // bad crto: the fix is in this kernel; said once a boot, for the first drive
-)
-
-// Event is one line of the kernel log about one controller.
-type Event struct {
-	Time time.Duration // since boot
-	Kind EventKind
-	// Address is the PCI function, "" where the log does not tell; Controller is nvmeN where the line names one.
-	Address, Controller string
-	// Device is the disk that the line is about, where it names one.
-	Device string
-	// NSID is the namespace that the line is about, 0 when it names none.
-	NSID int
-	// Operation is what the driver was doing or did: initialisation, reset, shutdown for not-ready; aborting, reset
-	// controller, completion polled, disable controller for a time-out.
-	Operation string
-	// QueueID is the queue of a time-out, 0 for the admin queue.
-	QueueID int
-	Text    string
-}
-
-// wordings are tried in order; each begins behind "nvme nvmeN: " or "nvme 0000:01:00.0: ". The groups nsid, op and qid
-// become fields of the event.
-var wordings = []struct {
-	kind    EventKind
-	pattern *regexp.Regexp
-}{
-	{EventFound, regexp.MustCompile(`^pci function `)},
-	{EventReady, regexp.MustCompile(`^\d+/\d+/\d+ default/read/poll queues`)},
-	{EventNotReady, regexp.MustCompile(`^Device not ready; aborting (?P<op>initialisation|reset|shutdown)`)},
-	{EventProbeFailed, regexp.MustCompile(`^Removing after probe failure|^probe with driver nvme failed|^error -?\w+: probe failed|^Identify Controller failed|^Could not set queue count|^Reading (CAP|CRTO|VS) failed|^Minimum device page size|^IO queues (not created|lost)`)},
-	{EventSameSubsystem, regexp.MustCompile(`^Duplicate cntlid \d+ with |^Subsystem does not support multiple controllers`)},
-	{EventIDsRejected, regexp.MustCompile(`^globally duplicate IDs for nsid (?P<nsid>\d+)|^ignoring nsid (?P<nsid>\d+) because of duplicate IDs`)},
-	{EventIDsCleared, regexp.MustCompile(`^clearing duplicate IDs for nsid (?P<nsid>\d+)`)},
-	{EventIDsTwice, regexp.MustCompile(`^duplicate IDs (?:in subsystem )?for nsid (?P<nsid>\d+)|^Duplicate unshared namespace (?P<nsid>\d+)|^IDs don't match for shared namespace (?P<nsid>\d+)`)},
-	{EventIDsChanged, regexp.MustCompile(`^identifiers changed for nsid (?P<nsid>\d+)`)},
-	{EventDown, regexp.MustCompile(`^controller is down; will reset: CSTS=`)},
-	{EventDisabled, regexp.MustCompile(`^Disabling device after reset failure`)},
-	{EventTimeout, regexp.MustCompile(`^I/O (?:tag )?\d+ (?:\([^)]*\) )?(?:opcode \S+ \([^)]*\) )?QID (?P<qid>\d+) timeout, (?P<op>aborting|reset controller|completion polled|disable controller)`)},
-	{EventInaccessible, regexp.MustCompile(`^Unable to change power state from \S+ to \S+, device inaccessible|^can't change power state from \S+ to \S+ \(config space inaccessible\)`)},
-	{EventPowerRefused, regexp.MustCompile(`^[Rr]efused to change power state from \S+ to D0`)},
-	{EventBusError, regexp.MustCompile(`^frozen state error detected|^failure state error detected`)},
-	{EventInternalError, regexp.MustCompile(`^resetting controller due to (?:persistent internal error|AER)|^Fw activation timeout, reset controller`)},
-	{EventNoHostMemory, regexp.MustCompile(`^failed to allocate host memory buffer|^min host memory \(\d+ MiB\) above limit|^failed to set host mem \(`)},
-	{EventIdentifyFailed, regexp.MustCompile(`^Identify Descriptors failed \(nsid=(?P<nsid>\d+)|^Identify (?:NS List|namespace) failed`)},
-	{EventBlockSize, regexp.MustCompile(`^invalid LBA data size`)},
-	{EventUnsupportedCSI, regexp.MustCompile(`^block device for nsid (?P<nsid>\d+) not supported`)},
-	{EventBogusCRTO, regexp.MustCompile(`^bad crto:`)},
-}
-
-// Before the colon stands the driver that is bound, "pci" when there is none, and the device.
 var (
-	subject = regexp.MustCompile(`^(?:nvme|pci|vfio-pci) (nvme\d+|[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): (.*)$`)
-	// The block layer's line about a disk (block/blk-core.c), with the word before it that kernels up to 5.17 have, and that of
-	// a multipath head of which no path works (drivers/nvme/host/multipath.c).
-	diskError   = regexp.MustCompile(`^(?:blk_update_request: )?(critical medium error|I/O error), dev (nvme\d+)(?:c\d+)?(n\d+), sector `)
+	// Before the colon stands the driver that is bound, "pci" when there is none, and the device.
+	deviceLine = regexp.MustCompile(`^(nvme|pci|pcieport|pciehp|vfio-pci|vmd) (nvme\d+|[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])(?::pcie\d+)?: (.*)$`)
+	// The driver core's line about a probe up to 6.9 (drivers/base/dd.c).
+	probeOf = regexp.MustCompile(`^nvme: probe of ([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) (failed with error (?P<errno>-?\d+)|rejects match.*)$`)
+	// A disk's own lines: "nvme0n1: Write(0x1) @ LBA 8, …".
+	diskLine = regexp.MustCompile(`^(nvme\d+)(?:c\d+)?(n\d+): (.*)$`)
+	// Of a command to the controller: "nvme0: Identify(0x6), …".
+	adminLine = regexp.MustCompile(`^(nvme\d+): (.*)$`)
+	// The block layer's line about a disk (block/blk-core.c), with the words before it that kernels up to 5.17 have.
+	diskError = regexp.MustCompile(`^(?:blk_update_request: |print_req_error: )?(critical medium|[\w /]+) error, dev (nvme\d+)(?:c\d+)?(n\d+), (?:logical block|sector) (?:.* op 0x[0-9a-f]+:\((\w+)\))?`)
+	// The buffer cache's (fs/buffer.c) and that of a multipath head of which no path works (drivers/nvme/host/multipath.c).
+	bufferError = regexp.MustCompile(`^Buffer I/O error on (?:dev|device) (nvme\d+)(?:c\d+)?(n\d+)`)
 	noPath      = regexp.MustCompile(`^block (nvme\d+)(n\d+): no (?:usable|available) path`)
 	pciFunction = regexp.MustCompile(`^pci function ([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])`)
+	// Of a controller that is reached over a network and takes a number that a PCIe drive had.
+	fabrics   = regexp.MustCompile(`^(?:new ctrl: |creating \d+ I/O queues|mapped \d+(?:/\d+)+ default|reconnecting in |starting error recovery)`)
+	busBelow  = regexp.MustCompile(`^PCI bridge to \[bus ([0-9a-f]{2})`)
+	nvmeToken = regexp.MustCompile(`\b(nvme\d+)(?:c\d+)?(n\d+)?(?:p\d+)?\b`)
+	// What the system does with disks in its normal life.
+	everyday = regexp.MustCompile(`^ *nvme\d+n\d+:(?: p\d+)*(?: <.*>)?$|: detected capacity change from 0 to|mounted filesystem|Mounting V\d|Ending clean mount|^Adding \d+k swap|[Cc]ommand line: |^BTRFS(?: info)?: device |^md/raid|^BTRFS info|^EXT4-fs \([^)]*\): (?:mounted|unmounting|re-mounted)|^XFS \([^)]*\): (?:Mounting|Ending|Unmounting)|: Process accounting`)
 )
-
-// classify reports whether the text behind the device's name is a known line, and fills e with what it says.
-func classify(text string, e *Event) bool {
-	for _, w := range wordings {
-		m := w.pattern.FindStringSubmatch(text)
-		if m == nil {
-			continue
-		}
-		e.Kind = w.kind
-		for i, group := range w.pattern.SubexpNames() {
-			if m[i] == "" {
-				continue
-			}
-			number, _ := strconv.Atoi(m[i]) // of digits, where it counts; too many of them are no namespace that exists
-			switch group {
-			case "nsid":
-				e.NSID = number
-			case "qid":
-				e.QueueID = number
-			case "op":
-				e.Operation = m[i]
-			}
-		}
-		return true
-	}
-	return false
-}
 
 // maxEvents is how many events of one kind are kept for one controller, maxAll how many in all. A drive that fills the
 // log drives out neither its own other events nor those of another.
@@ -135,11 +43,25 @@ const (
 // logParser turns records into events. Controller numbers are given out anew, so a line belongs to the function that
 // the last "pci function" line before it gave to its number.
 type logParser struct {
+	// watched are the PCI functions and ports of which every line counts; of others only the known lines do.
+	watched  map[string]bool
 	function map[string]string // PCI address by controller name
-	events   []Event
-	count    map[eventKey]int
+	// network are the controllers that are reached over a network.
+	network map[string]bool
+	events  []Event
+	count   map[eventKey]int
 	// diskErrors counts the lines about each disk, also those that are not kept.
 	diskErrors map[string]int
+	// named has, for each PCI function, port or controller of no known function, how many lines name it and the last of them.
+	named map[string]naming
+	// ports are the ports by the bus below them: "0000:01".
+	ports map[string]string
+}
+
+// naming is how often the log names something.
+type naming struct {
+	lines int
+	last  Event
 }
 
 type eventKey struct {
@@ -149,50 +71,283 @@ type eventKey struct {
 
 func (e Event) key() eventKey { return eventKey{e.Address, e.Controller, e.Kind} }
 
-func newLogParser() *logParser {
-	return &logParser{function: map[string]string{}, count: map[eventKey]int{}, diskErrors: map[string]int{}}
+func newLogParser(watched map[string]bool) *logParser {
+	return &logParser{watched: watched, function: map[string]string{}, network: map[string]bool{}, count: map[eventKey]int{}, diskErrors: map[string]int{}, named: map[string]naming{}, ports: map[string]string{}}
 }
 
 // add takes a record, and returns the event in it; ok is false where there is none.
 func (p *logParser) add(rec host.KernelRecord) (e Event, ok bool) {
-	e = Event{Time: rec.Time, Text: rec.Text}
-	if controller, disk, kind := aboutDisk(rec.Text); disk != "" {
-		e.Kind, e.Controller, e.Device, e.Address = kind, controller, disk, p.function[controller]
-		p.diskErrors[e.Device]++
-		p.keep(e)
-		return e, true
-	}
-	m := subject.FindStringSubmatch(rec.Text)
-	if m == nil || !classify(m[2], &e) {
+	text := rec.Text
+	if !strings.Contains(text, "nvme") && !hasAddress(text) {
 		return Event{}, false
 	}
-	if strings.HasPrefix(m[1], "nvme") {
-		e.Controller = m[1]
-		if f := pciFunction.FindStringSubmatch(m[2]); f != nil {
-			p.function[e.Controller] = f[1]
-			// The number may be another drive's now, and so are the names of its disks.
-			maps.DeleteFunc(p.diskErrors, func(disk string, _ int) bool { return strings.HasPrefix(disk, e.Controller+"n") })
-		}
-		e.Address = p.function[e.Controller]
-	} else {
-		e.Address = m[1]
+	e = Event{Time: rec.Time, Text: text, BAR: -1}
+	known := p.aboutDisk(text, &e) || p.aboutDevice(text, &e) || p.aboutOther(text, &e)
+	if e.Address == "" && e.Controller == "" {
+		return Event{}, false
+	}
+	p.name(e)
+	if !known || e.Kind == "" {
+		return Event{}, false
 	}
 	p.keep(e)
 	return e, true
 }
 
-// aboutDisk reads a line about a disk of which a read or write failed; disk is "" for all else.
-func aboutDisk(text string) (controller, disk string, kind EventKind) {
-	if m := diskError.FindStringSubmatch(text); m != nil {
-		if strings.HasPrefix(m[1], "critical") {
-			return m[2], m[2] + m[3], EventMediaError
+// name counts a line that names something.
+func (p *logParser) name(e Event) {
+	key := e.Address
+	if key == "" && p.network[e.Controller] {
+		return
+	}
+	if key == "" {
+		key = e.Controller
+	}
+	for _, k := range []string{key, e.Reporter} {
+		if k == "" || len(p.named) >= maxAll && p.named[k].lines == 0 {
+			continue
 		}
-		return m[2], m[2] + m[3], EventIOError
+		n := p.named[k]
+		n.lines, n.last = n.lines+1, e
+		p.named[k] = n
 	}
-	if m := noPath.FindStringSubmatch(text); m != nil {
-		return m[1], m[1] + m[2], EventIOError
+}
+
+// aboutDevice reads a line that begins with a driver and a device. It is false for a line that says nothing bad, and for one
+// that begins otherwise.
+func (p *logParser) aboutDevice(text string, e *Event) bool {
+	if m := probeOf.FindStringSubmatch(text); m != nil {
+		e.Kind, e.Address = EventProbeFailed, m[1]
+		e.fill(probeOf, m)
+		return true
 	}
-	return "", "", ""
+	m := deviceLine.FindStringSubmatch(text)
+	if m == nil {
+		return false
+	}
+	device, rest := m[2], m[3]
+	if strings.HasPrefix(device, "nvme") {
+		return p.aboutController(device, rest, e)
+	}
+	e.Address = device
+	if b := busBelow.FindStringSubmatch(rest); b != nil && len(p.ports) < maxAll {
+		p.ports[device[:strings.IndexByte(device, ':')]+":"+b[1]] = device
+	}
+	if p.aboutPort(rest, e) {
+		return e.Kind != ""
+	}
+	p.resolve(rest, *e)
+	if harmless.MatchString(rest) {
+		return false
+	}
+	if classify(rest, e) {
+		return !e.needless()
+	}
+	e.Kind = EventOther
+	return p.watched[device]
+}
+
+// resolve drops what was said of an address range that the kernel found a place for later.
+func (p *logParser) resolve(rest string, e Event) {
+	m := assigned.FindStringSubmatch(rest)
+	if m == nil {
+		return
+	}
+	p.events = slices.DeleteFunc(p.events, func(o Event) bool {
+		gone := o.Kind == EventNoSpace && o.Address == e.Address && o.BAR == int(m[1][0]-'0')
+		if gone {
+			p.forget(o)
+		}
+		return gone
+	})
+}
+
+var assigned = regexp.MustCompile(`^BAR (\d)(?: \[mem[^\]]*\]: assigned|: assigned \[mem)`)
+
+// aboutController reads what the driver says of a controller.
+func (p *logParser) aboutController(controller, rest string, e *Event) bool {
+	e.Controller = controller
+	if f := pciFunction.FindStringSubmatch(rest); f != nil {
+		p.function[controller] = f[1]
+		// The number may be another drive's now, and so are the names of its disks.
+		maps.DeleteFunc(p.diskErrors, func(disk string, _ int) bool { return strings.HasPrefix(disk, controller+"n") })
+		delete(p.network, controller)
+	} else if fabrics.MatchString(rest) {
+		delete(p.function, controller)
+		p.network[controller] = true
+		return false
+	}
+	e.Address = p.function[controller]
+	if harmless.MatchString(rest) {
+		return false
+	}
+	if !classify(rest, e) {
+		e.Kind = EventOther
+	}
+	return true
+}
+
+// aboutPort reads what a port says of its slot and of errors on the bus; false for all else. A kind of "" is for nobody.
+func (p *logParser) aboutPort(rest string, e *Event) bool {
+	if m := slotLine.FindStringSubmatch(rest); m != nil {
+		for _, s := range slotEvents {
+			if strings.Contains(m[1], s.words) {
+				e.Kind = s.kind
+				return true
+			}
+		}
+		e.Kind = EventOther
+		return true
+	}
+	if m := aerLine.FindStringSubmatch(rest); m != nil {
+		e.Kind = aerSeverity(m[1])
+		if from := longAddress(m[2]); from != "" && from != e.Address {
+			e.Reporter, e.Address = e.Address, from
+		}
+		return true
+	}
+	if dpcLine.MatchString(rest) {
+		e.Kind = EventAERFatal
+		return true
+	}
+	if m := aerReport.FindStringSubmatch(rest); m != nil {
+		e.Kind = aerSeverity(m[1])
+		return true
+	}
+	if m := aerBit.FindStringSubmatch(rest); m != nil {
+		e.Kind, e.Operation = EventAERKind, m[1]
+		return true
+	}
+	return aerDevice.MatchString(rest)
+}
+
+// aboutDisk reads a line about a disk of which a command failed; false for all else.
+func (p *logParser) aboutDisk(text string, e *Event) bool {
+	if m := diskError.FindStringSubmatch(text); m != nil {
+		e.Kind, e.Controller, e.Device, e.Operation = EventIOError, m[2], m[2]+m[3], m[4]
+		if m[1] == "critical medium" {
+			e.Kind = EventMediaError
+		}
+	} else if m := bufferError.FindStringSubmatch(text); m != nil {
+		e.Kind, e.Controller, e.Device = EventIOError, m[1], m[1]+m[2]
+	} else if m := noPath.FindStringSubmatch(text); m != nil {
+		e.Kind, e.Controller, e.Device = EventIOError, m[1], m[1]+m[2]
+	} else if m := diskLine.FindStringSubmatch(text); m != nil && statusLine.MatchString(m[3]) {
+		e.Kind, e.Controller, e.Device, e.Operation = EventStatus, m[1], m[1]+m[2], operation(m[3])
+		e.fill(statusLine, statusLine.FindStringSubmatch(m[3]))
+		e.Address = p.function[e.Controller]
+		return true
+	} else if m := adminLine.FindStringSubmatch(text); m != nil && statusLine.MatchString(m[2]) {
+		// What a program asks of the controller and the controller refuses is no fault of a disk.
+		e.Controller, e.Address = m[1], p.function[m[1]]
+		return true
+	} else {
+		return false
+	}
+	e.Address = p.function[e.Controller]
+	p.diskErrors[e.Device]++
+	return true
+}
+
+// operation is what a command was by its code, which stands in brackets behind its name or "I/O Cmd" (NVM Command Set
+// Specification, opcodes): READ, WRITE, …; "" for others.
+func operation(text string) string {
+	_, rest, _ := strings.Cut(text, "(")
+	code, _, _ := strings.Cut(rest, ")")
+	return map[string]string{"0x0": "FLUSH", "0x1": "WRITE", "0x2": "READ", "0x4": "WRITE UNCORRECTABLE", "0x5": "COMPARE", "0x8": "WRITE ZEROES", "0x9": "DISCARD", "0xc": "VERIFY"}[code]
+}
+
+// aboutOther finds what any other line names: the PCI function of the IOMMU's words, a controller, a disk, a port.
+func (p *logParser) aboutOther(text string, e *Event) bool {
+	if e.Address != "" || e.Controller != "" {
+		return false // it was read already, and says nothing bad
+	}
+	if m := nvmeToken.FindStringSubmatch(text); m != nil {
+		e.Controller, e.Address = m[1], p.function[m[1]]
+		if m[2] != "" {
+			e.Device = m[1] + m[2]
+		}
+		e.Kind = EventOther
+		return !everyday.MatchString(text)
+	}
+	for _, address := range addresses(text) {
+		iommu := strings.Contains(text, "AMD-Vi: Event logged") || strings.HasPrefix(text, "DMAR: [") || strings.HasPrefix(text, "DMAR:[")
+		if iommu || p.watched[address] {
+			e.Address, e.Kind = address, EventOther
+			if iommu {
+				e.Kind = EventIOMMU
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// addresses are the PCI addresses in a text, in full: those without domain are of domain 0. The IOMMU writes them as
+// 04:00.0 and 0x04:0x00.0 (drivers/iommu/amd/init.c, drivers/iommu/intel/dmar.c).
+func addresses(text string) []string {
+	var out []string
+	text = strings.ReplaceAll(text, "0x", "")
+	for i := 5; i+1 < len(text); i++ {
+		if text[i] != '.' || text[i-3] != ':' || !hexDigits(text[i-5:i-3]) || !hexDigits(text[i-2:i]) || text[i+1] < '0' || text[i+1] > '7' {
+			continue
+		}
+		if i+2 < len(text) && wordByte(text[i+2]) {
+			continue
+		}
+		domain := "0000"
+		if j := i - 6; j >= 0 && text[j] == ':' {
+			start := j
+			for start > 0 && j-start < 8 && hexDigits(text[start-1:start]) {
+				start--
+			}
+			if j-start < 4 {
+				continue
+			}
+			domain = text[start:j]
+		} else if j >= 0 && wordByte(text[j]) {
+			continue
+		}
+		out = append(out, domain+":"+text[i-5:i+2])
+	}
+	return out
+}
+
+// longAddress is the first PCI address in a text, in full; "" where there is none.
+func longAddress(text string) string {
+	if list := addresses(text); len(list) > 0 {
+		return list[0]
+	}
+	return ""
+}
+
+// hasAddress reports, fast, whether a text may hold a PCI address.
+func hasAddress(text string) bool {
+	for at := 0; ; {
+		i := strings.IndexByte(text[at:], '.')
+		if i < 0 {
+			return false
+		}
+		i += at
+		if i >= 5 && i+1 < len(text) && (text[i-3] == ':' || text[i-3] == 'x') && text[i+1] >= '0' && text[i+1] <= '7' {
+			return true
+		}
+		at = i + 1
+	}
+}
+
+func hexDigits(text string) bool {
+	return strings.Trim(text, "0123456789abcdef") == ""
+}
+
+func wordByte(b byte) bool {
+	return b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
+}
+
+func (p *logParser) forget(e Event) {
+	if p.count[e.key()]--; p.count[e.key()] <= 0 {
+		delete(p.count, e.key())
+	}
 }
 
 // keep adds an event, dropping the oldest of the same controller and kind when there are too many.
@@ -204,52 +359,59 @@ func (p *logParser) keep(e Event) {
 		fallthrough
 	case len(p.events) >= maxAll:
 		i := slices.IndexFunc(p.events, oldest)
-		if p.count[p.events[i].key()]--; p.count[p.events[i].key()] == 0 {
-			delete(p.count, p.events[i].key())
-		}
+		p.forget(p.events[i])
 		p.events = slices.Delete(p.events, i, i+1)
 	}
 	p.count[e.key()]++
 	p.events = append(p.events, e)
 }
 
-// ofDisks gives events about disks to the functions that have these disks: a multipath head's number is not its
-// controller's.
-func ofDisks(log []Event, functions []Function) []Event {
-	owner := map[string]string{}
+// attribute gives events to functions: those about disks to the function that has the disk, since a multipath head's number is
+// not its controller's, and those of a controller whose "pci function" line is lost to the function that has it now.
+func attribute(log []Event, functions []Function) []Event {
+	disks, controllers := map[string]string{}, map[string]string{}
 	for _, fn := range functions {
 		for _, c := range fn.Controllers {
+			controllers[c.Name] = fn.Address
 			for _, ns := range c.Namespaces {
-				owner[ns.Device] = fn.Address
+				disks[ns.Device] = fn.Address
 			}
 		}
 	}
 	log = slices.Clone(log)
 	for i := range log {
-		if address, ok := owner[log[i].Device]; ok {
+		if address, ok := disks[log[i].Device]; ok {
 			log[i].Address = address
+		} else if log[i].Address == "" {
+			log[i].Address = controllers[log[i].Controller]
 		}
 	}
 	return log
 }
 
-// ofDrive are the events about a function.
-func ofDrive(log []Event, address string) []Event {
+// about are the events about a function or port.
+func about(log []Event, address string) []Event {
 	var out []Event
 	for _, e := range log {
-		if e.Address == address {
+		if address != "" && (e.Address == address || e.Reporter == address) {
 			out = append(out, e)
 		}
 	}
 	return out
 }
 
-// lastProbe are a drive's events since the kernel last found it, that line included. What an earlier probe of it said no
-// longer counts.
+// lastProbe are a drive's events since the kernel last found it, that line included, and what was said before of the address
+// space that it needs. What an earlier probe of it said no longer counts.
 func lastProbe(history []Event) []Event {
 	for i, e := range slices.Backward(history) {
 		if e.Kind == EventFound {
-			return history[i:]
+			var before []Event
+			for _, o := range history[:i] {
+				if o.Kind == EventNoSpace {
+					before = append(before, o)
+				}
+			}
+			return append(before, history[i:]...)
 		}
 	}
 	return history
@@ -265,15 +427,37 @@ func last(events []Event, kinds ...EventKind) (Event, bool) {
 	return Event{}, false
 }
 
+// after is when the first event of a kind was, and how much later e was; ok is false where there is none before it.
+func after(events []Event, kind EventKind, e Event) (d time.Duration, ok bool) {
+	for _, o := range events {
+		if o.Kind == kind && o.Time <= e.Time {
+			d, ok = e.Time-o.Time, true
+		}
+	}
+	return d, ok
+}
+
 // logReader reads the kernel log bit by bit.
 type logReader struct {
 	log    *host.KernelLog
 	parser *logParser
 	lost   bool
+	older  []host.KernelRecord // of this boot, from the journal
 }
 
 func newLogReader(log *host.KernelLog) *logReader {
-	return &logReader{log: log, parser: newLogParser()}
+	return &logReader{log: log, parser: newLogParser(nil)}
+}
+
+// watch names the functions and ports of which every line counts. Where some are new, the log is read from its start again.
+func (r *logReader) watch(addresses map[string]bool) {
+	for address := range addresses {
+		if !r.parser.watched[address] {
+			r.log.Rewind()
+			r.parser = newLogParser(addresses)
+			return
+		}
+	}
 }
 
 // poll returns the events of this boot. older are records of this boot from the journal, which is read once: they count
@@ -282,7 +466,10 @@ func newLogReader(log *host.KernelLog) *logReader {
 func (r *logReader) poll(older []host.KernelRecord) (events []Event, lost bool, err error) {
 	records, lost, whole, err := r.log.Poll()
 	r.lost = !whole && r.lost || lost
-	fill := len(older) > 0 && (r.lost || err != nil)
+	if len(older) > 0 {
+		r.older = older
+	}
+	fill := (len(older) > 0 || whole) && len(r.older) > 0 && (r.lost || err != nil)
 	if fill && err == nil && !whole { // from the oldest record on once more
 		r.log.Rewind()
 		if records, lost, whole, err = r.log.Poll(); lost {
@@ -290,10 +477,10 @@ func (r *logReader) poll(older []host.KernelRecord) (events []Event, lost bool, 
 		}
 	}
 	if whole || fill {
-		r.parser = newLogParser()
+		r.parser = newLogParser(r.parser.watched)
 	}
 	if fill {
-		for _, rec := range older {
+		for _, rec := range r.older {
 			if len(records) == 0 || rec.Time < records[0].Time {
 				r.parser.add(rec)
 			}
@@ -303,6 +490,22 @@ func (r *logReader) poll(older []host.KernelRecord) (events []Event, lost bool, 
 		r.parser.add(rec)
 	}
 	return slices.Clone(r.parser.events), r.lost, err
+}
+
+// namings are how often the log names each function, port and controller: of a controller whose function the log does not
+// tell, by the function that has it now.
+func (r *logReader) namings(functions []Function) map[string]naming {
+	out := maps.Clone(r.parser.named)
+	for _, fn := range functions {
+		for _, c := range fn.Controllers {
+			if n, ok := out[c.Name]; ok {
+				n.lines += out[fn.Address].lines
+				out[fn.Address] = n
+				delete(out, c.Name)
+			}
+		}
+	}
+	return out
 }
 
 // countErrors puts the counts of failed reads and writes into the namespaces.

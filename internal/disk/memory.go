@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"labd/internal/layer"
+	"labd/internal/smart"
 	"labd/internal/statefile"
 )
 
@@ -37,6 +38,10 @@ type Known struct {
 	Address string    `json:"address"`
 	First   time.Time `json:"first"`
 	Last    time.Time `json:"last"`
+	// Port is the port that it was plugged into, Release the kernel under which it was last seen; "" in what former versions
+	// wrote.
+	Port    string `json:"port,omitempty"`
+	Release string `json:"release,omitempty"`
 	// Contents are what was on it.
 	Contents []layer.Layer `json:"contents,omitempty"`
 	Samples  []Sample      `json:"samples,omitempty"`
@@ -47,6 +52,8 @@ type Sample struct {
 	At           time.Time `json:"at"`
 	UsedPercent  int       `json:"usedPercent"`
 	BytesWritten uint64    `json:"bytesWritten"`
+	// MediaErrors is the count of media errors; nil in what former versions wrote.
+	MediaErrors *uint64 `json:"mediaErrors,omitempty"`
 }
 
 // Incident is something that happened to a drive, kept by slot and by drive.
@@ -71,17 +78,27 @@ type Memory struct {
 	loadErr error // why what was remembered cannot be read
 	data    memoryData
 	saved   time.Time
+	boot    string // the boot's id of the last observation
 }
 
 type memoryData struct {
 	Drives    []Known    `json:"drives"`
 	Incidents []Incident `json:"incidents,omitempty"`
+	Forgotten []place    `json:"forgotten,omitempty"`
+}
+
+// place is where a drive was that was forgotten, and in which boot: that boot's log still names it.
+type place struct {
+	Boot    string `json:"boot"`
+	Address string `json:"address"`
 }
 
 // Remembered is a copy of what is remembered.
 type Remembered struct {
 	Drives    []Known
 	Incidents []Incident
+	// Forgotten are the PCI addresses of drives that were forgotten in this boot.
+	Forgotten []string
 }
 
 // NewMemory returns the memory below dir. mayWrite reports whether this labd may write it; nil stands for always.
@@ -107,7 +124,13 @@ func (m *Memory) Recall() (Remembered, error) {
 
 // copy is deep enough: what it points to is never changed, only exchanged.
 func (m *Memory) copy() Remembered {
-	return Remembered{Drives: slices.Clone(m.data.Drives), Incidents: slices.Clone(m.data.Incidents)}
+	out := Remembered{Drives: slices.Clone(m.data.Drives), Incidents: slices.Clone(m.data.Incidents)}
+	for _, p := range m.data.Forgotten {
+		if p.Boot == m.boot {
+			out.Forgotten = append(out.Forgotten, p.Address)
+		}
+	}
+	return out
 }
 
 // Note takes what an observation saw into the memory. It writes when something new was seen, else once an hour.
@@ -116,10 +139,11 @@ func (m *Memory) Note(f *Facts) error {
 	defer m.mu.Unlock()
 	m.load()
 	changed := false
+	m.boot = f.Boot
 	for i := range f.Functions {
 		fn := &f.Functions[i]
 		for j := range fn.Controllers {
-			changed = m.noteDrive(f.At, fn, &fn.Controllers[j]) || changed
+			changed = m.noteDrive(f, fn, &fn.Controllers[j]) || changed
 		}
 	}
 	changed = m.noteIncidents(f) || changed
@@ -130,7 +154,7 @@ func (m *Memory) Note(f *Facts) error {
 	if m.mayWrite != nil && !m.mayWrite() {
 		return nil
 	}
-	if len(m.data.Drives) == 0 && len(m.data.Incidents) == 0 {
+	if len(m.data.Drives) == 0 && len(m.data.Incidents) == 0 && len(m.data.Forgotten) == 0 {
 		return nil
 	}
 	if err := m.file.Save(m.data); err != nil {
@@ -157,7 +181,8 @@ func (m *Memory) find(model, serial string) *Known {
 }
 
 // noteDrive reports whether something other than the time is new.
-func (m *Memory) noteDrive(at time.Time, fn *Function, c *Controller) (changed bool) {
+func (m *Memory) noteDrive(f *Facts, fn *Function, c *Controller) (changed bool) {
+	at := f.At
 	if c.Serial == "" {
 		return false
 	}
@@ -169,20 +194,21 @@ func (m *Memory) noteDrive(at time.Time, fn *Function, c *Controller) (changed b
 		m.data.Drives = append(m.data.Drives, Known{Model: c.Model, Serial: c.Serial, First: at})
 		k, changed = &m.data.Drives[len(m.data.Drives)-1], true
 	}
-	changed = changed || k.Address != fn.Address || k.Firmware != c.Firmware || k.PCIID != pciID(*fn)
+	changed = changed || k.Address != fn.Address || k.Firmware != c.Firmware || k.PCIID != pciID(*fn) || k.Port != fn.Port.Address || k.Release != f.Release
+	k.Port, k.Release = fn.Port.Address, f.Release
 	k.Address, k.Firmware, k.PCIID, k.Last = fn.Address, c.Firmware, pciID(*fn), at
 	// What was on it stays known while it cannot be read.
 	if contents := c.contents(); len(contents) > 0 && !slices.Equal(contents, k.Contents) {
 		k.Contents, changed = contents, true
 	}
-	if c.Health.Data != nil {
-		changed = k.sample(at, c.Health.Data.Health.UsedPercent, c.Health.Data.Health.BytesWritten) || changed
+	if data := c.Health.Data; data != nil && len(data.Health.Doubts) == 0 {
+		changed = k.sample(at, data.Health) || changed
 	}
 	return changed
 }
 
 // sample keeps one value a day.
-func (k *Known) sample(at time.Time, used int, written uint64) bool {
+func (k *Known) sample(at time.Time, h *smart.Health) bool {
 	if n := len(k.Samples); n > 0 && at.Sub(k.Samples[n-1].At) < 24*time.Hour {
 		if at.Before(k.Samples[n-1].At) { // the clock was set back
 			k.Samples = nil
@@ -190,7 +216,8 @@ func (k *Known) sample(at time.Time, used int, written uint64) bool {
 			return false
 		}
 	}
-	k.Samples = append(slices.Clone(k.Samples), Sample{at, used, written}) // a copy, since what Recall gave is never changed
+	errors := h.MediaErrors
+	k.Samples = append(slices.Clone(k.Samples), Sample{at, h.UsedPercent, h.BytesWritten, &errors}) // a copy, since what Recall gave is never changed
 	k.Samples = slices.DeleteFunc(k.Samples, func(s Sample) bool { return at.Sub(s.At) > sampleAge })
 	if n := len(k.Samples); n > maxSamples {
 		k.Samples = slices.Clone(k.Samples[n-maxSamples:])
@@ -286,10 +313,15 @@ func (m *Memory) Forget(serial string) error {
 	if serial == "" || len(keep) == len(m.data.Drives) {
 		return fmt.Errorf("%w with serial number %q", ErrNotRemembered, serial)
 	}
-	before := m.data.Drives
+	before := m.data
+	for _, k := range m.data.Drives {
+		if k.Serial == serial {
+			m.data.Forgotten = append(slices.DeleteFunc(slices.Clone(m.data.Forgotten), func(p place) bool { return p.Boot != m.boot }), place{m.boot, k.Address})
+		}
+	}
 	m.data.Drives = keep
 	if err := m.file.Save(m.data); err != nil {
-		m.data.Drives = before
+		m.data = before
 		return fmt.Errorf("forget drive %s: %w", serial, err)
 	}
 	return nil

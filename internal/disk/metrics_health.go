@@ -119,10 +119,15 @@ func healthFigures(d Drive, c *Controller, asked bool, id string, out metric.Sin
 	}
 	out.Gauge(descHealthTime, float64(reading.At.UnixMilli())/1000, id, c.Name)
 	h, limits := reading.Data.Health, reading.Data.Identity
+	if len(h.Doubts) > 0 {
+		return // no figure of a page that cannot be right
+	}
 	for i, name := range smart.WarningNames() {
 		out.Truth(descWarning, h.Warnings&(1<<i) != 0, id, c.Name, name)
 	}
-	out.Gauge(descTemperature, float64(h.Celsius), id, c.Name, "composite")
+	if h.Celsius != nil {
+		out.Gauge(descTemperature, float64(*h.Celsius), id, c.Name, "composite")
+	}
 	for sensor, celsius := range h.Sensors {
 		out.Gauge(descTemperature, float64(celsius), id, c.Name, strconv.Itoa(sensor))
 	}

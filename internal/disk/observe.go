@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -77,7 +78,7 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 	var wg sync.WaitGroup
 	for i, address := range addresses {
 		switch class := bus.get(o.busDir(), address, "class"); {
-		case strings.HasPrefix(class, classNVM):
+		case strings.HasPrefix(class, classNVM), strings.HasPrefix(class, classOther) && o.boundToNVMe(bus, address):
 			wg.Go(func() {
 				// A fault of labd that one drive brings out is that drive's problem alone.
 				if err := reconcile.Catch(func() error {
@@ -95,29 +96,63 @@ func (o *Observer) Observe(ctx context.Context) (*Facts, error) {
 		}
 	}
 	wg.Wait()
-	f.System, f.Stale = o.system(bus), o.stale(around)
+	f.System, f.Guests, f.Stale = o.system(bus), o.guests(bus), o.stale(around)
+	f.Pools = around.states
 	f.Problems = bus.problems
+	behind := slices.ContainsFunc(results, func(fn *Function) bool { return fn != nil && behindVMD(fn.Address) })
 	for _, fn := range results {
-		if fn != nil {
+		if fn != nil && !(behind && fn.Driver == "vmd") {
 			f.Functions = append(f.Functions, *fn)
 		}
 	}
+	f.Elsewhere = o.elsewhere(bus, f.Functions)
 	o.forgetHealth(f.Functions)
 	// What may wait for something else than a drive gets what is left of the time that one may take.
 	left := func() time.Duration { return max(time.Until(start.Add(o.timeout)), 0) }
 	o.names.fill(f.Functions, left())
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.log.watch(o.watched(f.Functions))
 	older := o.journal.take(left())
 	f.Past, f.JournalErr = older.events, older.err
 	f.Log, f.LogLost, f.LogErr = o.log.poll(older.records)
-	f.Log = ofDisks(f.Log, f.Functions)
+	f.Log, f.Named, f.Ports = attribute(f.Log, f.Functions), o.log.namings(f.Functions), maps.Clone(o.log.parser.ports)
 	o.log.countErrors(f.Functions)
 	o.countSlow(f.Functions)
 	if o.memory != nil {
 		o.remember(f)
 	}
 	return f, nil
+}
+
+// behindVMD reports whether a function is in one of the PCI domains that VMD makes, which begin at 10000 (drivers/pci/controller/vmd.c,
+// vmd_find_free_domain).
+func behindVMD(address string) bool {
+	domain, _, _ := strings.Cut(address, ":")
+	return len(domain) > 4
+}
+
+// watched are the functions and ports of which every line of the log counts: those that are here, and those where a remembered
+// drive was.
+func (o *Observer) watched(functions []Function) map[string]bool {
+	out := map[string]bool{}
+	add := func(address string) {
+		if address != "" {
+			out[address] = true
+		}
+	}
+	for _, fn := range functions {
+		add(fn.Address)
+		add(fn.Port.Address)
+	}
+	if o.memory != nil {
+		known, _ := o.memory.Recall() // what cannot be read is told by remember
+		for _, k := range known.Drives {
+			add(k.Address)
+			add(k.Port)
+		}
+	}
+	return out
 }
 
 // remember recalls what was known before and notes what is new. What cannot be read or written is a problem to name; the
@@ -137,7 +172,18 @@ const (
 	classNVM  = "0x0108"
 	classRAID = "0x0104"
 	classSATA = "0x0106"
+	// Other mass storage: Apple's drives, which the driver takes by vendor and device (drivers/nvme/host/pci.c, nvme_id_table).
+	classOther = "0x0180"
 )
+
+// appleDrives are the devices of vendor 106b that the nvme driver takes.
+var appleDrives = []uint16{0x2001, 0x2003, 0x2005}
+
+// boundToNVMe reports whether a function of another class is an NVMe drive all the same: the driver has it or would take it.
+func (o *Observer) boundToNVMe(a *attributes, address string) bool {
+	dir := filepath.Join(o.busDir(), address)
+	return a.link(dir, "driver") == "nvme" || a.id(dir, "vendor") == 0x106b && slices.Contains(appleDrives, a.id(dir, "device"))
+}
 
 const vendorIntel = 0x8086
 
@@ -151,8 +197,10 @@ func (o *Observer) concealer(a *attributes, address string) *Function {
 		return nil
 	}
 	fn := &Function{Address: address, Vendor: vendorIntel, Device: a.id(dir, "device"), Driver: a.link(dir, "driver"), Remapped: int(a.number(dir, "remapped_nvme"))}
-	fn.VMD = slices.Contains(vmdDevices, fn.Device)
-	if fn.VMD && fn.Driver != "vmd" || fn.Remapped > 0 {
+	fn.VMD = slices.Contains(vmdDevices, fn.Device) || fn.Driver == "vmd"
+	raid := strings.HasPrefix(a.get(dir, "class"), classRAID)
+	fn.RAID = raid && fn.Driver == "" && !fn.VMD
+	if fn.VMD || fn.Remapped > 0 || fn.RAID {
 		return fn
 	}
 	return nil
@@ -195,6 +243,7 @@ func (o *Observer) readFunction(address string, l surroundings) *Function {
 		}
 	}
 	fn.Port = o.port(a, dir)
+	l.slow = fn.slow()
 	for _, name := range a.names(dir, "nvme") {
 		if controllerName.MatchString(name) {
 			fn.Controllers = append(fn.Controllers, o.controller(l, filepath.Join(dir, "nvme", name), name))

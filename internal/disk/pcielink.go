@@ -219,8 +219,7 @@ func (o *Observer) countSlow(functions []Function) {
 	o.slowAtWork = map[string]int{}
 	for i := range functions {
 		fn := &functions[i]
-		now, own, port := fn.Link.Current, fn.Link.Max, fn.Port.Link.Max
-		if !now.Known() || !own.Known() || !port.Known() || now.Speed >= min(own.Speed, port.Speed) {
+		if !fn.slow() {
 			continue
 		}
 		fn.SlowAtWork = before[fn.Address]
@@ -229,6 +228,12 @@ func (o *Observer) countSlow(functions []Function) {
 		}
 		o.slowAtWork[fn.Address] = fn.SlowAtWork
 	}
+}
+
+// slow reports whether the link is slower than both ends can do.
+func (fn *Function) slow() bool {
+	now, own, port := fn.Link.Current, fn.Link.Max, fn.Port.Link.Max
+	return now.Known() && own.Known() && port.Known() && now.Speed < min(own.Speed, port.Speed)
 }
 
 // working reports whether reads or writes of a disk of the function are under way.

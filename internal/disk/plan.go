@@ -99,12 +99,12 @@ func rescuable(d Drive, codes []string) error {
 	ctrl := d.Controller()
 	switch {
 	case d.Missing:
-		return refuse("labctl check-nvme "+d.Known.Serial+" says what is known of it", "the drive is not on the PCI bus")
+		return refuse("labctl check-nvme "+d.Address+" says what is known of it", "the drive is not on the PCI bus")
 	case d.Unread:
 		return refuse("switch the machine off and on", "the function's registers cannot be read")
 	case d.hides():
 		return refuse("see docs/findings/nvme.vmd-hidden.md", "it is no drive; it hides drives")
-	case d.passedThrough() || d.DriverOverride != "":
+	case d.passedThrough() || d.setAside() != "" || d.DriverOverride != "" && d.DriverOverride != "nvme":
 		return refuse("take the drive out of the guest's configuration first", "it is reserved for %s on purpose", orDash(d.DriverOverride+d.Driver))
 	case d.Driver != "" && d.Driver != "nvme":
 		return refuse("", "driver %s has it", d.Driver)

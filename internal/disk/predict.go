@@ -57,8 +57,12 @@ func predict(outcome string, confidence finding.Confidence, format string, args 
 
 func (p prediction) outcome() Prediction {
 	switch {
+	case !p.to.exists():
+		return predict(OutcomeUnknown, finding.Unknown, "labd knows no kernel of that release; uname -r or proxmox-boot-tool kernel list shows how they are called")
+	case p.Missing && p.Known != nil && p.Known.Release != "" && p.Known.Release == p.to.Text && p.Known.Release != p.running.Text:
+		return predict(OutcomeRecognised, finding.Likely, "it was last seen under that kernel")
 	case p.Missing:
-		return predict(OutcomeUnknown, finding.Unknown, "the drive is gone; no kernel brings it back")
+		return predict(OutcomeUnknown, finding.Unknown, "the drive is gone, and labd cannot tell whether another kernel would see it")
 	case p.Unread:
 		return predict(OutcomeUnknown, finding.Unknown, "the function cannot be read now")
 	case p.hides():
@@ -72,8 +76,8 @@ func (p prediction) outcome() Prediction {
 	if out, decided := p.ids(); decided {
 		return out
 	}
-	if p.Rung != RungOK && p.Rung != RungNamespace && !p.neverReady() {
-		return predict(OutcomeUnknown, finding.Unknown, "it does not work under the running kernel, and what is known of that has nothing to do with the release")
+	if p.Rung != RungOK && !(p.Rung == RungDriver && p.neverReady() && p.gaveUp()) {
+		return predict(OutcomeUnknown, finding.Unknown, "it does not work under the running kernel, and nothing is known of that which depends on the release")
 	}
 	if p.Vendor == 0x15b7 && (p.Device == 0x5008 || p.Device == 0x5009) && hasQuirk(p.Function, p.machine, p.to, quirkBrokenMSI) <= PresenceNo {
 		return predict(OutcomeRecognised, finding.Likely, "it may lose interrupts: the work-around came with 6.8.10")
@@ -84,13 +88,22 @@ func (p prediction) outcome() Prediction {
 	case p.proneToCRTO():
 		return predict(OutcomeRecognised, finding.Likely, "that kernel does not have the bug with ready times")
 	}
+	if p.to.beyondTables() {
+		return predict(OutcomeRecognised, finding.Likely, "nothing known of this drive speaks against it; that release is newer than those that labd has read, up to %d.%d", newestMajor, newestMinor)
+	}
 	return predict(OutcomeRecognised, finding.Likely, "nothing known of this drive speaks against it")
 }
 
 // neverReady reports whether the drive is one that the log shows to have been given up while it said nothing at all.
 func (p prediction) neverReady() bool {
 	e, ok := last(p.history, EventNotReady)
-	return ok && e.Operation == "initialisation" && strings.HasSuffix(strings.TrimSpace(e.Text), "CSTS=0x0")
+	return ok && asBug(p.history, e)
+}
+
+// gaveUp reports whether the running kernel has the bug with ready times, so that one without it may bring the drive up.
+func (p prediction) gaveUp() bool {
+	fix := p.running.CRTO()
+	return fix == Affected || fix == AffectedLikely
 }
 
 // proneToCRTO reports whether the drive is one whose firmware promises to be ready at once and is not.

@@ -72,6 +72,24 @@ func (r Release) Refine(procVersion string) Release {
 	return r
 }
 
+// The newest release whose sources labd's tables were made from.
+const (
+	newestMajor = 7
+	newestMinor = 3
+)
+
+// lastMinor is the last release of each major number that ended (kernel.org).
+var lastMinor = map[int]int{2: 6, 3: 19, 4: 20, 5: 19, 6: 19}
+
+// exists reports whether there is, or may be some day, a kernel of this release.
+func (r Release) exists() bool {
+	last, ended := lastMinor[r.Major]
+	return r.Major >= 2 && (!ended || r.Minor <= last) && r.Major <= newestMajor+3
+}
+
+// beyondTables reports whether the release is newer than what labd knows.
+func (r Release) beyondTables() bool { return !r.before(newestMajor, newestMinor+1) }
+
 // before reports whether r is an earlier version than major.minor.
 func (r Release) before(major, minor int) bool {
 	return r.Major < major || r.Major == major && r.Minor < minor

@@ -17,6 +17,19 @@ func retry(d *Drive) finding.Remedy {
 	}
 }
 
+// powerCycle helps a drive that hangs.
+var powerCycle = finding.Remedy{Title: "switch the machine off and on: a reboot alone may leave the drive as it is", Risk: finding.RiskHigh}
+
+// otherSlot finds out whether it is the drive or its place.
+func otherSlot(d *Drive) finding.Remedy {
+	return finding.Remedy{Title: "look for newer firmware of the drive and of the board, and try the drive in another slot or machine; replace it when it does not start there either", Risk: finding.RiskHigh, Commands: []string{"lspci -vv -s " + d.Address}}
+}
+
+// vendor is the last remedy for a drive that is broken.
+func vendor(d *Drive) finding.Remedy {
+	return finding.Remedy{Title: "copy what can still be read, and ask the maker for a replacement (warranty, RMA)", Risk: finding.RiskNone, Commands: []string{"labctl check-nvme -o wide " + d.Address}}
+}
+
 func bind(d *Drive) finding.Remedy {
 	return finding.Remedy{
 		Title: "bind it to the nvme driver", Risk: finding.RiskLow,
@@ -29,7 +42,7 @@ func firmware(d *Drive) finding.Remedy {
 	out := finding.Remedy{Title: "look for newer firmware of the drive", Risk: finding.RiskLow, Commands: []string{"lspci -vv -s " + d.Address}}
 	if ctrl := d.Controller(); ctrl != nil {
 		out.Title += fmt.Sprintf(" (it has %s)", orDash(ctrl.Firmware))
-		out.Commands = []string{"nvme id-ctrl /dev/" + ctrl.Name + " | grep -E '^(mn|fr|sn)'"}
+		out.Commands = []string{"apt install fwupd", "fwupdmgr refresh && fwupdmgr get-updates"}
 	}
 	return out
 }
@@ -42,13 +55,53 @@ func (c *diagnosis) newerKernel() finding.Remedy {
 	return c.kernel("boot a kernel with the fix: 6.1.55, 6.5.5, 6.6 or later")
 }
 
-// kernel is the way to another kernel. One that is pinned would only boot again.
+// pveMajor is the Proxmox VE release of the host: by Debian's below it, else by its kernel; 0 where neither tells.
+func (f *Facts) pveMajor(running Release) int {
+	switch f.System.Debian {
+	case "11":
+		return 7
+	case "12":
+		return 8
+	case "13":
+		return 9
+	}
+	switch text := running.Text; {
+	case !running.PVE:
+		return 0
+	case strings.Contains(text, "-bpo11-"), strings.Contains(text, "~bpo11"):
+		return 7
+	case strings.Contains(text, "-bpo12-"), strings.Contains(text, "~bpo12"):
+		return 8
+	case running.before(5, 11):
+		return 6
+	case running.before(6, 2): // 5.11 to 5.19, and 6.1
+		return 7
+	case running.before(6, 14):
+		return 8
+	default:
+		return 9
+	}
+}
+
+// kernel is the way to another kernel, as the release of Proxmox VE offers it. One that is pinned would only boot again.
 func (c *diagnosis) kernel(title string) finding.Remedy {
 	out := finding.Remedy{Title: title, Risk: finding.RiskLow, Commands: []string{"apt update && apt full-upgrade", "reboot"}}
 	if !c.release.PVE {
 		return out
 	}
-	out.Commands = []string{"apt update && apt install proxmox-kernel-6.8", "proxmox-boot-tool kernel list"}
+	switch c.facts.pveMajor(c.release) {
+	case 9:
+		out.Commands = []string{"apt update && apt install proxmox-kernel-6.17", "proxmox-boot-tool kernel list"}
+	case 8:
+		out.Commands = []string{"apt update && apt install proxmox-kernel-6.8", "proxmox-boot-tool kernel list"}
+	case 7:
+		out.Title += ". Proxmox VE 7 has none of them: go back to its kernel 5.15, which is older than this bug, and upgrade to Proxmox VE 8, since 7 gets no more updates"
+		out.Commands = []string{"apt update && apt install pve-kernel-5.15", "proxmox-boot-tool kernel list", "proxmox-boot-tool kernel pin 5.15.158-2-pve"}
+		return finding.Remedy{Title: out.Title, Risk: out.Risk, Commands: append(out.Commands, "reboot")}
+	default:
+		out.Title += ". This Proxmox VE gets no more updates: upgrade it"
+		return finding.Remedy{Title: out.Title, Risk: finding.RiskHigh, Commands: []string{"pveversion"}}
+	}
 	if c.facts.System.Pinned != "" {
 		out.Title += "; this host has pinned " + c.facts.System.Pinned
 		out.Commands = append(out.Commands, "proxmox-boot-tool kernel unpin")
@@ -123,10 +176,7 @@ func (c *diagnosis) quirk(name, what string) finding.Remedy {
 	case strings.Contains(s.Quirks, value):
 		return finding.Remedy{Title: "nvme.quirks has " + value + " already, and it does not help: only the drive's firmware can", Risk: finding.RiskNone}
 	case s.Quirks != "" && !strings.HasPrefix(s.Quirks, "("):
-		return finding.Remedy{
-			Title: what + ": add the drive to the nvme.quirks that is on the command line", Risk: finding.RiskLow,
-			Commands: []string{"# nvme.quirks=" + s.Quirks + "-" + value},
-		}
+		return s.bootParameters(what+": add the drive to the nvme.quirks that is on the command line", finding.RiskLow, "nvme.quirks="+s.Quirks+"-"+value)
 	default:
 		return s.bootParameters(what, finding.RiskLow, "nvme.quirks="+value)
 	}

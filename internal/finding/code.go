@@ -31,6 +31,13 @@ const (
 	NVMeSelfTest        Code = "nvme.self-test"
 	NVMeHostMemory      Code = "nvme.host-memory"
 	NVMeUnreadable      Code = "nvme.unreadable"
+	NVMeAccessDenied    Code = "nvme.access-denied"
+	NVMeQueues          Code = "nvme.queues"
+	NVMeAddressSpace    Code = "nvme.address-space"
+	NVMeIOMMU           Code = "nvme.iommu"
+	NVMeFirmware        Code = "nvme.firmware"
+	NVMeProbing         Code = "nvme.probing"
+	NVMeHealthDoubtful  Code = "nvme.health-doubtful"
 )
 
 // Codes of the storage job.
@@ -112,12 +119,19 @@ func Defs() []Def {
 		{NVMeMissing, Fail, "A drive that was here is gone."},
 		{NVMeCriticalWarning, Fail, "The drive warns of its own failure."},
 		{NVMeWear, Warn, "The drive's rated life is used up, or will be soon."},
-		{NVMeMediaErrors, Warn, "The drive could not read what it had written."},
+		{NVMeMediaErrors, Warn, "The drive could not read or write data on its media."},
 		{NVMeIOErrors, Warn, "The kernel could not read or write the disk."},
 		{NVMeTemperature, Warn, "The drive is hotter than it may be."},
 		{NVMeSelfTest, Fail, "The drive failed its last self-test."},
 		{NVMeHostMemory, Info, "The drive works without the host memory that it wants as its buffer."},
 		{NVMeUnreadable, Warn, "What the kernel says of the drive cannot be read, or reading it hangs."},
+		{NVMeAccessDenied, Warn, "The drive denies access to its data: it is locked."},
+		{NVMeQueues, Fail, "The controller has no queue for reads and writes, so there is no disk."},
+		{NVMeAddressSpace, Fail, "The kernel found no memory or address space for the drive's registers."},
+		{NVMeIOMMU, Fail, "The IOMMU refused the drive's access to memory."},
+		{NVMeFirmware, Warn, "The drive has a firmware with a known fault."},
+		{NVMeProbing, Info, "The drive is being started and offers no disk yet."},
+		{NVMeHealthDoubtful, Info, "What the drive says of its own health cannot be right."},
 		{NVMeAER, Warn, "The PCIe link had errors that it could not mend."},
 		{NVMeReadOnly, Fail, "A disk of the drive is read-only."},
 		{NVMeVMDHidden, Warn, "Drives are hidden behind Intel VMD or an Intel controller in RAID mode."},

@@ -90,7 +90,8 @@ func TestParseDmesgLines(t *testing.T) {
 		"<3>x [1.0] y":                    nil,
 		"":                                nil,
 	} {
-		got, ok := parseDmesgLine(line)
+		got, form := new(dmesgParser).line(line)
+		ok := form == lineRecord
 		if ok != (want != nil) || ok && got != *want {
 			t.Errorf("%q: %+v, %v", line, got, ok)
 		}

@@ -1,12 +1,10 @@
 package host
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strconv"
@@ -136,9 +134,12 @@ func (l *KernelLog) pollFile(info fs.FileInfo) (records []KernelRecord, whole bo
 		return nil, false, fmt.Errorf("read the kernel log: %w", err)
 	}
 	defer f.Close()
-	records, err = ParseDmesg(&limitedReader{r: f, left: MaxTable})
+	records, unread, err := ParseDmesg(&limitedReader{r: f, left: MaxTable})
 	if err != nil {
 		return nil, false, fmt.Errorf("read the kernel log %s: %w", l.path, err)
+	}
+	if len(records) == 0 && unread > 0 {
+		return nil, false, fmt.Errorf("read the kernel log %s: %d lines, none of them readable; labd knows the forms of dmesg and of journalctl", l.path, unread)
 	}
 	l.modTime, l.size = info.ModTime(), info.Size()
 	return records, true, nil
@@ -188,48 +189,4 @@ func unescapeKmsg(s string) string {
 		b.WriteByte(s[i])
 	}
 	return b.String()
-}
-
-// ParseDmesg reads lines as dmesg prints them: "[<N>][    3.328447] text", where <N> is the syslog priority and may
-// be missing. Lines of another facility than kern are dropped, and so are lines without a time.
-func ParseDmesg(r io.Reader) ([]KernelRecord, error) {
-	var records []KernelRecord
-	scanner := bufio.NewScanner(r)
-	scanner.Buffer(make([]byte, 0, 64<<10), 1<<20)
-	for scanner.Scan() {
-		if rec, ok := parseDmesgLine(scanner.Text()); ok {
-			records = append(records, rec)
-		}
-	}
-	return records, scanner.Err()
-}
-
-func parseDmesgLine(line string) (rec KernelRecord, ok bool) {
-	rec.Level = -1
-	if rest, found := strings.CutPrefix(line, "<"); found {
-		number, rest, found := strings.Cut(rest, ">")
-		if !found {
-			return rec, false
-		}
-		prio, err := strconv.ParseUint(number, 10, 32)
-		if err != nil || prio>>3 != 0 {
-			return rec, false
-		}
-		rec.Level, line = int(prio&7), rest
-	}
-	rest, found := strings.CutPrefix(line, "[")
-	if !found {
-		return rec, false
-	}
-	stamp, text, found := strings.Cut(rest, "]")
-	if !found {
-		return rec, false
-	}
-	seconds, err := strconv.ParseFloat(strings.TrimSpace(stamp), 64)
-	if err != nil || !(seconds >= 0 && seconds <= 1e9) { // also refuses NaN
-		return rec, false
-	}
-	rec.Time = time.Duration(seconds*1e6) * time.Microsecond
-	rec.Text = strings.TrimPrefix(text, " ")
-	return rec, true
 }

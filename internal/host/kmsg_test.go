@@ -88,7 +88,7 @@ func FuzzParseKmsg(f *testing.F) {
 func FuzzParseDmesg(f *testing.F) {
 	f.Add([]byte("<3>[    3.328447] nvme nvme1: x\n[NaN] y\n[1e99] z"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		records, _ := ParseDmesg(bytes.NewReader(b))
+		records, _, _ := ParseDmesg(bytes.NewReader(b))
 		for _, rec := range records {
 			if rec.Time < 0 {
 				t.Errorf("negative time %+v", rec)

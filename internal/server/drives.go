@@ -85,7 +85,7 @@ func healthToAPI(d disk.Drive, reading smart.Reading) *apiv1.NVMeHealth {
 // pagesToAPI adds the log pages beside the health page.
 func pagesToAPI(data *smart.Data, out *apiv1.NVMeHealth) {
 	h := data.Health
-	out.BusySeconds, out.ReadCommands, out.WriteCommands, out.Problems = h.Busy.Seconds(), h.ReadCommands, h.Writes, data.Problems
+	out.BusySeconds, out.ReadCommands, out.WriteCommands, out.Problems, out.Doubts = h.Busy.Seconds(), h.ReadCommands, h.Writes, data.Problems, h.Doubts
 	if test := data.LastTest(); test != nil {
 		out.SelfTest = test.Result
 	}

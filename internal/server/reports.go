@@ -34,7 +34,14 @@ func (s *Server) nvme(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNVMeReport, report.At, items, s.findingsToAPI(about(placed, finding.KindNVMe)), report.Notes))
+	notes := report.Notes
+	if r.URL.Query().Get("disks") != "" && s.OtherDisks != nil && !identity(r.Context()).public { // it starts programs
+		notes = slices.Clone(notes)
+		for _, d := range s.OtherDisks(r.Context()) {
+			notes = append(notes, d.String())
+		}
+	}
+	s.write(w, http.StatusOK, envelope(s.Node, apiv1.KindNVMeReport, report.At, items, s.findingsToAPI(about(placed, finding.KindNVMe)), notes))
 }
 
 // both gets the report of a job, and sees to it that another one, which it is joined with, was looked at once: in a labd for

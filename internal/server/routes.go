@@ -54,7 +54,7 @@ func (s *Server) routes() []route {
 	return []route{
 		{pattern: versionPattern, public: true, lan: true, handler: s.version, summary: "Versions of labd and of the kernel", item: apiv1.Version{}},
 		{pattern: "GET /v1/status", public: true, handler: s.status, summary: "A line for each job, and all findings", fresh: true, kind: apiv1.KindStatusReport, item: apiv1.StatusItem{}},
-		{pattern: "GET /v1/nvme", public: true, handler: s.nvme, summary: "NVMe functions", fresh: true, query: map[string]string{"kernel": "A kernel release, as uname -r prints it: each item then says what that kernel would make of it"}, kind: apiv1.KindNVMeReport, item: apiv1.NVMeItem{}},
+		{pattern: "GET /v1/nvme", public: true, handler: s.nvme, summary: "NVMe functions", fresh: true, query: map[string]string{"kernel": "A kernel release, as uname -r prints it: each item then says what that kernel would make of it", "disks": "1: notes has one line for each disk that is no NVMe drive (SATA, SAS, USB)"}, kind: apiv1.KindNVMeReport, item: apiv1.NVMeItem{}},
 		{pattern: "DELETE /v1/nvme/{id}", audience: changes, handler: s.forget, summary: "Forget a drive that is gone for good; id is its serial number", kind: apiv1.KindNVMeReport, item: apiv1.NVMeItem{}},
 		{pattern: "GET /v1/storage", public: true, handler: s.storage, summary: "Storages as this node sees them", fresh: true, kind: apiv1.KindStorageReport, item: apiv1.StorageItem{}},
 		{pattern: "GET /v1/storage-config", handler: s.ownStorageConfig, summary: "The host's storage.cfg as PVE reads it, and what PVE's next write would lose", query: map[string]string{"major": "The PVE whose reading is wanted, 8 or 9; default that of the host"}, kind: apiv1.KindStorageConfig, item: apiv1.StorageConfig{}},

@@ -57,6 +57,8 @@ type Config struct {
 	Network Source[*network.Report]
 	// Placement joins the last reports of drives and storages.
 	Placement func() *placement.Placement
+	// OtherDisks looks at the disks that are no NVMe drives; nil where nobody does.
+	OtherDisks func(context.Context) []disk.OtherDisk
 	// Drives forgets drives that are gone for good.
 	Drives interface{ Forget(serial string) error }
 	// Containers opens what streams lead to.

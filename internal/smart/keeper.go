@@ -79,6 +79,9 @@ func (k *Keeper) ask(d *kept, path string, now time.Time, done chan struct{}) {
 	defer k.mu.Unlock()
 	d.reading.Err, d.reading.Took, d.running = err, time.Since(start), nil
 	if err == nil {
+		if before := d.reading.Data; before != nil && before.Identity.Serial == data.Identity.Serial && len(before.Health.Doubts) == 0 {
+			data.Health.since(before.Health)
+		}
 		d.reading.Data, d.reading.At = data, now
 	}
 	close(done)

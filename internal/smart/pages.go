@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// ErrNoData says that a page holds only zeros: the drive, or what stands between, did not answer. Zeros would read as a
-// perfectly healthy drive.
-var ErrNoData = errors.New("the page holds only zeros, which is no data")
+// ErrNoData says that a page holds only zeros, or only ones: the drive, or what stands between, did not answer. Zeros would read
+// as a perfectly healthy drive, ones as one that is broken in every way.
+var ErrNoData = errors.New("the page is no data: all its bits are the same")
 
 // Warnings are the bits of the critical warning (NVM Express Base Specification, SMART / Health Information log page).
 type Warnings uint8
@@ -51,8 +51,9 @@ func (w Warnings) Names() []string {
 // Health is log page 02h. Counts that do not fit are the largest that do.
 type Health struct {
 	Warnings Warnings
-	// Celsius is the composite temperature, Sensors are those of the sensors that the drive has, by number from 1.
-	Celsius int
+	// Celsius is the composite temperature; nil where the drive does not say, or cannot mean it. Sensors are the temperatures of
+	// the sensors that the drive has, by number from 1.
+	Celsius *int
 	Sensors map[int]int
 	// SparePercent is what is left of the spare blocks, SpareThreshold the percentage below which the drive warns.
 	SparePercent, SpareThreshold int
@@ -66,6 +67,8 @@ type Health struct {
 	MediaErrors               uint64
 	ErrorLogEntries           uint64
 	WarningTime, CriticalTime time.Duration // with the composite temperature beyond its warning and critical limits
+	// Doubts are values that cannot be right, one sentence each: nothing should be concluded from such a page.
+	Doubts []string
 }
 
 const (
@@ -103,17 +106,19 @@ func duration(n uint64, unit time.Duration) time.Duration {
 
 func zeros(page []byte) bool { return len(bytes.Trim(page, "\x00")) == 0 }
 
+func ones(page []byte) bool { return len(bytes.Trim(page, "\xff")) == 0 }
+
 // ParseHealth reads log page 02h, 512 bytes.
 func ParseHealth(page []byte) (*Health, error) {
 	if len(page) < healthSize {
 		return nil, fmt.Errorf("health log: %d bytes, not %d", len(page), healthSize)
 	}
 	kelvin := binary.LittleEndian.Uint16(page[1:])
-	if kelvin == 0 && zeros(page[128:144]) {
+	if kelvin == 0 && zeros(page[128:144]) || ones(page[:192]) {
 		return nil, fmt.Errorf("health log: %w", ErrNoData)
 	}
 	h := &Health{
-		Warnings: Warnings(page[0]), Celsius: int(kelvin) - kelvinAtZero, SparePercent: int(page[3]), SpareThreshold: int(page[4]), UsedPercent: int(page[5]),
+		Warnings: Warnings(page[0]), SparePercent: int(page[3]), SpareThreshold: int(page[4]), UsedPercent: int(page[5]),
 		BytesRead: times(count(page[32:]), dataUnit), BytesWritten: times(count(page[48:]), dataUnit),
 		ReadCommands: count(page[64:]), Writes: count(page[80:]), Busy: duration(count(page[96:]), time.Minute),
 		PowerCycles: count(page[112:]), PowerOn: duration(count(page[128:]), time.Hour), UnsafeShutdowns: count(page[144:]),
@@ -122,12 +127,79 @@ func ParseHealth(page []byte) (*Health, error) {
 		CriticalTime: duration(uint64(binary.LittleEndian.Uint32(page[196:])), time.Minute),
 		Sensors:      map[int]int{},
 	}
+	var impossible bool
+	if h.Celsius, impossible = celsius(kelvin); impossible {
+		h.doubt("a temperature of %d K", kelvin)
+	}
 	for i := range 8 {
-		if k := binary.LittleEndian.Uint16(page[200+2*i:]); k != 0 {
-			h.Sensors[i+1] = int(k) - kelvinAtZero
+		c, impossible := celsius(binary.LittleEndian.Uint16(page[200+2*i:]))
+		if impossible {
+			h.doubt("a temperature of %d K at sensor %d", binary.LittleEndian.Uint16(page[200+2*i:]), i+1)
+		} else if c != nil {
+			h.Sensors[i+1] = *c
 		}
 	}
+	h.check()
 	return h, nil
+}
+
+// Temperatures between which a drive can work and answer, in degrees Celsius, with much to spare.
+const (
+	coldest = -60
+	hottest = 200
+)
+
+// celsius converts a temperature in kelvins; nil for 0, which stands for a sensor that is not there. impossible says that no drive
+// has it.
+func celsius(kelvin uint16) (c *int, impossible bool) {
+	if kelvin == 0 {
+		return nil, false
+	}
+	n := int(kelvin) - kelvinAtZero
+	if n < coldest || n > hottest {
+		return nil, true
+	}
+	return &n, false
+}
+
+func (h *Health) doubt(format string, args ...any) {
+	h.Doubts = append(h.Doubts, fmt.Sprintf(format, args...))
+}
+
+// check looks for values that the specification does not have: percentages above 100 and bits that mean nothing. Life used goes
+// to 255.
+func (h *Health) check() {
+	if rest := h.Warnings >> len(warningNames); rest != 0 {
+		h.doubt("bits of the critical warning that mean nothing (0x%02x)", uint8(h.Warnings))
+	}
+	if h.SparePercent > 100 {
+		h.doubt("%d %% of the spare blocks left", h.SparePercent)
+	}
+	if h.SpareThreshold > 100 {
+		h.doubt("a threshold of %d %% for the spare blocks", h.SpareThreshold)
+	}
+	for name, n := range map[string]uint64{"power cycles": h.PowerCycles, "media errors": h.MediaErrors, "losses of power": h.UnsafeShutdowns, "error log entries": h.ErrorLogEntries} {
+		if n == math.MaxUint64 {
+			h.doubt("%s beyond all counting", name)
+		}
+	}
+	if h.PowerOn > 100*365*24*time.Hour {
+		h.doubt("more than 100 years of power-on")
+	}
+	slices.Sort(h.Doubts)
+}
+
+// since adds a doubt where a count runs backwards from an earlier page of the same drive.
+func (h *Health) since(before *Health) {
+	if h.PowerOn < before.PowerOn {
+		h.doubt("%.0f hours of power-on after %.0f before", h.PowerOn.Hours(), before.PowerOn.Hours())
+	}
+	if h.BytesWritten < before.BytesWritten {
+		h.doubt("fewer bytes written than before")
+	}
+	if h.MediaErrors < before.MediaErrors {
+		h.doubt("%d media errors after %d before", h.MediaErrors, before.MediaErrors)
+	}
 }
 
 // ErrorEntry is one entry of log page 01h.
@@ -256,8 +328,8 @@ func ParseIdentity(page []byte) (*Identity, error) {
 		return nil, fmt.Errorf("identify: %w", ErrNoData)
 	}
 	limit := func(at int) int {
-		if k := binary.LittleEndian.Uint16(page[at:]); k != 0 {
-			return int(k) - kelvinAtZero
+		if c, _ := celsius(binary.LittleEndian.Uint16(page[at:])); c != nil {
+			return *c
 		}
 		return 0
 	}

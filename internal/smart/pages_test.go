@@ -38,7 +38,7 @@ func TestParseHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Health{
-		Warnings: WarnSpare | WarnReadOnly, Celsius: 45, Sensors: map[int]int{1: 47}, SparePercent: 100, SpareThreshold: 10, UsedPercent: 130,
+		Warnings: WarnSpare | WarnReadOnly, Celsius: new(45), Sensors: map[int]int{1: 47}, SparePercent: 100, SpareThreshold: 10, UsedPercent: 130,
 		BytesRead: 1024000, BytesWritten: 2048000, PowerCycles: 17, PowerOn: 8760 * time.Hour, UnsafeShutdowns: 5, MediaErrors: 7, WarningTime: 12 * time.Minute,
 	}
 	if diff := cmp.Diff(want, h); diff != "" {

@@ -48,7 +48,7 @@ func TestReadRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	data, err := Read(d)
-	if err != nil || data.Health.Celsius != 45 || data.Identity.Serial != "S1" || data.Firmware != nil || len(data.Problems) != 0 {
+	if err != nil || data.Health.Celsius == nil || *data.Health.Celsius != 45 || data.Identity.Serial != "S1" || data.Firmware != nil || len(data.Problems) != 0 {
 		t.Errorf("got %+v, %v", data, err)
 	}
 	var status StatusError

@@ -230,7 +230,8 @@ func (b *Blocks) unusedFileSystems(fsType string) (out []string) {
 			continue
 		}
 		for _, s := range d.Signatures {
-			if plainContents[s.Type] && !strings.HasPrefix(s.Type, "sw") && (fsType == "" || fsType == "auto" || sameFileSystem(s.Type, fsType)) {
+			boots := s.Type == "vfat" && fsType != "vfat" // what computers boot from
+			if plainContents[s.Type] && !boots && !strings.HasPrefix(s.Type, "sw") && (fsType == "" || fsType == "auto" || sameFileSystem(s.Type, fsType)) {
 				out = append(out, d.Name)
 				break
 			}
@@ -377,6 +378,8 @@ func (f *Facts) proveAssembled(what string) (p proof, ok bool) {
 		return unknownBecause("an array that nothing uses is there under another name, as arrays are renamed"), true
 	case isArray && f.Blocks.NoArrays:
 		return unknownBecause("the kernel's list of arrays cannot be read"), true
+	case strings.HasPrefix(name, "bcache") && slices.ContainsFunc(f.Blocks.List, func(b Block) bool { return strings.HasPrefix(b.Name, "bcache") && b.Use == "" && len(b.Holders) == 0 }):
+		return unknownBecause("a bcache device that nothing uses is there under another name, as such names are given in the order of discovery"), true
 	case isArray, strings.HasPrefix(name, "bcache"):
 		// Without a member that waits, nothing is there to make it from. Such names are given in the order of discovery, too.
 		p = f.accounted(what)

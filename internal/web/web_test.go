@@ -62,7 +62,7 @@ func lab(name string) answers {
 		"/v1/nvme": envelope([]apiv1.NVMeItem{
 			{
 				ID: "nvme/0000:01:00.0", Rung: apiv1.RungOK, Verdict: apiv1.HealthOK, Driver: "nvme", Controller: "nvme0", State: "live", Model: name, Serial: name, Storages: []string{"storage/pve1/fast"},
-				Namespaces: []apiv1.NVMeNamespace{{Device: "nvme0n1", NSID: 1, Users: []string{"mount " + name}}}, Health: &apiv1.NVMeHealth{TemperatureCelsius: 41, UsedPercent: 7, DaysLeft: &days},
+				Namespaces: []apiv1.NVMeNamespace{{Device: "nvme0n1", NSID: 1, Users: []string{"mount " + name}}}, Health: &apiv1.NVMeHealth{TemperatureCelsius: new(41), UsedPercent: 7, DaysLeft: &days},
 			},
 			{ID: "nvme/0000:02:00.0", Rung: apiv1.RungController, Verdict: apiv1.HealthFail, Driver: "nvme"},
 		}),

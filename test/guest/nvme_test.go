@@ -49,7 +49,7 @@ func TestNotReadyAndRescue(t *testing.T) {
 		m.expect(report, "one", "ok ok []")
 		m.expect(report, "two", "ok ok []")
 		m.capture("healthy", "two drives behind root ports, both healthy")
-		if h := drive(report, "one").Health; h == nil || h.TemperatureCelsius != 50 || h.WarnCelsius != 70 || h.BytesRead == 0 {
+		if h := drive(report, "one").Health; h == nil || h.TemperatureCelsius == nil || *h.TemperatureCelsius != 50 || h.WarnCelsius != 70 || h.BytesRead == 0 {
 			t.Errorf("%s: health of a drive that works: %+v, %s", m.kernel.Release, h, drive(report, "one").HealthError)
 		}
 		if port := drive(report, "one").Port; port == nil || port.Address == "" {

@@ -45,7 +45,7 @@ func TestSandbox(t *testing.T) {
 		m.expect(report, "one", "ok ok []")
 		for _, serial := range []string{"one", "two"} {
 			item := drive(report, serial)
-			if item.Health == nil || item.Health.TemperatureCelsius != 50 {
+			if item.Health == nil || item.Health.TemperatureCelsius == nil || *item.Health.TemperatureCelsius != 50 {
 				t.Errorf("%s: drive %s has no health: %s", m.kernel.Release, serial, item.HealthError)
 			}
 			if len(item.Namespaces) != 1 || !slices.ContainsFunc(item.Namespaces[0].Contents, func(c string) bool { return strings.HasPrefix(c, "ext") }) {

@@ -48,9 +48,10 @@ const (
 	FieldAny      // see Cond.Any
 )
 
-// AddrRange and NumberRange include both ends.
 type (
-	AddrRange   struct{ From, To netip.Addr }
+	// AddrRange is a range of addresses, both ends included.
+	AddrRange struct{ From, To netip.Addr }
+	// NumberRange is a range of numbers, both ends included.
 	NumberRange struct{ From, To uint32 }
 )
 
