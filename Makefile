@@ -51,6 +51,7 @@ lint:
 
 unit:
 	@test/run.sh
+	@echo '== 20,000 made-up hosts'; $(GO) test ./test/hostmodel -count=1 -run TestNoPlanTouchesWhatLives
 
 test-full: packages-test build lint ## make test, and what takes long: Docker 26 in a tree of Debian 13
 	@LABD_TEST_TAGS=full test/run.sh
