@@ -24,6 +24,8 @@ import (
 const (
 	// networkCoalesce is how long what one source says of a container is gathered.
 	networkCoalesce = 250 * time.Millisecond
+	// networkRest bounds what a container that is slow to look into, and changes all the time, takes of the host.
+	networkRest = 6
 	// networkWorkers is how many containers are looked into at a time.
 	networkWorkers = 8
 )
@@ -68,7 +70,7 @@ func newNetworks(life context.Context, cfg config.Config, h *host.Host, s *servi
 		},
 	}
 	n.loop = &reconcile.Loop{
-		Name: "network", Resync: time.Duration(cfg.Network.Resync), Coalesce: networkCoalesce, Workers: networkWorkers,
+		Name: "network", Resync: time.Duration(cfg.Network.Resync), Coalesce: networkCoalesce, Rest: networkRest, Workers: networkWorkers,
 		Keys: n.keys, Work: n.pass, Log: s.log, OnPanic: s.panicked("network"),
 	}
 	return n

@@ -164,7 +164,7 @@ func newBed(t *testing.T, sample string, backend netfilter.Backend) *bed {
 	b := &bed{t: t, host: space{t, 0}, lan: newSpace(t), ct: newSpace(t), box: newSpace(t), policy: DefaultPolicy()}
 	h := b.host
 	t.Cleanup(func() {
-		for _, args := range []string{"link del eno1", "link del veth101i0", "link del vmbr0", "route flush table all proto 176", "route flush table 1000"} {
+		for _, args := range []string{"link del eno1", "link del veth101i0", "link del vmbr0", "route flush table all proto 176", "rule flush protocol 176", "-6 rule flush protocol 176", "route flush table 1000"} {
 			_, _ = h.output("", "ip", strings.Fields(args)...)
 		}
 	})

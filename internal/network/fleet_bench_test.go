@@ -29,7 +29,7 @@ func newBenchFleet(b *testing.B) (*fleet, *engine, []space) {
 	needNamespace(b)
 	h := space{b, 0}
 	b.Cleanup(func() {
-		for _, args := range []string{"link del vmbr0", "link del eno1", "route flush table all proto 176"} {
+		for _, args := range []string{"link del vmbr0", "link del eno1", "route flush table all proto 176", "rule flush protocol 176"} {
 			_, _ = h.output("", "ip", strings.Fields(args)...)
 		}
 	})

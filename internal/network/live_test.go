@@ -434,7 +434,7 @@ func TestReconcileIgnoresOldFacts(t *testing.T) {
 	if n, err := b.keep(r); n != 0 || !errors.As(err, &later) {
 		t.Errorf("facts from before: %d changes, %v", n, err)
 	}
-	b.reconcile(2)
+	b.reconcile(4)
 }
 
 // A labd that looks at moved trees leaves the machine that it runs on alone.

@@ -328,3 +328,57 @@ func TestPanicIsOver(t *testing.T) {
 		}
 	}
 }
+
+// A key whose passes are slow, and which is asked for all the time, gets a share of the time; one whose passes are quick has
+// them all.
+func TestCostlyPassesRest(t *testing.T) {
+	for took, most := range map[time.Duration]int{
+		time.Millisecond:        240, // each trigger has its pass
+		costly - 1:              240,
+		costly:                  18,
+		1500 * time.Millisecond: 7,
+		10 * time.Second:        2, // and no rest is longer than longestRest
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var passes []string
+			l := plainLoop(&passes, func(key string) error {
+				if key == "costly" {
+					time.Sleep(took)
+				}
+				return nil
+			})
+			l.Workers, l.Rest = 2, 6
+			running(t, l)
+			start := time.Now()
+			for time.Since(start) < time.Minute {
+				l.Add("costly", "flood")
+				l.Add("quick", "flood")
+				time.Sleep(250 * time.Millisecond)
+			}
+			synctest.Wait()
+			count := func(key string) (n int) {
+				for _, p := range passes {
+					if p == key {
+						n++
+					}
+				}
+				return n
+			}
+			share := float64(count("costly")) * float64(took) / float64(time.Minute)
+			if n := count("costly"); n > most || n < 2 || took >= costly && took < longestRest/6 && share > 0.25 {
+				t.Errorf("passes of %v: %d of them, %.0f %% of the time", took, n, 100*share)
+			}
+			if n := count("quick"); n < 200 {
+				t.Errorf("passes of %v: %d quick ones beside them", took, n)
+			}
+			// A retry and a resync do not rest: their times are their own.
+			before := count("costly")
+			l.queue.add("costly", time.Now())
+			time.Sleep(took + time.Second)
+			synctest.Wait()
+			if count("costly") == before {
+				t.Errorf("passes of %v: none without a trigger", took)
+			}
+		})
+	}
+}

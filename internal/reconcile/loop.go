@@ -23,6 +23,10 @@ type Loop struct {
 	Resync time.Duration
 	// Coalesce is how long the triggers of one source are gathered after one that had its pass.
 	Coalesce time.Duration
+	// Rest is how many times as long as a costly pass (of half a second or more) the triggers of its key wait after it: whoever
+	// makes passes slow and asks for them all the time, as a container with ten thousand addresses, gets a share of the host
+	// and not all of it. Retries and resyncs have times of their own. 0 stands for no rest.
+	Rest int
 	// Workers is how many keys are worked on at a time; 0 stands for 1.
 	Workers int
 	Log     *slog.Logger
@@ -44,6 +48,7 @@ type Loop struct {
 func (l *Loop) init() {
 	l.once.Do(func() {
 		l.queue = newQueue()
+		l.queue.rest = l.Rest
 		l.retries = NewBucket(retryBurst, retryEvery)
 		l.keys = map[string]*KeyStatus{}
 		// From a quiet look to a pass that takes all its time.

@@ -15,6 +15,8 @@ type queue struct {
 	closed bool
 	// adds counts how often a key that nobody had asked for was asked for.
 	adds uint64
+	// rest is Loop.Rest.
+	rest int
 }
 
 // item is one key.
@@ -29,7 +31,16 @@ type item struct {
 	started time.Time
 	// last is when each source's last pass was, or is to be.
 	last map[string]time.Time
+	// rest is until when triggers wait after a costly pass. triggered says that the wish is a trigger's.
+	rest      time.Time
+	triggered bool
 }
+
+const (
+	// costly is how long a pass takes at least that is followed by a rest, longestRest the longest one.
+	costly      = 500 * time.Millisecond
+	longestRest = 30 * time.Second
+)
 
 func newQueue() *queue {
 	q := &queue{items: map[string]*item{}}
@@ -50,6 +61,9 @@ func (q *queue) item(key string) *item {
 func (q *queue) add(key string, due time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if it := q.item(key); !it.asked || due.Before(it.due) {
+		it.triggered = false
+	}
 	q.ask(key, due)
 }
 
@@ -65,6 +79,12 @@ func (q *queue) addFrom(key, source string, gather time.Duration) {
 			due = now
 		}
 		it.last[source] = due
+	}
+	if due.Before(it.rest) {
+		due = it.rest
+	}
+	if !it.asked || due.Before(it.due) {
+		it.triggered = true
 	}
 	q.ask(key, due)
 }
@@ -142,6 +162,13 @@ func (q *queue) done(key string) {
 	defer q.mu.Unlock()
 	it := q.items[key]
 	it.working = false
+	now := time.Now()
+	if took := now.Sub(it.started); q.rest > 0 && took >= costly {
+		it.rest = now.Add(min(time.Duration(q.rest)*took, longestRest))
+	}
+	if it.triggered && it.due.Before(it.rest) {
+		it.due = it.rest // it came while the pass was being made
+	}
 	q.schedule(key, it)
 }
 

@@ -280,8 +280,10 @@ func (r *Report) wait(f *Facts, p Policy, e *Entry) {
 		e.Waits = "a pool is taken only by its name: it may be exported, or wait for its key"
 	case kindOf(e.Type).remote():
 		e.Waits = "a network storage is taken only by its name"
-	case e.Verdict == VerdictGone && seen.Present != e.name():
+	case e.name() == "" || seen.Present != e.name():
 		e.Waits = "labd has never seen its disk here, so it may be one that comes and goes"
+	case len(unnamedGroups(f, e)) > 0:
+		e.Waits = "volume group " + strings.Join(unnamedGroups(f, e), ", ") + ", which no storage names, may be the same under another name"
 	case !f.UptimeKnown && p.Grace > 0:
 		e.Waits = "the time since the boot cannot be read, and the clock alone does not end the grace time"
 	default:
@@ -381,6 +383,12 @@ func judgeOrphan(f *Facts, e *Entry) {
 		dir, known := f.Directories[e.Path]
 		if known && dir.Err == nil && dir.Entries == 0 {
 			here = VerdictGone
+			// Nothing says which disk is to be mounted there: it may be any that nothing uses.
+			if p := f.accounted(""); p.state != DeviceGone {
+				e.proof, here, reason = p, VerdictUnknown, p.reason
+			} else if free := f.Blocks.unusedFileSystems(""); len(free) > 0 {
+				here, reason = VerdictUnknown, "nothing says which disk belongs at "+e.Path+", and nothing uses "+strings.Join(free, ", ")
+			}
 		}
 	}
 	switch here {

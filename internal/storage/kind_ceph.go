@@ -31,7 +31,7 @@ func monitorsOf(conf []byte) []string {
 		if !ok || strings.ReplaceAll(strings.TrimSpace(key), " ", "_") != "mon_host" {
 			continue
 		}
-		for _, word := range splitWords(strings.NewReplacer("[v", " v", "]", " ").Replace(value)) {
+		for _, word := range splitWords(strings.TrimSpace(strings.NewReplacer("[v", " v", "]", " ").Replace(value))) {
 			word = strings.TrimPrefix(strings.TrimPrefix(word, "v1:"), "v2:")
 			host, _, err := net.SplitHostPort(word)
 			if err != nil {

@@ -87,14 +87,41 @@ func (volumeGroup) explainGone(x *explanation) {
 		x.Cause, x.Confidence = "nothing shows that this host ever had the group: LVM keeps no copy of its metadata here. The entry may come from another host, or from an installation without LVM; or the disk was never here since", finding.Likely
 		x.evidence("/etc/lvm/backup", "no file "+group)
 	}
-	for _, name := range slices.Sorted(maps.Keys(x.f.LVM.Groups)) {
-		if same := sameVolumes(x.f, x.e, name); same != "" {
-			x.Cause, x.Confidence = fmt.Sprintf("volume group %s, which is here, has %s; it may be the same under another name", name, same), finding.Likely
-			x.remedy(finding.RiskLow, "if it is the same, give the entry's name back to the group while no guest runs on it", "vgrename "+shellWord(name)+" "+shellWord(group))
-			return
-		}
+	if name := renamedGroup(x.f, x.e); name != "" {
+		x.Cause, x.Confidence = fmt.Sprintf("volume group %s, which is here, has %s; it may be the same under another name", name, sameVolumes(x.f, x.e, name)), finding.Likely
+		x.remedy(finding.RiskLow, "if it is the same, give the group its former name while no guest runs on it", "vgrename "+shellWord(name)+" "+shellWord(group))
+		return
+	}
+	if others := unnamedGroups(x.f, x.e); len(others) > 0 {
+		x.evidence("vgs", "groups that no storage names: "+strings.Join(others, ", "))
 	}
 	x.putDiskBack()
+}
+
+// unnamedGroups are the groups that no entry names, where an entry lost its group: one that was renamed is among them.
+func unnamedGroups(f *Facts, e *Entry) (out []string) {
+	if e.code != finding.StorageVGGone {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.LVM.Groups)) {
+		if !slices.ContainsFunc(f.Config.Sections, func(s *pve.StorageSection) bool { return s.Get("vgname") == name }) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// renamedGroup returns the group that may be an entry's lost one under another name, "" where none is.
+func renamedGroup(f *Facts, e *Entry) string {
+	if e.code != finding.StorageVGGone {
+		return ""
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.LVM.Groups)) {
+		if name != groupOf(e.volume) && sameVolumes(f, e, name) != "" {
+			return name
+		}
+	}
+	return ""
 }
 
 // sameVolumes returns what a group has that an entry's lost group had, by the entry's own line: its thin pool, or volumes of

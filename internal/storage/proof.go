@@ -230,7 +230,8 @@ func (b *Blocks) unusedFileSystems(fsType string) (out []string) {
 			continue
 		}
 		for _, s := range d.Signatures {
-			if plainContents[s.Type] && !strings.HasPrefix(s.Type, "sw") && (fsType == "" || fsType == "auto" || sameFileSystem(s.Type, fsType)) {
+			boots := s.Type == "vfat" && fsType != "vfat" // what computers boot from
+			if plainContents[s.Type] && !boots && !strings.HasPrefix(s.Type, "sw") && (fsType == "" || fsType == "auto" || sameFileSystem(s.Type, fsType)) {
 				out = append(out, d.Name)
 				break
 			}

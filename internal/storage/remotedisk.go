@@ -109,14 +109,14 @@ func cephImages(reader *host.Reader, paths host.Paths) (out []Remote) {
 	return out
 }
 
-// fibreChannel are the ports that have no link (Documentation/ABI/testing/sysfs-class-fc_host).
+// fibreChannel are the ports of a storage network, with a link or without: what it offers may come and go, and nothing on this
+// host says what it should offer (Documentation/ABI/testing/sysfs-class-fc_host).
 func fibreChannel(reader *host.Reader, paths host.Paths) (out []Remote) {
 	class := filepath.Join(paths.Sysfs, "class/fc_host")
 	names, _ := reader.Names(class)
 	for _, name := range names {
-		if state, err := reader.Attr(filepath.Join(class, name, "port_state")); err == nil && state != "Online" {
-			out = append(out, Remote{"Fibre Channel port " + name + " (" + state + ")", filepath.Join(class, name, "port_state")})
-		}
+		state, _ := reader.Attr(filepath.Join(class, name, "port_state"))
+		out = append(out, Remote{"a disk of Fibre Channel port " + name + " (" + state + ")", filepath.Join(class, name)})
 	}
 	return out
 }

@@ -46,7 +46,7 @@ func newBed(t *testing.T, sample string, backend netfilter.Backend) *bed {
 	b := &bed{t: t, host: spaces.Space{T: t}, lan: spaces.New(t), ct: spaces.New(t), box: spaces.New(t), policy: network.DefaultPolicy()}
 	h := b.host
 	t.Cleanup(func() {
-		for _, args := range []string{"link del eno1", "link del veth101i0", "link del vmbr0", "route flush proto 176", "route flush table 176"} {
+		for _, args := range []string{"link del eno1", "link del veth101i0", "link del vmbr0", "route flush table all proto 176", "rule flush protocol 176", "-6 rule flush protocol 176"} {
 			_, _ = h.Output("", "ip", strings.Fields(args)...)
 		}
 	})
