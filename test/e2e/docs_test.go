@@ -216,6 +216,7 @@ var volatile = replacer{[]*regexp.Regexp{
 	regexp.MustCompile(`\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z| UTC)?`),
 	regexp.MustCompile(`\b\d\d:\d\d:\d\d\b`),
 	regexp.MustCompile(`, \d+\.\d s\b`),
+	regexp.MustCompile(`\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d\d:\d\d`),
 	regexp.MustCompile(`after \d+\.\d\d ms`),
 	regexp.MustCompile(`\b\d+(\.\d+)? ?(ms|s) ago\b`),
 }}
