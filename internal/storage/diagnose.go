@@ -381,7 +381,11 @@ func judgeOrphan(f *Facts, e *Entry) {
 	case isDirectory(e.Type) && e.source.What == "" && !e.mounted:
 		// A plain directory: what counts is whether anything lies in it.
 		dir, known := f.Directories[e.Path]
-		if known && dir.Err == nil && dir.Entries == 0 {
+		m, below := mountOf(f.Mounts, e.Path)
+		switch {
+		case below && m.Point != "/":
+			here, reason = VerdictOK, "it lies on what is mounted at "+m.Point
+		case known && dir.Err == nil && dir.Entries == 0:
 			here = VerdictGone
 			// Nothing says which disk is to be mounted there: it may be any that nothing uses.
 			if p := f.accounted(""); p.state != DeviceGone {

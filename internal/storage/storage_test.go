@@ -177,6 +177,7 @@ func TestVerdicts(t *testing.T) {
 		{"another node's", []string{"\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg(strings.Replace(usb1, "nodes pve1", "nodes pve2", 1))}, "absent"},
 		{"nobody's, and its disk is mounted here", []string{"\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg(strings.Replace(usb1, "nodes pve1", "nodes old", 1))}, "misplaced storage.misplaced"},
 		{"nobody's, and its disk is here", []string{unmounted, "\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg(strings.Replace(usb1, "nodes pve1", "nodes old", 1))}, "misplaced storage.misplaced"},
+		{"nobody's, below a disk that is mounted here", []string{"\n-- etc/systemd/system/mnt-pve-usb1.mount -> (gone) --\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg("dir: usb1\n\tpath /mnt/pve/usb1/dump\n\tcontent iso\n\tnodes old\n\n")}, "misplaced storage.misplaced"},
 		{"nobody's", []string{pulled, "\n-- etc/pve/.members --\n" + members("pve1", "pve2"), cfg(strings.Replace(usb1, "nodes pve1", "nodes old", 1))}, "orphan-node storage.orphan-node"},
 		{"mount table unreadable", []string{"\n-- proc/1/mountinfo -> (gone) --\n"}, "unknown storage.unknown"},
 	} {

@@ -51,7 +51,7 @@ func TestStorageDeadShare(t *testing.T) {
 		}
 	}
 	said := must(t, l, 0, "fix-storage", "--yes")
-	for _, want := range []string{"No storage is dead.", "Merely down", "vault: its server 127.0.0.1:8007 refuses the connection"} {
+	for _, want := range []string{"No storage is dead.", "Only down", "vault: its server 127.0.0.1:8007 refuses the connection"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("fix-storage does not say %q:\n%s", want, said)
 		}
