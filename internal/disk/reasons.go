@@ -508,7 +508,7 @@ func explainGivenUp(c *diagnosis, e Event, out *finding.Finding) {
 	out.Remedies = append(out.Remedies, c.startRemedies()...)
 }
 
-func explainNoWord(c *diagnosis, e Event, out *finding.Finding) {
+func explainNoWord(c *diagnosis, _ Event, out *finding.Finding) {
 	because(out, finding.Likely, "the driver tried it and did not say why it let go of it")
 	out.Remedies = append(out.Remedies, retry(c.d), powerCycle)
 }
