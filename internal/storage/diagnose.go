@@ -284,6 +284,8 @@ func (r *Report) wait(f *Facts, p Policy, e *Entry) {
 		e.Waits = "labd has never seen its disk here, so it may be one that comes and goes"
 	case len(unnamedGroups(f, e)) > 0:
 		e.Waits = "volume group " + strings.Join(unnamedGroups(f, e), ", ") + ", which no storage names, may be the same under another name"
+	case len(f.Blocks.blank()) > 0:
+		e.Waits = strings.Join(f.Blocks.blank(), ", ") + ", which nothing uses, holds nothing that can be read, and may be its disk with a damaged file system"
 	case !f.UptimeKnown && p.Grace > 0:
 		e.Waits = "the time since the boot cannot be read, and the clock alone does not end the grace time"
 	default:

@@ -100,7 +100,8 @@ func (volumeGroup) explainGone(x *explanation) {
 
 // unnamedGroups are the groups that no entry names, where an entry lost its group: one that was renamed is among them.
 func unnamedGroups(f *Facts, e *Entry) (out []string) {
-	if e.code != finding.StorageVGGone {
+	_, there := f.LVM.Groups[groupOf(e.volume)]
+	if e.code != finding.StorageVGGone && (e.Verdict != VerdictOrphanNode || e.volume == "" || there) {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.LVM.Groups)) {

@@ -253,6 +253,17 @@ func sameFileSystem(a, b string) bool {
 	return family(a) == family(b)
 }
 
+// blank are the devices that nothing uses and that hold nothing: a disk whose file system is damaged, or whose LUKS header
+// lies elsewhere, looks like that.
+func (b *Blocks) blank() (out []string) {
+	for _, d := range b.List {
+		if d.Blank && d.Use == "" && len(d.Holders) == 0 && !d.Partitions && d.System == "" && d.Size >= minStorage {
+			out = append(out, d.Name)
+		}
+	}
+	return out
+}
+
 // spare are the devices that nothing uses and that may be a disk which was formatted anew, or whose file system is damaged.
 // FAT is left out: it is what computers boot from, and no storage is on it.
 func (b *Blocks) spare() (out []string) {
