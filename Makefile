@@ -11,7 +11,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 
 # Debian 12 packages. What runs labd's jobs, what the lab is made of, and what only the tests need.
 DEMO_PACKAGES := docker.io iptables nftables iproute2 iputils-ping lxc uidmap busybox-static e2fsprogs pci.ids util-linux mount systemd
-TEST_PACKAGES := $(DEMO_PACKAGES) ipset lvm2 curl procps gcc libc6-dev debootstrap prometheus shellcheck lintian qemu-system-x86 cpio xz-utils postfix frr dnsmasq-base radvd udhcpc dhcpcd-base isc-dhcp-client chromium
+TEST_PACKAGES := $(DEMO_PACKAGES) ipset lvm2 curl procps gcc libc6-dev debootstrap prometheus shellcheck lintian qemu-system-x86 cpio xz-utils postfix frr dnsmasq-base radvd udhcpc dhcpcd-base isc-dhcp-client chromium xfsprogs btrfs-progs dosfstools cryptsetup-bin
 
 .PHONY: build go deb release demo test test-full lint unit soak soak-hosts bench screenshots mutants fuzz packages-demo packages-test clean
 
