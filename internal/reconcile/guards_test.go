@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,10 +14,13 @@ import (
 
 // plainLoop is a loop without jitter whose passes are noted by their keys.
 func plainLoop(passes *[]string, work func(key string) error) *Loop {
+	var mu sync.Mutex // of several workers
 	return &Loop{
 		Name: "test", Resync: time.Hour, Log: slog.New(slog.DiscardHandler), spread: func(d time.Duration) time.Duration { return d },
 		Work: func(_ context.Context, key string) error {
+			mu.Lock()
 			*passes = append(*passes, key)
+			mu.Unlock()
 			return work(key)
 		},
 	}
