@@ -138,7 +138,7 @@ func TestNetworkDocker28DualStack(t *testing.T) {
 		}
 	}
 	probe := report[apiv1.ProbeItem](t, l, 0, "net", "probe", "["+six+"]:80").Items[0]
-	if probe.Verdict != "ok" || probe.DockerContainer != "both" || len(probe.Packets) != 2 {
+	if probe.Verdict != "ok" || probe.DockerContainer != "both" || len(probe.Packets) != 1 { // where a port is asked, TCP decides
 		t.Errorf("probe: %+v", probe)
 	}
 	must(t, l, 0, "net", "off", "--yes")
