@@ -24,6 +24,9 @@ import (
 // FreshTimeout is how long a request for a fresh report waits for the observation; after that the last one is served.
 const FreshTimeout = 2 * time.Second
 
+// firstTimeout is the same where there is no last one: a labd that was started for one command, on a slow host.
+const firstTimeout = 20 * time.Second
+
 // maxBody is the most that is read of a request's body, in bytes.
 const maxBody = 64 << 10
 
@@ -214,14 +217,18 @@ func decodeBody[T any](r *http.Request) (body T, err error) {
 }
 
 // get returns a job's report: the last one, or a fresh one when the request asks with ?fresh=1. A device or container
-// that is slow to answer makes the caller wait FreshTimeout at most; it is then served the last report.
+// that is slow to answer makes the caller wait FreshTimeout at most; it is then served the last report. Where there is none it waits longer.
 func get[R any](r *http.Request, source Source[R]) (report R, err error) {
 	report, ok := source.Latest()
 	// Who comes by TCP is served what is there: a port must not be a way to keep the host busy.
 	if ok && (r.URL.Query().Get("fresh") == "" || identity(r.Context()).public) {
 		return report, nil
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), FreshTimeout)
+	limit := FreshTimeout
+	if !ok {
+		limit = firstTimeout
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), limit)
 	defer cancel()
 	report, err = source.Refresh(ctx)
 	if err != nil && ok {

@@ -88,10 +88,18 @@ func TestThinPool(t *testing.T) {
 	if exit != 4 {
 		t.Errorf("%s: both gone: exit %d", m.kernel.Release, exit)
 	}
+	// Named together they have one plan, which stands at the first of them.
+	plans := 0
 	for _, item := range items {
-		if !slices.Equal(item.Findings, []string{"storage.vg-gone"}) || item.Plan == nil || item.Refusal != "" {
+		if !slices.Equal(item.Findings, []string{"storage.vg-gone"}) || item.Refusal != "" {
 			t.Errorf("%s: %s without its disks: %+v", m.kernel.Release, item.Storage, item)
 		}
+		if item.Plan != nil {
+			plans++
+		}
+	}
+	if plans != 1 {
+		t.Errorf("%s: %d plans for both", m.kernel.Release, plans)
 	}
 }
 
@@ -115,6 +123,13 @@ func (m *machine) expectStorages(exit int, group, groupReason, pool, poolReason 
 	m.t.Helper()
 	want := map[string][2]string{"fast": {group, groupReason}, "thin": {pool, poolReason}}
 	items, code := m.storages()
+	// An emulated machine may be slower than what labd gives LVM; that is then unknown, and asked again.
+	for range 20 {
+		if !slices.ContainsFunc(items, func(i apiv1.StorageItem) bool { return strings.Contains(i.Reason, "does not answer in time") }) {
+			break
+		}
+		items, code = m.storages()
+	}
 	if code != exit {
 		m.t.Errorf("%s: exit %d, want %d", m.kernel.Release, code, exit)
 	}
