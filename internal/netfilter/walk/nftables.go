@@ -286,7 +286,6 @@ func (d *decoder) verdict(x *expr.Verdict) {
 	}
 }
 
-
 // nftTable names a table of nftables.
 func nftTable(family nftables.TableFamily, name string) Table {
 	return Table("nft " + familyName(family) + " " + name)
