@@ -71,7 +71,8 @@ func TestStreams(t *testing.T) {
 		if code != 1 || !strings.Contains(stderr, "no terminal; -t is ignored") {
 			t.Errorf("without one: exit %d, %q, %q", code, stdout, stderr)
 		}
-		out, err := l.Run(t.Context(), "script", "-qec", "stty rows 33 cols 101; labctl exec -it 101/web -- /bin/busybox sh -c 'tty; stty size; exit 7'; echo left $?; stty -a", "/dev/null")
+		// As with docker exec, the size comes a moment after the start (Docker before API 1.42).
+		out, err := l.Run(t.Context(), "script", "-qec", "stty rows 33 cols 101; labctl exec -it 101/web -- /bin/busybox sh -c 'tty; for i in $(seq 200); do stty size 2>/dev/null | grep -q 101 && break; usleep 10000; done; stty size; exit 7'; echo left $?; stty -a", "/dev/null")
 		if err != nil || !strings.Contains(out, "/dev/pts/0") || !strings.Contains(out, "33 101") || !strings.Contains(out, "left 7") || !strings.Contains(out, " icanon") {
 			t.Errorf("%q, %v", out, err)
 		}
